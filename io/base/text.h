@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Small text helpers that more than one box needs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace rsyncfs {
+
+// Bytes below 0x20 and 0x7f as \ooo, a backslash doubled; other bytes unchanged.
+std::string escape_control(std::string_view text);
+
+// "1.4 GiB", "12 KiB", "17 B".
+std::string human_bytes(uint64_t bytes);
+
+}  // namespace rsyncfs
