@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Our durable local copy of the tree: names, attributes, versions and extents in SQLite (WAL), blocks in private
+// sparse files, all under one state directory. Layout: sync/replica/FORMAT.md.
+//
+// Threads: reading methods from any thread (a bounded pool of read connections); writing methods from any thread, one
+// at a time (an internal mutex; no transaction keeps it longer than a few ms). Errors: kOs (disk), kCorrupt (store
+// damaged), kNotFound where stated.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/base/result.h"
+#include "sync/replica/content.h"
+#include "sync/replica/types.h"
+
+namespace rsyncfs {
+
+struct ReplicaOptions {
+  std::string directory;  // created with mode 0700 if missing; refused if others may write there
+  std::string source;     // canonical source; a store made for another one is refused
+  int read_connections = 3;
+  size_t sqlite_cache_bytes = 1 << 20;  // per connection
+  size_t max_maps = 4096;               // block files and slabs kept mapped at once
+};
+
+struct ReplicaStatistics {
+  uint64_t nodes = 0;
+  uint64_t cached_bytes = 0;   // bytes of contents present
+  uint64_t cached_files = 0;   // complete contents
+  uint64_t partial_files = 0;
+};
+
+// How much of a node's content is here.
+struct ContentState {
+  uint64_t present_bytes = 0;
+  bool complete = false;
+};
+
+class Replica {
+ public:
+  // Takes an exclusive lock on the directory: a second opener gets kRefused with the holder's pid in the message.
+  // Recovers from a crash: contents recorded are there, orphans of the last mount are purged in the background
+  // by purge_orphans().
+  static Result<std::unique_ptr<Replica>> open(const ReplicaOptions& options);
+  virtual ~Replica() = default;
+
+  // ---- names and attributes ----
+  virtual Result<Node> node(NodeId id) const = 0;                                                // kNotFound
+  virtual Result<Node> lookup(NodeId parent, std::string_view name) const = 0;                   // kNotFound
+  // Every name of a directory, in byte order; `visit` is called with a read transaction open and must not call back.
+  virtual Result<void> list(NodeId directory,
+                            const std::function<void(std::string_view name, const Node& node)>& visit) const = 0;
+  // The names after `after` (exclusive; "" = from the start), at most `limit`; for read-ahead by directory.
+  virtual Result<std::vector<std::pair<DirectoryEntry, Node>>> list_after(NodeId directory, std::string_view after,
+                                                                          size_t limit) const = 0;
+  virtual Result<std::string> link_target(NodeId id) const = 0;
+  virtual Result<StoredXattrs> xattrs(NodeId id) const = 0;
+  virtual Result<std::optional<std::string>> xattr_value(std::string_view digest, uint64_t size) const = 0;
+  // One path that leads to the node, relative to the root without leading '/'; "" is the root. kNotFound for orphans.
+  virtual Result<std::string> path_of(NodeId id) const = 0;
+  // A name that leads to the node and its parent. kNotFound for orphans and the root.
+  virtual Result<std::pair<NodeId, std::string>> name_of(NodeId id) const = 0;
+
+  // ---- writing what the source lists ----
+  // Brings one directory to what the source shows. `names` sorted by byte order, unique. `complete`: a stored name
+  // that is absent is gone (its node, and everything below it, becomes orphan); otherwise it stays.
+  // Nothing is written where nothing changed. A regular file whose size or mtime differs, or any change of type,
+  // becomes a new node with the old ino; attribute changes stay on the node.
+  // `nodes_out[i]` is the node of names[i]. Hard-link groups: `groups` maps group -> node over the directories
+  // of one list; pass the same map for all of them.
+  class Batch {
+   public:
+    virtual ~Batch() = default;  // without commit(): rolled back
+    virtual Result<std::vector<NameChange>> apply_directory(NodeId directory, const std::vector<ListedName>& names,
+                                                            bool complete, std::map<uint32_t, NodeId>& groups,
+                                                            std::vector<NodeId>& nodes_out) = 0;
+    // The root's own attributes, or those of any directory.
+    virtual Result<std::vector<NameChange>> apply_attributes(NodeId node, const ListedName& self) = 0;
+    virtual Result<void> commit() = 0;
+  };
+  // Holds the writer lock while it lives: keep it short (a few thousand rows).
+  virtual Result<std::unique_ptr<Batch>> begin() = 0;
+
+  virtual Result<void> store_xattr_value(std::string_view digest, uint64_t size, std::string_view value) = 0;
+  virtual Result<void> store_id_names(const std::map<uint32_t, std::string>& users,
+                                      const std::map<uint32_t, std::string>& groups) = 0;
+  virtual Result<std::pair<std::map<uint32_t, std::string>, std::map<uint32_t, std::string>>> id_names() const = 0;
+
+  // ---- content ----
+  // Committed content, cached and mapped; null when nothing of it is here.
+  virtual Result<std::shared_ptr<const Content>> content(NodeId id) = 0;
+  virtual Result<ContentState> content_state(NodeId id) const = 0;
+  // `size` is the expected size; the file may turn out otherwise. Existing partial content is kept as it is, its
+  // extents are readable through content() and may be given as a delta basis; the writer writes into a fresh one.
+  virtual Result<std::unique_ptr<ContentWriter>> create_content(NodeId id, uint64_t expected_size) = 0;
+  struct FinishedContent {
+    NodeId node = 0;
+    std::unique_ptr<ContentWriter> writer;
+    uint64_t size = 0;        // of the whole file; differs from the node's: the node's size is updated
+    std::string digest_name;  // "xxh128", ...
+    std::string digest;       // raw bytes
+  };
+  // Makes complete contents visible, all in one transaction; data is in the block files before it.
+  virtual Result<void> finish_contents(std::vector<FinishedContent> finished) = 0;
+  virtual Result<void> drop_content(NodeId id) = 0;
+
+  // The kernel holds no reference any more: an orphan is deleted with its content, others stay.
+  virtual Result<void> forget_orphans(const std::vector<NodeId>& nodes) = 0;
+  // At start, when no kernel reference exists: deletes up to `limit` orphans; returns how many.
+  virtual Result<size_t> purge_orphans(size_t limit) = 0;
+
+  // Small settings that belong to the store ("last_synced_s", ...).
+  virtual Result<std::optional<std::string>> meta(std::string_view key) const = 0;
+  virtual Result<void> set_meta(std::string_view key, std::string_view value) = 0;
+  virtual Result<ReplicaStatistics> statistics() const = 0;
+  virtual const std::string& directory() const = 0;
+};
+
+}  // namespace rsyncfs

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The words in which the Replica speaks: nodes, names, versions, listings.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace rsyncfs {
+
+// A persistent FUSE nodeid: one inode in one remote version of its content. Never reused, never a pointer.
+using NodeId = uint64_t;
+constexpr NodeId kRootNode = 1;
+
+// Attributes as the source has them; uid and gid are the source's numbers.
+struct NodeAttributes {
+  uint32_t mode = 0;  // with type bits
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint32_t nlink = 1;  // names of this inode that the source showed; directories: 2 + subdirectories
+  uint32_t rdev_major = 0;
+  uint32_t rdev_minor = 0;
+  uint64_t size = 0;
+  int64_t mtime_s = 0;
+  uint32_t mtime_ns = 0;
+  bool operator==(const NodeAttributes&) const = default;
+};
+
+struct Node {
+  NodeId id = 0;
+  uint64_t ino = 0;  // st_ino: survives a replacement of the content, and remounts
+  NodeAttributes attr;
+  uint64_t xattr_set = 0;    // 0: none
+  int64_t listed_at_s = 0;   // directories: when the names were last known complete (Unix time), 0 = never
+  bool orphan = false;       // no name leads here any more; kept while the kernel may hold it
+};
+
+// One extended attribute. ACLs are here too, as system.posix_acl_access / _default in the kernel's format, with the
+// source's ids. An abbreviated one has only the digest: the value is in Replica::xattr_value() once fetched.
+struct StoredXattr {
+  std::string name;
+  std::string value;  // or the 16-byte digest
+  uint64_t size = 0;
+  bool abbreviated = false;
+  bool operator==(const StoredXattr&) const = default;
+};
+using StoredXattrs = std::vector<StoredXattr>;  // sorted by name
+
+struct DirectoryEntry {
+  std::string name;
+  NodeId node = 0;
+};
+
+// One name of a directory as the source lists it now.
+struct ListedName {
+  std::string_view name;
+  NodeAttributes attr;  // nlink: as far as the list knows; 0 = unknown (keep what is stored, else 1)
+  std::string_view link_target;
+  const StoredXattrs* xattrs = nullptr;  // null: none
+  uint32_t hlink_group = 0;              // names with equal groups are one inode; 0 = none
+  bool xattrs_known = true;              // false: the list carried no xattrs (server without -X): keep what is stored
+};
+
+// What became of one name, for invalidation, inotify and the log.
+struct NameChange {
+  enum class Kind : uint8_t { kCreated, kRemoved, kReplaced, kAttributes };
+  Kind kind = Kind::kCreated;
+  NodeId parent = 0;
+  std::string name;
+  NodeId node = 0;      // the node the name leads to now (kRemoved: led to)
+  NodeId old_node = 0;  // kReplaced: the node it led to before
+};
+
+// Sorted, disjoint, non-adjacent byte ranges that are present locally.
+class ExtentSet {
+ public:
+  struct Range {
+    uint64_t begin;
+    uint64_t end;  // exclusive
+    bool operator==(const Range&) const = default;
+  };
+  void add(uint64_t begin, uint64_t end);
+  void remove(uint64_t begin, uint64_t end);
+  bool covers(uint64_t begin, uint64_t end) const;  // true for an empty range
+  uint64_t bytes() const;
+  const std::vector<Range>& ranges() const { return ranges_; }
+  // The ranges of [begin, end) that are absent.
+  std::vector<Range> missing(uint64_t begin, uint64_t end) const;
+  std::string serialize() const;  // sync/replica/FORMAT.md
+  static std::optional<ExtentSet> parse(std::string_view bytes);
+  bool operator==(const ExtentSet&) const = default;
+
+ private:
+  std::vector<Range> ranges_;
+};
+
+}  // namespace rsyncfs
