@@ -47,7 +47,9 @@ void Executor::run() {
   }
 }
 
-Strand::~Strand() { drain(); }
+Strand::~Strand() {
+  drain();
+}
 
 void Strand::post(Task task) {
   {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The only door to network, clock, timers and batched file I/O. Two engines stand behind it: io_uring (io/uring)
-// and epoll with a thread pool (io/threads); make_loop() chooses one by probing.
+// The only door to network, clock, timers and batched file I/O. Two engines stand behind it: io_uring
+// (io/uring) and epoll with a thread pool (io/threads); make_loop() chooses one by probing.
 #pragma once
 
 #include <sys/socket.h>
@@ -26,8 +26,8 @@ using Clock = std::chrono::steady_clock;
 using OpId = uint64_t;     // names one operation under way; never reused; 0 is none
 using TimerId = uint64_t;  // names one timer; never reused; 0 is none
 
-// The outcome of one operation: bytes moved (0 = end of file, or nothing to count), or an Error whose os_errno() is
-// set; ECANCELED after cancel().
+// The outcome of one operation: bytes moved (0 = end of file, or nothing to count), or an Error whose
+// os_errno() is set; ECANCELED after cancel().
 using IoDone = UniqueFunction<void(Result<size_t>)>;
 
 enum class IoOp : uint8_t { kRead, kWrite, kRecv, kSend, kConnect, kAccept, kPoll, kFsync, kCount };
@@ -41,9 +41,9 @@ struct LoopCounters {
   std::atomic<uint64_t> submits{0};  // system calls that submitted or polled (io_uring_enter, epoll_wait)
 };
 
-// One thread runs run(); every method is for that thread unless it says otherwise. Completions are never called from
-// inside the call that starts the operation. Buffers, iovecs' targets and file descriptors given to an operation
-// must stay valid until its completion; the iovec array and the socket address are copied.
+// One thread runs run(); every method is for that thread unless it says otherwise. Completions are never
+// called from inside the call that starts the operation. Buffers, iovecs' targets and file descriptors given
+// to an operation must stay valid until its completion; the iovec array and the socket address are copied.
 class Loop {
  public:
   virtual ~Loop() = default;
@@ -57,7 +57,7 @@ class Loop {
   virtual OpId recv(int fd, std::span<std::byte> buffer, IoDone done) = 0;
   virtual OpId send(int fd, std::span<const iovec> data, IoDone done) = 0;
   virtual OpId connect(int fd, const sockaddr* address, socklen_t length, IoDone done) = 0;
-  virtual OpId accept(int fd, IoDone done) = 0;  // result: the new descriptor, CLOEXEC
+  virtual OpId accept(int fd, IoDone done) = 0;         // result: the new descriptor, CLOEXEC
   virtual OpId poll_readable(int fd, IoDone done) = 0;  // also pidfds
 
   // Regular files, at an offset; reads may be short only at the end of file.
@@ -87,8 +87,8 @@ struct LoopSelection {
   std::string reason;  // one line: which engine was taken and why, for the log and status
 };
 
-// kAuto takes io_uring if a ring can be made, its operations are there and a NOP completes; otherwise threads.
-// kUring fails where kAuto would fall back.
+// kAuto takes io_uring if a ring can be made, its operations are there and a NOP completes; otherwise
+// threads. kUring fails where kAuto would fall back.
 Result<LoopSelection> make_loop(IoChoice choice);
 
 }  // namespace rsyncfs
