@@ -72,13 +72,12 @@ class Replica {
   // that is absent is gone (its node, and everything below it, becomes orphan); otherwise it stays.
   // Nothing is written where nothing changed. A regular file whose size or mtime differs, or any change of type,
   // becomes a new node with the old ino; attribute changes stay on the node.
-  // `nodes_out[i]` is the node of names[i]. Hard-link groups: `groups` maps group -> node over the directories
-  // of one list; pass the same map for all of them.
+  // `nodes_out[i]` is the node of names[i]. `groups`: one object for all directories of one list.
   class Batch {
    public:
     virtual ~Batch() = default;  // without commit(): rolled back
     virtual Result<std::vector<NameChange>> apply_directory(NodeId directory, const std::vector<ListedName>& names,
-                                                            bool complete, std::map<uint32_t, NodeId>& groups,
+                                                            bool complete, HardLinkGroups& groups,
                                                             std::vector<NodeId>& nodes_out) = 0;
     // The root's own attributes, or those of any directory.
     virtual Result<std::vector<NameChange>> apply_attributes(NodeId node, const ListedName& self) = 0;

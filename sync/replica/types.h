@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -62,6 +63,19 @@ struct ListedName {
   const StoredXattrs* xattrs = nullptr;  // null: none
   uint32_t hlink_group = 0;              // names with equal groups are one inode; 0 = none
   bool xattrs_known = true;              // false: the list carried no xattrs (server without -X): keep what is stored
+};
+
+// The hard-link groups of one file list, shared by all directories of that list. When a batch that was given it is not
+// committed, it names nodes that do not exist: begin the list again with a new one.
+class HardLinkGroups {
+ public:
+  NodeId node_of(uint32_t group) const;  // 0: not met yet
+  uint32_t group_of(NodeId node) const;  // 0: no group leads to it
+  void set(uint32_t group, NodeId node);
+
+ private:
+  std::unordered_map<uint32_t, NodeId> nodes_;
+  std::unordered_map<NodeId, uint32_t> groups_;
 };
 
 // What became of one name, for invalidation, inotify and the log.
