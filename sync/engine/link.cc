@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/engine/link.h"
+
+#include <algorithm>
+#include <cerrno>
+
+namespace rsyncfs {
+
+namespace {
+using std::chrono::milliseconds;
+constexpr milliseconds kFirstBackoff{500};
+constexpr milliseconds kLongestBackoff{30'000};
+constexpr milliseconds kDemandedSpacing{500};  // between attempts that somebody waits for
+constexpr unsigned kMaxDoublings = 6;
+}  // namespace
+
+Link::Link() : random_(std::random_device{}()) {}
+
+void Link::connected(std::string description) {
+  state_ = LinkState::kUp;
+  description_ = std::move(description);
+  failures_ = 0;
+}
+
+void Link::attempt_failed(const Error& why, Clock::time_point now) {
+  if (state_ != LinkState::kDown) down_since_ = now;
+  state_ = LinkState::kDown;
+  last_error_ = why;
+  const auto base = std::min(kFirstBackoff * (1U << std::min(failures_, kMaxDoublings)), kLongestBackoff);
+  ++failures_;
+  // Between 0.75 and 1.25 of it, so that many mounts do not come back in one instant.
+  std::uniform_int_distribution<int> percent(75, 125);
+  last_attempt_ = now;
+  next_attempt_ = now + base * percent(random_) / 100;
+}
+
+void Link::stalled(const Error& why, Clock::time_point now) {
+  if (state_ != LinkState::kDown) down_since_ = now;
+  state_ = LinkState::kDown;
+  last_error_ = why;
+  last_attempt_ = now;
+  next_attempt_ = now;
+}
+
+void Link::alive() {
+  if (state_ == LinkState::kDown) {
+    state_ = LinkState::kUp;
+    failures_ = 0;
+  }
+}
+
+bool Link::may_attempt(Clock::time_point now, bool demanded) const {
+  return state_ != LinkState::kDown || now >= next_attempt(demanded);
+}
+
+Clock::time_point Link::next_attempt(bool demanded) const {
+  return demanded ? std::min(next_attempt_, last_attempt_ + kDemandedSpacing) : next_attempt_;
+}
+
+std::chrono::nanoseconds Link::down_for(Clock::time_point now) const {
+  return down() ? now - down_since_ : std::chrono::nanoseconds(0);
+}
+
+Error Link::failure(std::string_view waited) const {
+  if (down() && last_error_) {
+    if (last_error_->code() == Errc::kTimedOut) return last_error_->with_errno(ETIMEDOUT);
+    return Error(Errc::kUnreachable, last_error_->message()).with_errno(EHOSTUNREACH);
+  }
+  return Error(Errc::kTimedOut, "the source did not answer within " + std::string(waited)).with_errno(ETIMEDOUT);
+}
+
+std::string Link::text(Clock::time_point now) const {
+  switch (state_) {
+    case LinkState::kConnecting: return "connecting";
+    case LinkState::kUp: return description_.empty() ? "connected" : description_;
+    case LinkState::kDown: break;
+  }
+  const auto wait = std::chrono::duration_cast<std::chrono::seconds>(next_attempt_ - now).count();
+  const std::string retry = wait > 0 ? "next attempt in " + std::to_string(wait) + " s" : "trying again";
+  return (last_error_ ? last_error_->message() : std::string("disconnected")) + "; " + retry;
+}
+
+}  // namespace rsyncfs

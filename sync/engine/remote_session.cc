@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/engine/remote_session.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "io/base/log.h"
+
+namespace rsyncfs {
+
+namespace {
+
+constexpr size_t kMaxKeptErrors = 64;
+// A server's own io timeout is usually tens of seconds; a paused stream says hello this often.
+constexpr std::chrono::seconds kKeepAliveEvery{2};
+// Waiting for the list of a whole tree: a large cold tree is silent for long, and nobody is held up by it.
+constexpr int kTreeListPatience = 4;
+
+PullConfig make_config(const SyncerOptions& options, const ServerFeatures& features, const SessionSpec& spec) {
+  PullConfig config;
+  const Source& source = options.source;
+  config.peer = source.kind == Source::Kind::kDaemon ? PeerKind::kDaemon : PeerKind::kShell;
+  config.module = source.module;
+  config.user = source.user;
+  config.password = options.password;
+  config.root = source.path;
+  config.max_protocol = options.max_protocol;
+  config.acls = options.acls && features.acls;
+  config.xattrs = options.xattrs && features.xattrs;
+  config.numeric_ids = options.numeric_ids;
+  if (options.compress == "zstd") config.compression = CompressionKind::kZstd;
+  if (options.compress == "zlibx") config.compression = CompressionKind::kZlibx;
+  if (!options.checksum.empty()) {
+    if (const auto kind = parse_checksum_name(options.checksum)) config.checksum = *kind;
+  }
+  config.filters = options.filters;
+  if (spec.append) config.extra_args.emplace_back("--append");
+  config.paths = spec.paths;
+  return config;
+}
+
+}  // namespace
+
+RemoteSession::RemoteSession(Loop& loop, Executor& executor, const SyncerOptions& options, ServerFeatures features,
+                             SessionSpec spec, SessionUser& user, Keeper& keeper)
+    : loop_(loop),
+      executor_(executor),
+      options_(options),
+      spec_(std::move(spec)),
+      config_(make_config(options, features, spec_)),
+      user_(&user),
+      keeper_(keeper),
+      wire_(config_, *this),
+      opened_at_(Clock::now()),
+      opened_at_s_(std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch())
+                       .count()),
+      last_used_(opened_at_),
+      waiting_since_(opened_at_) {}
+
+RemoteSession::~RemoteSession() = default;
+
+void RemoteSession::start() {
+  const Source& source = options_.source;
+  auto done = [this](Result<std::unique_ptr<Stream>> stream) { attached(std::move(stream)); };
+  if (source.kind == Source::Kind::kDaemon) {
+    attempt_ = connect_tcp(loop_, executor_, source.host, source.port == 0 ? kRsyncPort : source.port,
+                           options_.connect_timeout, std::move(done));
+    return;
+  }
+  auto argv = remote_shell_command(options_.remote_shell, source.user, source.host, options_.rsync_path,
+                                   shell_arguments(config_), options_.connect_timeout);
+  if (!argv) {
+    loop_.post([this, error = argv.error()] { fail(error); });
+    return;
+  }
+  attempt_ = spawn_stream(loop_, std::move(*argv), std::move(done));
+}
+
+void RemoteSession::attached(Result<std::unique_ptr<Stream>> stream) {
+  if (ended_) return;
+  if (!stream) {
+    fail(stream.error());
+    return;
+  }
+  stream_ = std::move(*stream);
+  waiting_since_ = Clock::now();
+  stream_->start(*this);
+  flush();
+}
+
+void RemoteSession::flush() {
+  if (stream_ && !ended_) stream_->send(wire_.output());
+}
+
+void RemoteSession::on_bytes(std::span<const std::byte> data) {
+  waiting_since_ = Clock::now();
+  keeper_.session_received(*this);
+  const Result<void> result = wire_.receive(data);
+  if (ended_) return;
+  if (!result) {
+    fail(result.error());
+    return;
+  }
+  awaiting_ = wire_.state() != PullState::kArmed || wire_.unanswered() > 0;
+  user_->session_drained(*this);
+  flush();
+}
+
+void RemoteSession::on_end(Result<void> why) {
+  const Result<void> end = wire_.end_of_input();
+  if (ended_) return;
+  if (!end && end.error().code() != Errc::kDisconnected) {
+    fail(with_last_words(end.error()));
+  } else if (!why) {
+    fail(Error(Errc::kDisconnected, "connection lost: " + why.error().message()));
+  } else if (!end) {
+    fail(with_last_words(end.error()));
+  } else {
+    fail(Error(Errc::kDisconnected, "the server closed the session"));
+  }
+}
+
+// A remote shell says on its standard error why it could not run rsync.
+Error RemoteSession::with_last_words(const Error& why) const {
+  const std::string words = stream_ ? stream_->last_words() : std::string();
+  if (words.empty()) return why;
+  const bool refused = words.find("Permission denied") != std::string::npos;
+  return Error(!established_ && refused ? Errc::kAuth : why.code(), words + " (" + why.message() + ")");
+}
+
+void RemoteSession::on_established() {
+  established_ = true;
+  keeper_.session_established(*this);
+}
+
+void RemoteSession::on_list(const FileList& /*list*/) {
+  awaiting_ = false;
+  user_->session_listed(*this);
+}
+
+void RemoteSession::on_xattrs(uint32_t ndx, std::vector<std::pair<std::string, std::string>> values) {
+  user_->session_xattrs(*this, ndx, std::move(values));
+}
+
+void RemoteSession::on_message(MessageKind kind, std::string_view text) {
+  if (kind == MessageKind::kError || kind == MessageKind::kWarning) {
+    log_info("server: " + std::string(text));
+    if (errors_.size() < kMaxKeptErrors) errors_.emplace_back(text);
+  } else {
+    log_debug("server: " + std::string(text));
+  }
+}
+
+void RemoteSession::fail(const Error& why) {
+  if (ended_) return;
+  ended_ = true;
+  attempt_.reset();
+  const bool was_established = established_;
+  user_->session_ended(*this, why);
+  keeper_.session_over(*this, why, was_established);
+}
+
+void RemoteSession::request_file(uint32_t ndx, FileSink& sink, uint64_t bytes) {
+  last_used_ = waiting_since_ = Clock::now();
+  awaiting_ = true;
+  outstanding_bytes_ += bytes;
+  wire_.request_file(ndx, BlockSums{}, sink);
+  flush();
+}
+
+void RemoteSession::request_append(uint32_t ndx, uint64_t offset, FileSink& sink) {
+  last_used_ = waiting_since_ = Clock::now();
+  awaiting_ = true;
+  wire_.request_append(ndx, offset, sink);
+  flush();
+}
+
+void RemoteSession::request_done(uint64_t bytes) {
+  last_used_ = Clock::now();
+  outstanding_bytes_ -= std::min(bytes, outstanding_bytes_);
+}
+
+bool RemoteSession::request_xattrs(uint32_t ndx) {
+  if (!xattrs_asked_.insert(ndx).second) return false;
+  last_used_ = waiting_since_ = Clock::now();
+  awaiting_ = true;
+  wire_.request_xattrs(ndx);
+  flush();
+  return true;
+}
+
+void RemoteSession::set_paused(bool paused) {
+  if (paused_ == paused) return;
+  paused_ = paused;
+  waiting_since_ = Clock::now();
+  if (stream_) stream_->set_paused(paused);
+}
+
+void RemoteSession::tick(Clock::time_point now, std::chrono::milliseconds stall) {
+  if (ended_ || !stream_) return;  // connecting has its own limit
+  if (paused_) {
+    if (now - last_keep_alive_ >= kKeepAliveEvery) {
+      last_keep_alive_ = now;
+      wire_.keep_alive();
+      flush();
+    }
+    return;
+  }
+  if (!awaiting_) return;
+  const bool tree_list = spec_.purpose == SessionSpec::Purpose::kTree && wire_.state() == PullState::kListing;
+  const auto limit = tree_list ? stall * kTreeListPatience : stall;
+  if (now - waiting_since_ < limit) return;
+  fail(Error(Errc::kTimedOut, "the server stopped answering").with_errno(ETIMEDOUT));
+}
+
+SessionStatus RemoteSession::status() const {
+  SessionStatus out;
+  switch (spec_.purpose) {
+    case SessionSpec::Purpose::kTree: out.purpose = "tree"; break;
+    case SessionSpec::Purpose::kDirectories: out.purpose = "directory"; break;
+    case SessionSpec::Purpose::kStream: out.purpose = "stream"; break;
+  }
+  if (!stream_) {
+    out.state = "connecting";
+  } else {
+    switch (wire_.state()) {
+      case PullState::kOpening: out.state = "opening"; break;
+      case PullState::kListing: out.state = "listing"; break;
+      case PullState::kArmed: out.state = paused_ ? "parked" : "armed"; break;
+      case PullState::kClosing:
+      case PullState::kEnded: out.state = "closing"; break;
+    }
+  }
+  if (armed()) out.entries = list().size();
+  out.unanswered = wire_.unanswered();
+  out.bytes_in = bytes_in();
+  out.bytes_out = bytes_out();
+  return out;
+}
+
+std::string RemoteSession::describe() const {
+  std::string out = "connected, protocol " + std::to_string(wire_.protocol()) + ", ";
+  out += checksum_name(wire_.checksum());
+  if (wire_.compression() == CompressionKind::kZstd) out += ", zstd";
+  if (wire_.compression() == CompressionKind::kZlibx) out += ", zlibx";
+  return out;
+}
+
+}  // namespace rsyncfs

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// One live rsync session: a transport stream joined to the wire's state machine.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "io/base/result.h"
+#include "io/executor.h"
+#include "io/loop.h"
+#include "sync/engine/status.h"
+#include "sync/engine/syncer.h"
+#include "sync/rsync/pull_session.h"
+#include "sync/transport/connect.h"
+
+namespace rsyncfs {
+
+// What a session is opened for.
+struct SessionSpec {
+  enum class Purpose : uint8_t { kTree, kDirectories, kStream };
+  Purpose purpose = Purpose::kDirectories;
+  std::vector<std::string> paths;  // as PullConfig::paths; empty for kTree
+  bool append = false;             // kStream from an offset
+  bool demanded = false;           // somebody waits for it
+};
+
+// What the server turned out to be able to do; shared by all sessions, may shrink on the way.
+struct ServerFeatures {
+  bool acls = true;
+  bool xattrs = true;
+};
+
+class RemoteSession;
+
+// Told of a session's life, on the loop thread. A session may not be destroyed from inside these calls (its pool
+// disposes of it later).
+class SessionUser {
+ public:
+  virtual ~SessionUser() = default;
+  virtual void session_listed(RemoteSession& session) = 0;
+  virtual void session_xattrs(RemoteSession& /*session*/, uint32_t /*ndx*/,
+                              std::vector<std::pair<std::string, std::string>> /*values*/) {}
+  // One piece of input has been worked through.
+  virtual void session_drained(RemoteSession& /*session*/) {}
+  // Once, last. Requests without done() are lost.
+  virtual void session_ended(RemoteSession& session, const Error& why) = 0;
+};
+
+// Loop thread only, except where a listing is read on the store strand while the session is kept alive.
+class RemoteSession final : private Stream::Handler, private PullEvents {
+ public:
+  class Keeper {
+   public:
+    virtual ~Keeper() = default;
+    virtual void session_established(RemoteSession& session) = 0;
+    virtual void session_received(RemoteSession& session) = 0;
+    virtual void session_over(RemoteSession& session, const Error& why, bool was_established) = 0;
+  };
+
+  RemoteSession(Loop& loop, Executor& executor, const SyncerOptions& options, ServerFeatures features, SessionSpec spec,
+                SessionUser& user, Keeper& keeper);
+  ~RemoteSession() override;
+  RemoteSession(const RemoteSession&) = delete;
+  RemoteSession& operator=(const RemoteSession&) = delete;
+
+  void start();
+  // Ends it; the user and the keeper are told with `why`.
+  void fail(const Error& why);
+
+  const SessionSpec& spec() const { return spec_; }
+  SessionUser& user() { return *user_; }
+  // The list is handed on: later events go to `user`.
+  void set_user(SessionUser& user) { user_ = &user; }
+  bool ended() const { return ended_; }
+  bool armed() const { return !ended_ && wire_.state() == PullState::kArmed; }
+  const FileList& list() const { return wire_.list(); }
+  ChecksumKind checksum() const { return wire_.checksum(); }
+  const std::vector<std::string>& errors() const { return errors_; }  // the server's error texts, bounded
+  Clock::time_point opened_at() const { return opened_at_; }
+  int64_t opened_at_s() const { return opened_at_s_; }
+
+  // Armed sessions. `bytes` is what the answer is expected to bring, for choosing among sessions.
+  void request_file(uint32_t ndx, FileSink& sink, uint64_t bytes);
+  void request_append(uint32_t ndx, uint64_t offset, FileSink& sink);
+  void request_done(uint64_t bytes);  // the sink was told; takes it off the books
+  bool request_xattrs(uint32_t ndx);  // false: was asked before in this session
+  uint64_t outstanding_bytes() const { return outstanding_bytes_; }
+  size_t outstanding() const { return wire_.unanswered(); }
+  Clock::time_point last_used() const { return last_used_; }
+
+  void set_paused(bool paused);
+  bool paused() const { return paused_; }
+  // Keeps a paused session alive, and fails it when it does not answer within `stall`.
+  void tick(Clock::time_point now, std::chrono::milliseconds stall);
+
+  SessionStatus status() const;
+  uint64_t bytes_in() const { return stream_ ? stream_->bytes_in() : 0; }
+  uint64_t bytes_out() const { return stream_ ? stream_->bytes_out() : 0; }
+  std::string describe() const;  // "connected, protocol 32, xxh128"
+  int protocol() const { return wire_.protocol(); }
+  CompressionKind compression() const { return wire_.compression(); }
+
+ private:
+  void on_bytes(std::span<const std::byte> data) override;
+  void on_end(Result<void> why) override;
+  void on_established() override;
+  void on_list(const FileList& list) override;
+  void on_xattrs(uint32_t ndx, std::vector<std::pair<std::string, std::string>> values) override;
+  void on_message(MessageKind kind, std::string_view text) override;
+  void attached(Result<std::unique_ptr<Stream>> stream);
+  void flush();
+  Error with_last_words(const Error& why) const;
+
+  Loop& loop_;
+  Executor& executor_;
+  const SyncerOptions& options_;
+  const SessionSpec spec_;
+  PullConfig config_;
+  SessionUser* user_;
+  Keeper& keeper_;
+  PullSession wire_;
+  std::unique_ptr<ConnectAttempt> attempt_;
+  std::unique_ptr<Stream> stream_;
+  std::vector<std::string> errors_;
+  std::unordered_set<uint32_t> xattrs_asked_;
+  uint64_t outstanding_bytes_ = 0;
+  bool established_ = false;
+  bool ended_ = false;
+  bool paused_ = false;
+  bool awaiting_ = true;  // something is expected from the server
+  Clock::time_point opened_at_;
+  int64_t opened_at_s_;
+  Clock::time_point last_used_;
+  Clock::time_point waiting_since_;
+  Clock::time_point last_keep_alive_{};
+};
+
+}  // namespace rsyncfs

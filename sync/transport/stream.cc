@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/transport/stream.h"
+
+#include <unistd.h>
+
+#include <utility>
+#include <vector>
+
+namespace rsyncfs {
+
+// Shared with the operations under way: buffers and descriptors live until the last completion.
+struct Stream::State : std::enable_shared_from_this<Stream::State> {
+  State(Loop& l, int i, int o, std::unique_ptr<Peer> p) : loop(l), in(i), out(o), peer(std::move(p)) {}
+  ~State() {
+    ::close(in);
+    if (out != in) ::close(out);
+  }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  void read() {
+    if (handler == nullptr || paused || ended || receiving != 0) return;
+    if (buffer.empty()) buffer.resize(kStreamReadBytes);
+    receiving = loop.recv(in, buffer, [self = shared_from_this()](Result<size_t> got) { self->received(std::move(got)); });
+  }
+
+  void received(Result<size_t> got) {
+    receiving = 0;
+    if (handler == nullptr || ended) return;
+    if (!got) {
+      end(got.error());
+      return;
+    }
+    if (*got == 0) {
+      end({});
+      return;
+    }
+    bytes_in += *got;
+    last_received = Clock::now();
+    handler->on_bytes(std::span(buffer).first(*got));
+    read();
+  }
+
+  void write() {
+    if (sending != 0 || ended) return;
+    if (outgoing.empty()) {
+      if (queued.empty()) return;
+      std::swap(outgoing, queued);
+    }
+    const auto data = outgoing.readable();
+    const iovec piece{const_cast<std::byte*>(data.data()), data.size()};  // NOLINT: iovec has no const form
+    sending = loop.send(out, std::span(&piece, 1),
+                        [self = shared_from_this()](Result<size_t> sent) { self->sent(std::move(sent)); });
+  }
+
+  void sent(Result<size_t> count) {
+    sending = 0;
+    if (handler == nullptr || ended) return;
+    if (!count) {
+      // The peer may have said why before it closed: leave the word to the reading side, unless that is paused.
+      if (paused) end(count.error());
+      return;
+    }
+    bytes_out += *count;
+    outgoing.consume(*count);
+    write();
+  }
+
+  void end(Result<void> why) {
+    ended = true;
+    handler->on_end(std::move(why));
+  }
+
+  Loop& loop;
+  const int in;
+  const int out;
+  std::unique_ptr<Peer> peer;
+  Handler* handler = nullptr;
+  std::vector<std::byte> buffer;
+  ByteQueue queued;    // not given to the loop yet
+  ByteQueue outgoing;  // the loop is sending from here: not to be touched
+  OpId receiving = 0;
+  OpId sending = 0;
+  bool paused = false;
+  bool ended = false;
+  uint64_t bytes_in = 0;
+  uint64_t bytes_out = 0;
+  Clock::time_point last_received = Clock::now();
+};
+
+Stream::Stream(Loop& loop, int in, int out, std::unique_ptr<Peer> peer)
+    : state_(std::make_shared<State>(loop, in, out, std::move(peer))) {}
+
+Stream::~Stream() {
+  state_->handler = nullptr;
+  state_->peer.reset();
+  if (state_->receiving != 0) state_->loop.cancel(state_->receiving);
+  if (state_->sending != 0) state_->loop.cancel(state_->sending);
+}
+
+void Stream::start(Handler& handler) {
+  state_->handler = &handler;
+  state_->read();
+  state_->write();
+}
+
+void Stream::send(ByteQueue& data) {
+  if (data.empty()) return;
+  if (state_->queued.empty()) {
+    std::swap(state_->queued, data);
+  } else {
+    state_->queued.append(data.readable());
+    data.clear();
+  }
+  if (state_->handler != nullptr) state_->write();
+}
+
+void Stream::set_paused(bool paused) {
+  if (state_->paused == paused) return;
+  state_->paused = paused;
+  if (!paused) state_->read();
+}
+
+size_t Stream::unsent() const { return state_->queued.size() + state_->outgoing.size(); }
+uint64_t Stream::bytes_in() const { return state_->bytes_in; }
+uint64_t Stream::bytes_out() const { return state_->bytes_out; }
+Clock::time_point Stream::last_received() const { return state_->last_received; }
+std::string Stream::last_words() const { return state_->peer ? state_->peer->last_words() : std::string(); }
+
+}  // namespace rsyncfs
