@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace rsyncfs::support {
+
+struct TortureOptions {
+  int odd_names = 10000;
+  uint64_t seed = 1;
+  bool large_files = true;  // one of 5 GiB and one of 3 TiB (both nearly all hole), the latter in large/huge
+  bool devices = true;      // only made by root
+};
+
+// A tree of all that a file list can say and few trees hold: names of any bytes, 255-byte names, deep paths,
+// sizes beyond 32 bits, hard links across directories, special modes and files, dangling and odd links, times
+// before 1970, beyond 2038 and with nanoseconds, extended attributes of all sizes, access and default ACLs,
+// empty directories.
+void make_torture_tree(const std::string& root, const TortureOptions& options = {});
+
+}  // namespace rsyncfs::support
