@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "io/threads/epoll_loop.h"
+#include "io/uring/uring_loop.h"
 
 namespace rsyncfs {
 
@@ -16,10 +17,16 @@ Result<IoChoice> parse_io_choice(std::string_view text) {
 }
 
 Result<LoopSelection> make_loop(IoChoice choice) {
-  if (choice == IoChoice::kUring) return Error(Errc::kUnsupported, "io_uring: not in this build");
+  std::string why = "asked for";
+  if (choice != IoChoice::kThreads) {
+    auto uring = make_uring_loop();
+    if (uring.ok()) return LoopSelection{std::move(uring->loop), "io_uring: " + uring->description};
+    if (choice == IoChoice::kUring) return uring.error();
+    why = uring.error().message();
+  }
   auto loop = make_epoll_loop();
   if (!loop.ok()) return loop.error().with_context("threads");
-  return LoopSelection{std::move(*loop), "threads: asked for"};
+  return LoopSelection{std::move(*loop), "threads: " + why};
 }
 
 }  // namespace rsyncfs

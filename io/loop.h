@@ -27,7 +27,7 @@ using OpId = uint64_t;     // names one operation under way; never reused; 0 is 
 using TimerId = uint64_t;  // names one timer; never reused; 0 is none
 
 // The outcome of one operation: bytes moved (0 = end of file, or nothing to count), or an Error whose
-// os_errno() is set; ECANCELED after cancel().
+// os_errno() is set; kCanceled and ECANCELED after cancel().
 using IoDone = UniqueFunction<void(Result<size_t>)>;
 
 enum class IoOp : uint8_t { kRead, kWrite, kRecv, kSend, kConnect, kAccept, kPoll, kFsync, kCount };
@@ -41,9 +41,15 @@ struct LoopCounters {
   std::atomic<uint64_t> submits{0};  // system calls that submitted or polled (io_uring_enter, epoll_wait)
 };
 
-// One thread runs run(); every method is for that thread unless it says otherwise. Completions are never
-// called from inside the call that starts the operation. Buffers, iovecs' targets and file descriptors given
-// to an operation must stay valid until its completion; the iovec array and the socket address are copied.
+// One thread runs run(), always the same one; every method is for that thread unless it says otherwise.
+// Before the first run(), and between two, operations and timers may be started from one other thread: they
+// wait for run(). A loop does not survive fork() in the child: make it after the process has put itself in
+// the background. Completions are never called from inside the call that starts the operation. Buffers,
+// iovecs' targets and file descriptors given to an operation must stay valid until its completion, or until
+// run() has returned; the iovec array and the socket address are copied. The order of two operations under
+// way on one descriptor is not defined: wait for one send() (or recv()) before the next. O_NONBLOCK may be
+// set or not, and is left as it is. SIGPIPE is blocked in the thread that is in run(): a child started from
+// it needs its own signal mask.
 class Loop {
  public:
   virtual ~Loop() = default;
@@ -53,14 +59,15 @@ class Loop {
   virtual TimerId run_after(std::chrono::nanoseconds delay, Task task) = 0;
   virtual void cancel_timer(TimerId timer) = 0;  // unknown or fired ids are ignored
 
-  // Sockets and pipes (O_NONBLOCK or not). send() and recv() may be partial. Pipes and ttys work in both.
+  // Sockets and pipes; recv() also ttys. Both may move less than asked; recv() needs room for at least one
+  // byte, send() takes at most IOV_MAX parts. A pipe or socket without a reader is EPIPE.
   virtual OpId recv(int fd, std::span<std::byte> buffer, IoDone done) = 0;
   virtual OpId send(int fd, std::span<const iovec> data, IoDone done) = 0;
   virtual OpId connect(int fd, const sockaddr* address, socklen_t length, IoDone done) = 0;
   virtual OpId accept(int fd, IoDone done) = 0;         // result: the new descriptor, CLOEXEC
   virtual OpId poll_readable(int fd, IoDone done) = 0;  // also pidfds
 
-  // Regular files, at an offset; reads may be short only at the end of file.
+  // Regular files, at an offset; short only at the end of file or before an error, which the next call gets.
   virtual OpId read_at(int fd, std::span<std::byte> buffer, uint64_t offset, IoDone done) = 0;
   virtual OpId write_at(int fd, std::span<const std::byte> data, uint64_t offset, IoDone done) = 0;
   virtual OpId fsync(int fd, bool data_only, IoDone done) = 0;
@@ -68,8 +75,12 @@ class Loop {
   // The completion still comes, with ECANCELED or, when it was too late, the result. Unknown ids are ignored.
   virtual void cancel(OpId op) = 0;
 
-  virtual void run() = 0;   // until stop()
-  virtual void stop() = 0;  // any thread
+  // Until stop(). Returns when every operation under way has been cancelled and nothing uses its buffer; the
+  // completions of those are dropped without a call. Timers and posted tasks stay for the next run() or are
+  // dropped with the loop.
+  virtual void run() = 0;
+  // Any thread. When run() is not active, the next run() returns at once.
+  virtual void stop() = 0;
   virtual bool in_loop_thread() const = 0;
 
   virtual std::string_view engine() const = 0;  // "io_uring" or "threads"

@@ -24,10 +24,6 @@ class LoopCore : public Loop {
   bool in_loop_thread() const final;
 
  protected:
-  // Bytes one operation moves at most in one system call; above it transfers are partial, or go on by
-  // themselves.
-  static constexpr size_t kMaxTransfer = size_t{1} << 30;
-
   explicit LoopCore(UniqueFd wake) : posted_(std::move(wake)) {}
 
   // Starts what was asked for since the last turn; may complete what needs no waiting.

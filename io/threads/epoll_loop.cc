@@ -98,7 +98,7 @@ OpId EpollLoop::start(EpollOp op) {
 OpId EpollLoop::recv(int fd, std::span<std::byte> buffer, IoDone done) {
   RSYNCFS_CHECK(!buffer.empty());
   EpollOp op(IoOp::kRecv, fd, std::move(done));
-  op.buffer = buffer.first(std::min(buffer.size(), kMaxTransfer));
+  op.buffer = buffer;
   return start(std::move(op));
 }
 
