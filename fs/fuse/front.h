@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// FUSE request in, exactly one reply out: the mount, its worker threads, and what the kernel is told.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fs/fuse/notifier.h"
+#include "fs/tree/tree.h"
+#include "io/base/result.h"
+#include "io/base/unique_function.h"
+
+namespace rsyncfs {
+
+// How open(2) is treated; chosen per mount because the kernel learns it once.
+enum class OpenProfile : uint8_t {
+  kNoOpen,     // open, flush and release never reach us: warm small files are as on a local disk
+  kKeepCache,  // every open is a request; the page cache is kept
+};
+
+struct FrontOptions {
+  std::string mountpoint;
+  std::string fsname;  // what df and findmnt show as SOURCE; must equal the fstab source
+  bool allow_other = false;
+  bool read_only = true;  // the "ro" mount flag; changes are refused with EROFS in any case
+  bool suid = false;      // honour setuid bits ("suid"); only root can
+  bool dev = false;       // honour device files ("dev"); only root can
+  // Further options for mount(8)/fusermount3, one each: "noexec", "auto_unmount", "nonempty", "context=..."
+  // ...
+  std::vector<std::string> mount_options;
+  OpenProfile profile = OpenProfile::kNoOpen;
+  unsigned workers = 6;                        // threads that take requests; 1..kMaxFrontWorkers
+  bool posix_acl = true;                       // the kernel checks ACLs, as it does on a local file system
+  std::chrono::seconds cache_timeout{86'400};  // names and attributes; made safe by the Notifier
+  unsigned read_ahead_kib = 1024;  // per mount, set as root after mounting, best effort; 0 = leave
+  bool debug = false;              // every request in the log
+};
+constexpr unsigned kMaxFrontWorkers = 64;
+
+enum class FrontOp : uint8_t {
+  kLookup,
+  kForget,
+  kGetattr,
+  kReadlink,
+  kOpen,
+  kRead,
+  kFlush,
+  kRelease,
+  kOpendir,
+  kReaddir,
+  kReaddirplus,
+  kReleasedir,
+  kStatfs,
+  kGetxattr,
+  kListxattr,
+  kLseek,
+  kRefused,
+  kInterrupt,
+  kCount
+};
+std::string_view front_op_name(FrontOp op);  // "lookup", ...; kRefused: any modification
+
+// A snapshot, for status.
+struct FrontStatistics {
+  std::array<uint64_t, static_cast<size_t>(FrontOp::kCount)> requests{};
+  uint64_t errors = 0;        // replies that carried an errno other than ENOENT, ENODATA, ENOSYS
+  uint64_t waiting = 0;       // requests parked now
+  uint64_t parked_total = 0;  // requests that had to wait for the source
+  uint64_t known_nodes = 0;   // inodes the kernel holds
+  NotifierStatistics notifier;
+};
+
+// The callbacks run on threads of the Front; they must not destroy it.
+struct FrontEvents {
+  // Once, when the kernel has been answered FUSE_INIT: the mount is usable.
+  UniqueFunction<void()> ready;
+  // Once, when no more requests will come: unmounted by somebody, or stop(). The Front is then to be
+  // destroyed.
+  UniqueFunction<void()> ended;
+};
+
+// Threads: mount() and the destructor on one thread; everything else from any.
+class Front {
+ public:
+  // Mounts and starts the workers; replies come at once. All must outlive the Front. Errors name the cause in
+  // one line: "mountpoint /x: No such file or directory", "/dev/fuse: Permission denied", "allow_other: needs
+  // user_allow_other in /etc/fuse.conf". Nothing is mounted then.
+  static Result<std::unique_ptr<Front>> mount(FrontOptions options, Tree& tree, Notifier& notifier,
+                                              FrontEvents events);
+  // stop()s, takes the mount away if it is still there (lazily), and waits until each parked request was
+  // answered.
+  virtual ~Front() = default;
+
+  virtual bool ready() const = 0;
+  // True when FUSE_INIT was answered within the limit.
+  virtual bool wait_ready(std::chrono::milliseconds limit) = 0;
+  virtual bool ended() const = 0;
+  virtual bool wait_ended(std::chrono::milliseconds limit) = 0;
+
+  // Takes the mount away as umount(8) does. kOs with EBUSY when files are open or somebody is inside; `lazy`
+  // detaches it at once and the session ends with the last user. Blocks while the kernel does it. ended()
+  // follows.
+  virtual Result<void> unmount(bool lazy) = 0;
+  // Ends the session now, whoever uses it: parked requests are cancelled, users of the mount get ENOTCONN.
+  virtual void stop() = 0;
+
+  virtual FrontStatistics statistics() const = 0;
+  virtual const std::string& mountpoint() const = 0;  // absolute
+  virtual std::string description() const = 0;  // "fuse 7.45, libfuse 3.14.0, profile no_open, 6 workers"
+};
+
+}  // namespace rsyncfs

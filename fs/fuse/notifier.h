@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Tells the kernel what of its caches is stale. A thread of its own, holding no lock while it calls the
+// kernel.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <unordered_set>
+#include <vector>
+
+#include "fs/tree/tree.h"
+#include "sync/engine/syncer.h"
+
+namespace rsyncfs {
+
+// The kernel's side. Calls return 0 or a negative errno (-ENOENT: it held nothing of the kind). They may
+// block until requests under way for the same inode are answered.
+class KernelCaches {
+ public:
+  virtual ~KernelCaches() = default;
+  virtual int drop_entry(NodeId parent, std::string_view name) = 0;
+  virtual int drop_attributes(NodeId node) = 0;
+  virtual int drop_all(
+      NodeId node) = 0;  // attributes and pages: file data, a directory's names, a link's target
+};
+
+struct NotifierStatistics {
+  uint64_t queued = 0;     // waiting now
+  uint64_t sent = 0;       // calls into the kernel
+  uint64_t coalesced = 0;  // asked for while the same was waiting
+  uint64_t overflows = 0;  // changes that were turned into "the whole directory"
+  uint64_t lost = 0;       // dropped: the limit was reached by names of the root directory alone
+};
+
+// Changes that wait. When so many do, a change of a name becomes one of its whole directory: that directory's
+// own name is dropped, and with it every name the kernel holds below. The root has no name: its names may go
+// up to the second limit.
+constexpr size_t kMaxQueuedNotifications = 1 << 16;
+constexpr size_t kMaxQueuedRootNotifications = 1 << 18;
+
+// The sink for the Syncer's events. Made first, since the Syncer needs it; until attach() events are dropped,
+// because no kernel knows anything yet. on_*(): any thread, never blocks.
+class Notifier final : public SyncerEvents {
+ public:
+  Notifier() = default;
+  ~Notifier() override;
+  Notifier(const Notifier&) = delete;
+  Notifier& operator=(const Notifier&) = delete;
+
+  void on_changes(std::vector<NameChange> changes) override;
+  void on_content_changed(NodeId node) override;
+
+  // Called by the Front. Both must outlive detach(), which waits for the call under way.
+  void attach(KernelCaches& kernel, Tree& tree);
+  void detach();
+  // True when nothing is queued or being sent within the limit; for tests and for an orderly end.
+  bool wait_idle(std::chrono::milliseconds limit);
+  NotifierStatistics statistics() const;
+
+ private:
+  enum class Kind : uint8_t { kEntry, kAttributes, kAll, kDirectory };
+  struct Item {
+    Kind kind;
+    NodeId node;       // kEntry: the parent
+    std::string name;  // kEntry only
+    bool operator==(const Item&) const = default;
+  };
+  struct ItemHash {
+    size_t operator()(const Item& item) const;
+  };
+
+  void push(Item item);  // mutex_ held
+  void run();
+  void send(KernelCaches& kernel, Tree& tree, const Item& item);
+
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::condition_variable idle_;
+  std::deque<const Item*> order_;  // points into waiting_
+  std::unordered_set<Item, ItemHash> waiting_;
+  KernelCaches* kernel_ = nullptr;
+  Tree* tree_ = nullptr;
+  bool sending_ = false;
+  bool stopping_ = false;
+  NotifierStatistics statistics_;
+  std::thread thread_;
+};
+
+}  // namespace rsyncfs

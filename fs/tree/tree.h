@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// POSIX behaviour of the mounted tree over Replica and Syncer. Knows no FUSE: nodes, stat(2), bytes and
+// errors. What users may rely on: fs/SEMANTICS.md.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "fs/tree/answer_gate.h"
+#include "fs/tree/directory_handles.h"
+#include "fs/tree/lookup_table.h"
+#include "io/base/result.h"
+#include "io/executor.h"
+#include "sync/engine/syncer.h"
+#include "sync/replica/replica.h"
+
+namespace rsyncfs {
+
+// One name's inode for its user. node == 0: there is no such name (a negative answer that may be cached).
+struct Entry {
+  NodeId node = 0;
+  struct stat attr {};
+};
+
+// Takes a directory's names. Owned by the Tree for the length of one call.
+class DirectorySink {
+ public:
+  virtual ~DirectorySink() = default;
+  // How many names will about fit; the Tree reads so many ahead.
+  virtual size_t capacity() const = 0;
+  // False: no room, nothing was taken. `next_cookie` is where a later call goes on after this name. "." and
+  // ".." come with node 0 and only st_ino and the type bits of st_mode.
+  virtual bool add(std::string_view name, const Entry& entry, uint64_t next_cookie) = 0;
+  // Exactly once, last. True when the names went out; false takes their lookup counts back.
+  virtual bool finish(Result<void> outcome) = 0;
+};
+
+// An extended attribute's value; `size` alone when the caller asked for no more.
+struct XattrValue {
+  uint64_t size = 0;
+  std::string value;
+};
+
+enum class SeekKind : uint8_t { kData, kHole };
+
+// Calls: any thread. Each `done` is called exactly once: inside the call, or, when the call returns a
+// RequestId other than 0, possibly later from another thread (the loop's or the executor's). cancel() with
+// that id makes it come soon (kCanceled), unless it comes anyway. No lock is held when `done` runs. Every
+// wait ends within the Syncer's timeout.
+//
+// Errors: kVanished for nodes that are no more, kNotDirectory, kUsage (not a regular file), kOs with ENODATA,
+// ENXIO, EROFS, EISDIR ...; the Syncer's for what had to be asked of the source; the Replica's.
+class Tree {
+ public:
+  // All must outlive the Tree. `executor` takes what must not hold up the loop or a FUSE worker.
+  Tree(Replica& replica, Syncer& syncer, Executor& executor);
+  // Waits for what the executor still does for it. No call may be under way, none may be parked.
+  ~Tree();
+  Tree(const Tree&) = delete;
+  Tree& operator=(const Tree&) = delete;
+
+  // A positive answer counts one lookup of its node. "." and ".." are understood.
+  RequestId lookup(NodeId parent, std::string_view name, Done<Entry> done);
+  void getattr(NodeId node, Done<struct stat> done);
+  void readlink(NodeId node, Done<std::string> done);
+
+  // Waits until the directory's names may be answered; the value is a handle for readdir() and releasedir().
+  RequestId opendir(NodeId directory, Done<uint64_t> done);
+  // Names from `cookie` on (0: the start), read afresh each time: a name that stays is given exactly once,
+  // whatever comes and goes meanwhile. With `plus` each taken name counts one lookup. An unknown handle is as
+  // good as a new one.
+  void readdir(NodeId directory, uint64_t handle, uint64_t cookie, bool plus,
+               std::unique_ptr<DirectorySink> sink);
+  void releasedir(uint64_t handle);
+
+  // Shorter than asked only at the end of the file.
+  RequestId read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done);
+  // Where data or a hole begins at or after `offset`. A file that is not here in whole counts as all data.
+  void seek(NodeId file, uint64_t offset, SeekKind kind, Done<uint64_t> done);
+
+  // `limit` 0: the size alone is wanted. kOs with ERANGE when the value is longer than a limit that is not 0.
+  RequestId getxattr(NodeId node, std::string_view name, size_t limit, Done<XattrValue> done);
+  // Names, each followed by NUL. trusted.* is for the privileged only.
+  void listxattr(NodeId node, bool privileged, Done<std::string> done);
+
+  // Never waits for the network: the file system that holds the store, and how many inodes are known.
+  void statfs(Done<struct statvfs> done);
+
+  // The kernel gives back `count` lookups. Any thread; nothing is deleted on it.
+  void forget(NodeId node, uint64_t count);
+  void cancel(RequestId request) { syncer_.cancel(request); }
+
+  // ---- for those who invalidate what was answered ----
+  // Returns when every answer that may have been read from the Replica before this call has been given.
+  void wait_for_answers() { gate_.wait(); }
+  bool is_known(NodeId node) const { return lookups_.count(node) != 0; }
+  // False: no answer about this directory's names was given since it became known.
+  bool names_were_answered(NodeId directory) const { return lookups_.is_marked(directory); }
+  Replica& replica() { return replica_; }
+  size_t known_nodes() const { return lookups_.size(); }
+
+  // "remote", "partial" or "cached": what user.rsyncfs.state says.
+  Result<std::string> state(NodeId node) const;
+  // Attributes as the user sees them, ids mapped, blocks estimated.
+  struct stat stat_of(const Node& node) const;
+
+ private:
+  struct StatfsCache;
+
+  void answer_lookup(NodeId parent, const std::string& name, Done<Entry> done);
+  void answer_opendir(NodeId directory, Done<uint64_t> done);
+  void answer_xattr(NodeId node, const std::string& name, size_t limit, Done<XattrValue> done);
+  Result<Node> present_node(NodeId id) const;
+  Result<Node> directory_node(NodeId id) const;
+  Result<std::string> acl_or_plain(const StoredXattr& attribute, const std::string& value) const;
+  uint64_t blocks_of(const Node& node) const;
+  // Runs `work` where it may take long; ~Tree waits for it.
+  void defer(Task work);
+  void forget_later(NodeId node);
+  void forget_batch();
+
+  Replica& replica_;
+  Syncer& syncer_;
+  AnswerGate gate_;
+  LookupTable lookups_;
+  DirectoryHandles handles_;
+  std::unique_ptr<StatfsCache> statfs_cache_;
+  std::unique_ptr<class ForgetQueue> forget_queue_;
+  Executor& executor_;
+  std::atomic<size_t> deferred_{0};
+  std::unique_ptr<Strand> forget_strand_;
+};
+
+}  // namespace rsyncfs
