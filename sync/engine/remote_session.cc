@@ -211,6 +211,7 @@ void RemoteSession::tick(Clock::time_point now, std::chrono::milliseconds stall)
   const bool tree_list = spec_.purpose == SessionSpec::Purpose::kTree && wire_.state() == PullState::kListing;
   const auto limit = tree_list ? stall * kTreeListPatience : stall;
   if (now - waiting_since_ < limit) return;
+  stalled_ = true;
   fail(Error(Errc::kTimedOut, "the server stopped answering").with_errno(ETIMEDOUT));
 }
 

@@ -76,6 +76,7 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   // The list is handed on: later events go to `user`.
   void set_user(SessionUser& user) { user_ = &user; }
   bool ended() const { return ended_; }
+  bool stalled() const { return stalled_; }  // ended because the server stopped answering
   bool armed() const { return !ended_ && wire_.state() == PullState::kArmed; }
   const FileList& list() const { return wire_.list(); }
   ChecksumKind checksum() const { return wire_.checksum(); }
@@ -130,6 +131,7 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   uint64_t outstanding_bytes_ = 0;
   bool established_ = false;
   bool ended_ = false;
+  bool stalled_ = false;
   bool paused_ = false;
   bool awaiting_ = true;  // something is expected from the server
   Clock::time_point opened_at_;

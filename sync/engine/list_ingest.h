@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Brings one received file list into the Replica, in slices on the store strand, so that readers and other writers get
+// their turn in between.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "io/executor.h"
+#include "io/loop.h"
+#include "sync/engine/id_map.h"
+#include "sync/engine/listing.h"
+#include "sync/engine/remote_session.h"
+#include "sync/replica/replica.h"
+
+namespace rsyncfs {
+
+// One directory that the list was asked for, and what became of it.
+struct WantedDirectory {
+  NodeId node = 0;
+  std::string path;  // "" = the root
+  std::optional<Error> failure;
+};
+
+// What one list says about directories it could not read: from the server's error texts.
+class UnreadablePlaces {
+ public:
+  UnreadablePlaces(const FileList& list, const std::vector<std::string>& errors);
+  // Why the names of `directory` may be missing; nullopt: what the list shows is all there is.
+  std::optional<Error> doubt(std::string_view directory) const;
+
+ private:
+  bool everything_ = false;
+  std::vector<std::pair<std::string, Error>> places_;  // path as the server printed it
+};
+
+class ListIngest : public std::enable_shared_from_this<ListIngest> {
+ public:
+  struct Outcome {
+    std::vector<WantedDirectory> wanted;
+    std::optional<Error> failure;  // the store could not be written
+    size_t directories = 0;
+  };
+  using Changes = std::function<void(std::vector<NameChange>)>;   // on the loop, for each slice
+  using Finished = UniqueFunction<void(Outcome)>;                 // on the loop, once
+  // On the store strand: whether this directory was listed by a younger session than this list's.
+  using Outdated = std::function<bool(NodeId)>;
+
+  // `wanted` empty: the whole tree. The session is kept alive until the end and released on the loop.
+  ListIngest(Loop& loop, Strand& store, Replica& replica, IdMap& ids, std::shared_ptr<RemoteSession> session,
+             bool with_xattrs, std::vector<WantedDirectory> wanted, Outdated outdated, Changes changes, Finished finished);
+  void start();
+
+ private:
+  void step();
+  void prepare();
+  Result<void> learn_ids();
+  Result<size_t> apply_tree_directory(Replica::Batch& batch, const std::string& path);
+  Result<size_t> apply_wanted(Replica::Batch& batch, WantedDirectory& wanted);
+  Result<size_t> apply(Replica::Batch& batch, NodeId node, const std::string& path, bool complete);
+  void keep_younger(NodeId node, std::vector<ListedName>& names, std::vector<std::string>& kept_names);
+  void report(std::vector<NameChange> changes);
+  void finish(std::optional<Error> failure);
+
+  Loop& loop_;
+  Strand& store_;
+  Replica& replica_;
+  IdMap& ids_;
+  std::shared_ptr<RemoteSession> session_;
+  const bool with_xattrs_;
+  const bool whole_tree_;
+  Outdated outdated_;
+  Changes changes_;
+  Finished finished_;
+  Outcome outcome_;
+  std::unique_ptr<Listing> listing_;
+  std::unique_ptr<UnreadablePlaces> unreadable_;
+  std::unordered_map<std::string, NodeId> nodes_;  // directories of the tree by path
+  HardLinkGroups groups_;
+  std::vector<NameChange> pending_changes_;
+  size_t position_ = 0;
+};
+
+}  // namespace rsyncfs

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/engine/lister.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "io/base/log.h"
+#include "io/base/text.h"
+
+namespace rsyncfs {
+
+namespace {
+
+constexpr size_t kDirectoriesPerSession = 64;
+constexpr unsigned kMaxAttempts = 3;
+// A listing of an earlier mount is good enough when no younger one comes within this time.
+constexpr std::chrono::milliseconds kStoredPatience{2'000};
+constexpr std::chrono::seconds kTreeRetry{5};
+constexpr std::chrono::seconds kLongestTreeRetry{300};
+
+
+// What says something about the connection rather than about the directory.
+bool connection_failure(const Error& why) {
+  switch (why.code()) {
+    case Errc::kUnreachable:
+    case Errc::kTimedOut:
+    case Errc::kDisconnected:
+    case Errc::kCanceled:
+    case Errc::kUnsupported:
+    case Errc::kRefused: return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
+Lister::Lister(const EngineContext& context, SessionPool& pool) : context_(context), pool_(pool) {}
+
+void Lister::want(RequestId id, NodeId node, std::string path, bool stored, Done<void> done) {
+  const auto now = Clock::now();
+  Job& job = jobs_[node];
+  job.node = node;
+  if (job.session == nullptr) job.path = std::move(path);
+  job.stored = stored;
+  job.demanded = true;
+  const auto limit = stored ? std::min<std::chrono::milliseconds>(kStoredPatience, context_.options.timeout)
+                            : context_.options.timeout;
+  job.waiters.push_back({id, now, now + limit, std::move(done)});
+}
+
+void Lister::refresh(NodeId node, std::string path) {
+  Job& job = jobs_[node];
+  job.node = node;
+  if (job.session == nullptr) job.path = std::move(path);
+}
+
+void Lister::want_tree() {
+  tree_wanted_ = true;
+  next_tree_attempt_ = Clock::now();
+}
+
+void Lister::pump() {
+  start_directories();
+  start_tree();
+}
+
+void Lister::start_directories() {
+  SessionSpec spec;
+  std::vector<Job*> chosen;
+  for (auto& [node, job] : jobs_) {
+    if (job.session != nullptr || job.ingesting) continue;
+    // After a list of several that did not come, each is tried by itself: one may be what stopped them all.
+    if (job.attempts > 1 && !chosen.empty()) continue;
+    chosen.push_back(&job);
+    spec.paths.push_back(job.path.empty() ? "./" : job.path + "/");
+    spec.demanded = spec.demanded || job.demanded;
+    if (chosen.size() >= kDirectoriesPerSession || job.attempts > 1) break;
+  }
+  if (chosen.empty()) return;
+  const auto session = pool_.open(std::move(spec), *this);
+  if (!session) return;
+  for (Job* job : chosen) {
+    job->session = session.get();
+    ++job->attempts;
+  }
+}
+
+void Lister::start_tree() {
+  if (!tree_wanted_ || tree_session_ != nullptr || tree_ingesting_) return;
+  if (Clock::now() < next_tree_attempt_) return;
+  SessionSpec spec;
+  spec.purpose = SessionSpec::Purpose::kTree;
+  if (const auto session = pool_.open(std::move(spec), *this)) tree_session_ = session.get();
+}
+
+void Lister::session_listed(RemoteSession& session) {
+  ++lists_received_;
+  auto shared = pool_.share(session);
+  RSYNCFS_CHECK(shared != nullptr);
+  if (&session == tree_session_) {
+    ingest_tree(std::move(shared));
+  } else {
+    ingest_directories(std::move(shared));
+  }
+}
+
+ListIngest::Changes Lister::changes() {
+  return [this](std::vector<NameChange> list) { context_.events.on_changes(std::move(list)); };
+}
+
+void Lister::ingest_tree(std::shared_ptr<RemoteSession> session) {
+  tree_ingesting_ = true;
+  const auto opened = session->opened_at();
+  const auto entries = session->list().size();
+  const auto opened_at_s = session->opened_at_s();
+  auto outdated = [this, opened](NodeId node) {
+    const std::shared_lock lock(fresh_mutex_);
+    const auto found = fresh_.find(node);
+    return found != fresh_.end() && found->second >= opened;
+  };
+  const auto& features = pool_.features();
+  auto ingest = std::make_shared<ListIngest>(
+      context_.loop, context_.store, context_.replica, context_.ids, std::move(session),
+      features.xattrs || features.acls, std::vector<WantedDirectory>{}, std::move(outdated), changes(),
+      [this, entries, opened_at_s](ListIngest::Outcome outcome) {
+        tree_done(std::move(outcome), entries, opened_at_s);
+      });
+  ingest->start();
+}
+
+void Lister::tree_done(ListIngest::Outcome outcome, uint64_t entries, int64_t opened_at_s) {
+  tree_ingesting_ = false;
+  if (outcome.failure) {
+    last_failure_ = outcome.failure->message();
+    log_error("the tree's list could not be stored: " + last_failure_);
+    return;
+  }
+  tree_failures_ = 0;
+  tree_entries_ = entries;
+  tree_listed_at_s_ = opened_at_s;
+  tree_fresh_.store(true, std::memory_order_release);
+  log_info("whole tree listed: " + std::to_string(entries) + " entries");
+}
+
+void Lister::ingest_directories(std::shared_ptr<RemoteSession> session) {
+  std::vector<WantedDirectory> wanted;
+  for (auto& [node, job] : jobs_) {
+    if (job.session != session.get()) continue;
+    job.ingesting = true;
+    wanted.push_back({node, job.path, std::nullopt});
+  }
+  if (wanted.empty()) return;  // all were canceled; the session stays as a fetcher
+  const bool alone = wanted.size() == 1;
+  const auto& features = pool_.features();
+  auto ingest = std::make_shared<ListIngest>(
+      context_.loop, context_.store, context_.replica, context_.ids, std::move(session),
+      features.xattrs || features.acls, std::move(wanted), [](NodeId) { return false; }, changes(),
+      [this, alone](ListIngest::Outcome outcome) { directories_done(std::move(outcome), alone); });
+  ingest->start();
+}
+
+void Lister::directories_done(ListIngest::Outcome outcome, bool alone) {
+  for (const WantedDirectory& wanted : outcome.wanted) {
+    const auto found = jobs_.find(wanted.node);
+    if (found == jobs_.end()) continue;
+    found->second.session = nullptr;
+    found->second.ingesting = false;
+    if (outcome.failure) {
+      finish(wanted.node, *outcome.failure);
+    } else if (wanted.failure && !alone && wanted.failure->code() != Errc::kVanished) {
+      found->second.attempts = std::max(found->second.attempts, 2U);  // again, by itself
+    } else if (wanted.failure) {
+      if (wanted.failure->code() == Errc::kVanished && !wanted.path.empty()) {
+        const size_t slash = wanted.path.rfind('/');
+        const std::string parent = slash == std::string::npos ? std::string() : wanted.path.substr(0, slash);
+        const auto name = context_.replica.name_of(wanted.node);
+        if (name) refresh(name->first, parent);
+      }
+      finish(wanted.node, *wanted.failure);
+    } else {
+      set_fresh(wanted.node);
+      finish(wanted.node, {});
+    }
+  }
+  pump();
+}
+
+void Lister::session_ended(RemoteSession& session, const Error& why) {
+  if (&session == tree_session_) {
+    tree_session_ = nullptr;
+    if (why.code() != Errc::kCanceled) last_failure_ = why.message();
+    // Lost after its list came: the list is still true, there is no hurry. Lost before: soon again, then less often.
+    const auto pause = std::min<std::chrono::seconds>(kTreeRetry * (1U << std::min(tree_failures_, 6U)), kLongestTreeRetry);
+    ++tree_failures_;
+    next_tree_attempt_ = Clock::now() + (tree_fresh() && why.code() == Errc::kCanceled ? kLongestTreeRetry : pause);
+    if (tree_fresh() && why.code() == Errc::kCanceled) tree_wanted_ = false;
+    if (tree_wanted_) context_.loop.run_after(next_tree_attempt_ - Clock::now(), [this] { pump(); });
+    return;
+  }
+  std::vector<NodeId> failed;
+  for (auto& [node, job] : jobs_) {
+    if (job.session != &session || job.ingesting) continue;
+    job.session = nullptr;
+    if (why.code() == Errc::kCanceled || why.code() == Errc::kUnsupported) job.attempts = 0;
+    if (!connection_failure(why) || (job.waiters.empty() && job.attempts >= kMaxAttempts)) failed.push_back(node);
+  }
+  for (const NodeId node : failed) {
+    last_failure_ = why.message();
+    finish(node, why);
+  }
+}
+
+void Lister::finish(NodeId node, const Result<void>& result) {
+  const auto found = jobs_.find(node);
+  if (found == jobs_.end()) return;
+  Job job = std::move(found->second);
+  jobs_.erase(found);
+  for (auto& waiter : job.waiters) waiter.done(result);
+}
+
+void Lister::set_fresh(NodeId node) {
+  const std::unique_lock lock(fresh_mutex_);
+  fresh_[node] = Clock::now();
+}
+
+bool Lister::fresh(NodeId directory) const {
+  const std::shared_lock lock(fresh_mutex_);
+  return fresh_.contains(directory);
+}
+
+void Lister::expire(Clock::time_point now) {
+  std::vector<std::pair<Waiter<void>, bool>> late;
+  for (auto it = jobs_.begin(); it != jobs_.end();) {
+    Job& job = it->second;
+    for (auto& waiter : take_if(job.waiters, [now](const auto& w) { return now >= w.deadline; })) {
+      late.emplace_back(std::move(waiter), job.stored);
+    }
+    const bool abandoned = job.waiters.empty() && job.demanded && job.session == nullptr && !job.ingesting;
+    it = abandoned ? jobs_.erase(it) : std::next(it);
+  }
+  for (auto& [waiter, stored] : late) {
+    if (stored) {
+      waiter.done(Result<void>());
+    } else {
+      waiter.done(pool_.link().failure(context_.patience()));
+    }
+  }
+}
+
+bool Lister::cancel(RequestId id) {
+  for (auto& [node, job] : jobs_) {
+    auto found = take_if(job.waiters, [id](const auto& waiter) { return waiter.id == id; });
+    if (found.empty()) continue;
+    found.front().done(Error(Errc::kCanceled, "interrupted"));
+    return true;
+  }
+  return false;
+}
+
+void Lister::link_failed(const Error& /*why*/, bool hopeless) {
+  std::vector<std::pair<Waiter<void>, bool>> answered;
+  for (auto& [node, job] : jobs_) {
+    if (!job.stored && !hopeless) continue;
+    for (auto& waiter : std::exchange(job.waiters, {})) answered.emplace_back(std::move(waiter), job.stored);
+  }
+  for (auto& [waiter, stored] : answered) {
+    if (stored) {
+      waiter.done(Result<void>());
+    } else {
+      waiter.done(pool_.link().failure(context_.patience()));
+    }
+  }
+}
+
+void Lister::fail_everything(const Error& why) {
+  tree_wanted_ = false;
+  std::vector<NodeId> nodes;
+  for (const auto& [node, job] : jobs_) nodes.push_back(node);
+  for (const NodeId node : nodes) finish(node, why);
+}
+
+bool Lister::waiting() const { return !jobs_.empty(); }
+
+size_t Lister::waiting_count() const {
+  size_t count = 0;
+  for (const auto& [node, job] : jobs_) count += job.waiters.size();
+  return count;
+}
+
+}  // namespace rsyncfs

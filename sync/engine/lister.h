@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Keeps the Replica's names what the source shows: the whole tree in the background, directories that are asked for
+// at once.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "sync/engine/list_ingest.h"
+#include "sync/engine/remote_session.h"
+#include "sync/engine/session_pool.h"
+#include "sync/engine/waiters.h"
+
+namespace rsyncfs {
+
+// Loop thread, but for the methods marked otherwise.
+class Lister final : public SessionUser {
+ public:
+  Lister(const EngineContext& context, SessionPool& pool);
+
+  // Lists `path` (the node's own) and answers. `stored`: the Replica has names from an earlier list, good enough when
+  // the source does not answer soon.
+  void want(RequestId id, NodeId node, std::string path, bool stored, Done<void> done);
+  // The same with nobody waiting: what is stored is known to be out of date.
+  void refresh(NodeId node, std::string path);
+  // The whole tree, now and whenever its session is lost.
+  void want_tree();
+  void pump();
+  void expire(Clock::time_point now);
+  bool cancel(RequestId id);
+  // The source was not reached: those who waited long enough, or have stored names, are answered.
+  void link_failed(const Error& why, bool hopeless);
+  void fail_everything(const Error& why);
+  bool waiting() const;
+  size_t waiting_count() const;
+
+  // Any thread.
+  bool fresh(NodeId directory) const;
+  bool tree_fresh() const { return tree_fresh_.load(std::memory_order_acquire); }
+
+  uint64_t lists_received() const { return lists_received_; }
+  uint64_t tree_entries() const { return tree_entries_; }
+  int64_t tree_listed_at_s() const { return tree_listed_at_s_; }
+  const std::string& last_failure() const { return last_failure_; }
+
+  void session_listed(RemoteSession& session) override;
+  void session_ended(RemoteSession& session, const Error& why) override;
+
+ private:
+  struct Job {
+    NodeId node = 0;
+    std::string path;
+    bool stored = false;
+    bool demanded = false;
+    std::vector<Waiter<void>> waiters;
+    const RemoteSession* session = nullptr;  // where it is being listed; null: queued
+    bool ingesting = false;
+    unsigned attempts = 0;
+  };
+
+  void start_directories();
+  void start_tree();
+  void ingest_tree(std::shared_ptr<RemoteSession> session);
+  void ingest_directories(std::shared_ptr<RemoteSession> session);
+  void directories_done(ListIngest::Outcome outcome, bool alone);
+  void tree_done(ListIngest::Outcome outcome, uint64_t entries, int64_t opened_at_s);
+  void finish(NodeId node, const Result<void>& result);
+  void set_fresh(NodeId node);
+  ListIngest::Changes changes();
+
+  EngineContext context_;
+  SessionPool& pool_;
+  std::unordered_map<NodeId, Job> jobs_;
+  bool tree_wanted_ = false;
+  bool tree_ingesting_ = false;
+  const RemoteSession* tree_session_ = nullptr;
+  Clock::time_point next_tree_attempt_{};
+  unsigned tree_failures_ = 0;
+
+  std::atomic<bool> tree_fresh_{false};
+  mutable std::shared_mutex fresh_mutex_;  // guards fresh_
+  std::unordered_map<NodeId, Clock::time_point> fresh_;  // directories listed by themselves in this mount, and when
+
+  uint64_t lists_received_ = 0;
+  uint64_t tree_entries_ = 0;
+  int64_t tree_listed_at_s_ = 0;
+  std::string last_failure_;
+};
+
+}  // namespace rsyncfs

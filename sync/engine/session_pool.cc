@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/engine/session_pool.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "io/base/log.h"
+
+namespace rsyncfs {
+
+namespace {
+// An armed server is given up when it does not answer for a third of the request's limit, so that a second session
+// can still serve the request in time (a file that became a FIFO blocks its server for ever).
+constexpr int kStallParts = 3;
+constexpr std::chrono::milliseconds kShortestStall{2'000};
+}  // namespace
+
+SessionPool::SessionPool(Loop& loop, Executor& executor, const SyncerOptions& options, std::function<void()> changed,
+                         std::function<void(const Error&)> link_failed)
+    : loop_(loop),
+      executor_(executor),
+      options_(options),
+      changed_(std::move(changed)),
+      link_failed_(std::move(link_failed)),
+      limit_(std::max(1U, options.max_sessions)) {
+  features_.acls = options.acls;
+  features_.xattrs = options.xattrs;
+}
+
+SessionPool::~SessionPool() {
+  *alive_ = false;
+  if (retry_timer_ != 0) loop_.cancel_timer(retry_timer_);
+}
+
+std::shared_ptr<RemoteSession> SessionPool::open(SessionSpec spec, SessionUser& user) {
+  if (closing_) return nullptr;
+  if (!link_.may_attempt(Clock::now(), spec.demanded)) {
+    schedule_retry();
+    return nullptr;
+  }
+  if (!make_room(spec)) return nullptr;
+  auto session = std::make_shared<RemoteSession>(loop_, executor_, options_, features_, std::move(spec), user, *this);
+  sessions_.push_back(session);
+  ++past_.opened;
+  session->start();
+  return session;
+}
+
+// With all slots taken, the session that has been idle longest gives way: a directory's before the tree's.
+bool SessionPool::make_room(const SessionSpec& spec) {
+  if (sessions_.size() < limit_) return true;
+  RemoteSession* victim = nullptr;
+  for (const auto& session : sessions_) {
+    const bool idle = (session->armed() && session->outstanding() == 0) || session->paused();
+    if (!idle) continue;
+    const bool tree = session->spec().purpose == SessionSpec::Purpose::kTree;
+    if (tree && !spec.demanded) continue;
+    const bool victim_is_tree = victim != nullptr && victim->spec().purpose == SessionSpec::Purpose::kTree;
+    if (victim == nullptr || (victim_is_tree && !tree) ||
+        (victim_is_tree == tree && session->last_used() < victim->last_used())) {
+      victim = session.get();
+    }
+  }
+  if (victim == nullptr) return false;
+  victim->fail(Error(Errc::kCanceled, "made room for another session"));
+  return sessions_.size() < limit_;
+}
+
+SessionPool::Found SessionPool::find_file(std::string_view path, uint64_t size, int64_t mtime_s, uint32_t mtime_ns,
+                                          uint64_t max_outstanding) const {
+  Found best;
+  for (const auto& session : sessions_) {
+    if (!session->armed() || session->spec().purpose == SessionSpec::Purpose::kStream) continue;
+    if (session->outstanding_bytes() > max_outstanding) continue;
+    if (best.session && best.session->outstanding_bytes() <= session->outstanding_bytes()) continue;
+    const auto ndx = session->list().find(path);
+    if (!ndx) continue;
+    const FileEntry& entry = session->list().entry(*ndx);
+    // Protocol 30 carries no nanoseconds: then a stored 0 is all there is on both sides.
+    if (!S_ISREG(entry.mode) || entry.size != size || entry.mtime_s != mtime_s || entry.mtime_ns != mtime_ns) continue;
+    best = {session, *ndx};
+  }
+  return best;
+}
+
+std::vector<SessionPool::Found> SessionPool::find_entry(std::string_view path) const {
+  std::vector<Found> out;
+  for (const auto& session : sessions_) {
+    if (!session->armed() || session->paused() || session->spec().purpose == SessionSpec::Purpose::kStream) continue;
+    if (const auto ndx = session->list().find(path)) out.push_back({session, *ndx});
+  }
+  return out;
+}
+
+std::shared_ptr<RemoteSession> SessionPool::share(RemoteSession& session) const {
+  for (const auto& candidate : sessions_) {
+    if (candidate.get() == &session) return candidate;
+  }
+  return nullptr;
+}
+
+void SessionPool::close_all(const Error& why) {
+  closing_ = true;
+  const auto all = sessions_;
+  for (const auto& session : all) session->fail(why);
+}
+
+void SessionPool::tick(Clock::time_point now) {
+  const auto stall = std::max(options_.timeout / kStallParts, kShortestStall);
+  const auto all = sessions_;
+  for (const auto& session : all) session->tick(now, stall);
+}
+
+bool SessionPool::busy() const {
+  return std::any_of(sessions_.begin(), sessions_.end(), [](const auto& session) {
+    return !session->armed() || session->outstanding() > 0 || session->paused();
+  });
+}
+
+SessionTotals SessionPool::totals() const {
+  SessionTotals out = past_;
+  for (const auto& session : sessions_) {
+    out.bytes_in += session->bytes_in();
+    out.bytes_out += session->bytes_out();
+  }
+  return out;
+}
+
+void SessionPool::session_established(RemoteSession& session) { link_.connected(session.describe()); }
+
+void SessionPool::session_received(RemoteSession& /*session*/) { link_.alive(); }
+
+void SessionPool::session_over(RemoteSession& session, const Error& why, bool was_established) {
+  ++ended_count_;
+  past_.bytes_in += session.bytes_in();
+  past_.bytes_out += session.bytes_out();
+  const auto position =
+      std::find_if(sessions_.begin(), sessions_.end(), [&](const auto& other) { return other.get() == &session; });
+  RSYNCFS_CHECK(position != sessions_.end());
+  // It may be on the stack of its own callback: dispose of it from a fresh one.
+  loop_.post([doomed = std::move(*position)]() mutable { doomed.reset(); });
+  sessions_.erase(position);
+  if (closing_ || why.code() == Errc::kCanceled) {
+    schedule_changed();
+    return;
+  }
+  log_info("session ended: " + why.message());
+  const auto now = Clock::now();
+  if (drop_refused_feature(why)) {
+    log_warn("the server offers no ACLs or extended attributes: going on without (" + why.message() + ")");
+  } else if (why.code() == Errc::kRefused && why.message().find("max connections") != std::string::npos &&
+             !sessions_.empty()) {
+    limit_ = sessions_.size();
+    log_info("the server allows " + std::to_string(limit_) + " connections at once");
+  } else if (was_established && why.code() == Errc::kTimedOut) {
+    link_.stalled(why, now);
+    link_failed_(why);
+  } else if (!was_established || why.code() == Errc::kDisconnected) {
+    // What ends a session that worked is no news about the others; without any other the link is gone.
+    if (sessions_.empty() || !was_established) {
+      link_.attempt_failed(why, now);
+      link_failed_(why);
+    }
+  }
+  schedule_changed();
+}
+
+bool SessionPool::drop_refused_feature(const Error& why) {
+  if (why.code() != Errc::kUnsupported || !(features_.acls || features_.xattrs)) return false;
+  if (features_.acls) {
+    features_.acls = false;
+  } else {
+    features_.xattrs = false;
+  }
+  return true;
+}
+
+void SessionPool::schedule_changed() {
+  if (change_scheduled_) return;
+  change_scheduled_ = true;
+  loop_.post([this, alive = alive_] {
+    if (!*alive) return;
+    change_scheduled_ = false;
+    changed_();
+  });
+}
+
+// Somebody wanted a session and must wait for the link's next attempt.
+void SessionPool::schedule_retry() {
+  if (retry_timer_ != 0) return;
+  const auto wait = std::max<std::chrono::nanoseconds>(link_.next_attempt(true) - Clock::now(), std::chrono::milliseconds(10));
+  retry_timer_ = loop_.run_after(wait, [this] {
+    retry_timer_ = 0;
+    changed_();
+  });
+}
+
+}  // namespace rsyncfs

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// All live sessions of one source: how many may there be, which serves a request, what happens when they end.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/executor.h"
+#include "io/loop.h"
+#include "sync/engine/link.h"
+#include "sync/engine/remote_session.h"
+#include "sync/engine/syncer.h"
+
+namespace rsyncfs {
+
+// Byte and event totals of sessions that are over and of those that live.
+struct SessionTotals {
+  uint64_t bytes_in = 0;
+  uint64_t bytes_out = 0;
+  uint64_t opened = 0;
+};
+
+// Loop thread only.
+class SessionPool final : public RemoteSession::Keeper {
+ public:
+  // `changed` is called (from a fresh stack) whenever a session may be opened or used that could not be before.
+  // `link_failed` is called when an attempt to reach the source failed, or an established session stalled.
+  SessionPool(Loop& loop, Executor& executor, const SyncerOptions& options, std::function<void()> changed,
+              std::function<void(const Error&)> link_failed);
+  ~SessionPool() override;
+  SessionPool(const SessionPool&) = delete;
+  SessionPool& operator=(const SessionPool&) = delete;
+
+  // Null when the link is down and must not be tried yet, or no slot is free (an idle session gives way). The result is
+  // valid until session_ended().
+  std::shared_ptr<RemoteSession> open(SessionSpec spec, SessionUser& user);
+  // An armed session whose list has `path` as a regular file of this size and mtime, and room for more; the least
+  // loaded. Null: none.
+  struct Found {
+    std::shared_ptr<RemoteSession> session;
+    uint32_t ndx = 0;
+  };
+  Found find_file(std::string_view path, uint64_t size, int64_t mtime_s, uint32_t mtime_ns, uint64_t max_outstanding) const;
+  // Any armed session that lists `path`, of any type.
+  std::vector<Found> find_entry(std::string_view path) const;
+
+  std::shared_ptr<RemoteSession> share(RemoteSession& session) const;
+  void close(RemoteSession& session, const Error& why) { session.fail(why); }
+  void close_all(const Error& why);
+  void tick(Clock::time_point now);
+  bool busy() const;  // somebody waits for a server
+
+  Link& link() { return link_; }
+  const Link& link() const { return link_; }
+  const ServerFeatures& features() const { return features_; }
+  SessionTotals totals() const;
+  uint64_t ended_count() const { return ended_count_; }  // sessions that are over; grows
+  const std::vector<std::shared_ptr<RemoteSession>>& sessions() const { return sessions_; }
+
+ private:
+  void session_established(RemoteSession& session) override;
+  void session_received(RemoteSession& session) override;
+  void session_over(RemoteSession& session, const Error& why, bool was_established) override;
+  bool make_room(const SessionSpec& spec);
+  bool drop_refused_feature(const Error& why);
+  void schedule_changed();
+  void schedule_retry();
+
+  Loop& loop_;
+  Executor& executor_;
+  const SyncerOptions& options_;
+  std::function<void()> changed_;
+  std::function<void(const Error&)> link_failed_;
+  Link link_;
+  ServerFeatures features_;
+  size_t limit_;  // sessions at once; lowered when the server says so
+  std::vector<std::shared_ptr<RemoteSession>> sessions_;
+  SessionTotals past_;
+  uint64_t ended_count_ = 0;
+  bool change_scheduled_ = false;
+  TimerId retry_timer_ = 0;
+  bool closing_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace rsyncfs

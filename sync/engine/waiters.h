@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Requests that wait for the remote: each has a deadline and is answered exactly once.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "io/base/result.h"
+#include "io/loop.h"
+#include "sync/engine/syncer.h"
+
+namespace rsyncfs {
+
+template <class T>
+struct Waiter {
+  RequestId id = 0;
+  Clock::time_point since;
+  Clock::time_point deadline;
+  Done<T> done;
+};
+
+// Answers all of `waiters` with `error`, after emptying the list: an answer may lead to new requests.
+template <class W>
+void fail_all(std::vector<W>& waiters, const Error& error) {
+  std::vector<W> gone = std::exchange(waiters, {});
+  for (auto& waiter : gone) waiter.done(error);
+}
+
+// Takes the waiters that `test` picks out of the list.
+template <class W, class Test>
+std::vector<W> take_if(std::vector<W>& waiters, Test test) {
+  std::vector<W> taken;
+  std::vector<W> kept;
+  for (auto& waiter : waiters) (test(waiter) ? taken : kept).push_back(std::move(waiter));
+  waiters = std::move(kept);
+  return taken;
+}
+
+// What the engine's parts share. References outlive the parts.
+struct EngineContext {
+  Loop& loop;
+  Executor& executor;
+  Strand& store;  // every write to the Replica by the engine runs here, in order
+  Replica& replica;
+  const SyncerOptions& options;
+  SyncerEvents& events;
+  IdMap& ids;
+
+  std::string patience() const {
+    return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(options.timeout).count()) + " s";
+  }
+};
+
+}  // namespace rsyncfs

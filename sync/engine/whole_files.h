@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Files up to kMaxWholeFileBytes: fetched whole into memory, many at once through pipelined requests, checked by their
+// digest before a reader sees a byte, and stored in batches. Their neighbours are brought along when a directory is
+// being read through.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "sync/engine/lister.h"
+#include "sync/engine/session_pool.h"
+#include "sync/engine/waiters.h"
+
+namespace rsyncfs {
+
+constexpr uint64_t kMaxWholeFileBytes = 1 << 20;
+
+// A node and the version of it that is wanted, as the Replica knew it when the request was made.
+struct FileTarget {
+  NodeId node = 0;
+  NodeId parent = 0;
+  std::string name;
+  std::string path;
+  uint64_t size = 0;
+  int64_t mtime_s = 0;
+  uint32_t mtime_ns = 0;
+  std::string directory() const {
+    const size_t slash = path.rfind('/');
+    return slash == std::string::npos ? std::string() : path.substr(0, slash);
+  }
+};
+
+// Totals, and what recently went wrong, for status.
+struct FetchTotals {
+  uint64_t files = 0;
+  uint64_t bytes = 0;
+  uint64_t failed = 0;
+  uint64_t timed_out = 0;
+  std::deque<std::string> failing;  // most recent first, at most kMaxListedFailures
+  void note_failure(std::string_view path, const Error& why);
+};
+
+// Loop thread only.
+class WholeFiles final : public SessionUser {
+ public:
+  WholeFiles(const EngineContext& context, SessionPool& pool, Lister& lister, FetchTotals& totals);
+  ~WholeFiles() override;
+
+  void read(RequestId id, FileTarget target, uint64_t offset, uint32_t length, Done<ReadBytes> done);
+  // Fetches without anybody waiting for a part of it; `done` after it is stored.
+  void hydrate(RequestId id, FileTarget target, Done<void> done);
+  void pump();
+  void expire(Clock::time_point now);
+  bool cancel(RequestId id);
+  void link_failed(bool hopeless);
+  void fail_everything(const Error& why);
+  // Hands what is complete to the store now.
+  void flush_finished();
+  bool waiting() const;
+  size_t waiting_count() const;
+  void add_transfers(std::vector<TransferStatus>& out) const;
+
+  void session_listed(RemoteSession& session) override;
+  void session_drained(RemoteSession& session) override;
+  void session_ended(RemoteSession& session, const Error& why) override;
+
+ private:
+  class Fetch;
+  using FetchPtr = std::shared_ptr<Fetch>;
+
+  FetchPtr obtain(FileTarget target, bool demanded);
+  bool dispatch(const FetchPtr& fetch);
+  void open_directory(const FetchPtr& fetch);
+  void received(const FetchPtr& fetch, FileEnd end);
+  void recover_lost();
+  void drop_ahead(const FetchPtr& fetch);
+  void retry(const FetchPtr& fetch, const Error& why);
+  void fail(const FetchPtr& fetch, const Error& why);
+  void finished(const FetchPtr& fetch, FileEnd end);
+  void stored(const std::vector<FetchPtr>& batch, const Result<void>& result);
+  void note_miss(const FileTarget& target);
+  void add_neighbours(NodeId parent, std::string directory, std::string after);
+  void schedule_flush();
+
+  EngineContext context_;
+  SessionPool& pool_;
+  Lister& lister_;
+  FetchTotals& totals_;
+  std::unordered_map<NodeId, FetchPtr> fetches_;  // from the request until stored
+  std::list<FetchPtr> demanded_;    // not requested yet, somebody waits
+  std::list<FetchPtr> ahead_;       // not requested yet, read-ahead
+  std::unordered_map<const RemoteSession*, std::string> opening_;  // directory sessions not listed yet
+  std::vector<FetchPtr> unsaved_;   // complete, to be stored with the next batch
+  uint64_t unsaved_bytes_ = 0;      // in unsaved_ and on the store strand
+  uint64_t ahead_bytes_ = 0;        // read-ahead queued or under way
+  TimerId flush_timer_ = 0;
+  bool pumping_ = false;
+  uint64_t sequence_ = 0;
+  uint64_t ended_seen_ = 0;  // SessionPool::ended_count() when lost requests were last looked for
+
+  // Recognising that a directory is being read through.
+  NodeId last_parent_ = 0;
+  unsigned misses_in_row_ = 0;
+  unsigned scanned_directories_ = 0;
+  Clock::time_point last_miss_{};
+  bool neighbours_pending_ = false;
+};
+
+}  // namespace rsyncfs
