@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// rsync's checksums: the rolling block sum, the strong block sums, the whole-file digests. Source: checksum.c, match.c.
+// rsync's checksums: the rolling block sum, the strong block sums, the whole-file digests. Source:
+// checksum.c, match.c.
 #pragma once
 
 #include <array>
@@ -16,7 +17,7 @@
 namespace rsyncfs {
 
 enum class ChecksumKind : uint8_t { kNone, kMd4, kMd5, kSha1, kXxh64, kXxh3, kXxh128 };
-std::string_view checksum_name(ChecksumKind kind);               // rsync's name: "xxh128", "md5", ...
+std::string_view checksum_name(ChecksumKind kind);                // rsync's name: "xxh128", "md5", ...
 Result<ChecksumKind> parse_checksum_name(std::string_view name);  // kUsage for others
 size_t checksum_size(ChecksumKind kind);                          // bytes on the wire; kNone has 1
 
@@ -68,6 +69,7 @@ constexpr uint32_t kMaxBlockLength = 131072;  // MAX_BLOCK_SIZE, protocol >= 30
 uint32_t default_block_length(uint64_t size);
 uint32_t default_strong_length(uint64_t size, uint32_t block_length, ChecksumKind kind);
 // Sums of a basis held in memory or a map. `block_length` 0: default_block_length().
-BlockSums make_block_sums(std::span<const std::byte> basis, ChecksumKind kind, int32_t seed, uint32_t block_length = 0);
+BlockSums make_block_sums(std::span<const std::byte> basis, ChecksumKind kind, int32_t seed,
+                          uint32_t block_length = 0);
 
 }  // namespace rsyncfs

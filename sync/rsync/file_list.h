@@ -12,8 +12,8 @@
 
 namespace rsyncfs {
 
-// One extended attribute as listed. Values above 32 bytes come as their 16-byte digest only; the value itself is
-// asked for with PullSession::request_xattrs().
+// One extended attribute as listed. Values above 32 bytes come as their 16-byte digest only; the value itself
+// is asked for with PullSession::request_xattrs().
 struct ListedXattr {
   std::string name;   // as on the source, "user.comment"; never empty
   std::string value;  // the value, or its 16-byte digest
@@ -23,7 +23,8 @@ struct ListedXattr {
 };
 using XattrSet = std::vector<ListedXattr>;  // sorted by name
 
-// One POSIX ACL as listed; permissions are 3-bit rwx. An absent field was not sent because the mode bits say it.
+// One POSIX ACL as listed; permissions are 3-bit rwx. An absent field was not sent because the mode bits say
+// it.
 struct AclName {
   bool user = false;  // else group
   uint32_t id = 0;    // numeric id on the source
@@ -68,19 +69,22 @@ struct EntryExtra {
   int32_t default_acl = -1;  // directories
 };
 
-// Names as received are bytes, relative to the list's root, checked: no empty, "." (but the root), ".." component,
-// no NUL, not absolute. One owner; no internal synchronisation.
+// Names as received are bytes, relative to the list's root, checked: no empty, "." (but the root), ".."
+// component, no NUL, not absolute. One owner; no internal synchronisation.
 class FileList {
  public:
   size_t size() const { return entries.size(); }
   const FileEntry& entry(uint32_t ndx) const { return entries[ndx]; }
-  std::string_view dirname(const FileEntry& entry) const { return dirnames[entry.dirname]; }  // "" at the root
+  std::string_view dirname(const FileEntry& entry) const {
+    return dirnames[entry.dirname];
+  }  // "" at the root
   std::string_view basename(const FileEntry& entry) const {
     return {arena.data() + entry.name_offset, entry.name_length};
   }
-  std::string path(const FileEntry& entry) const;  // "a/b/c"; "." for the root
+  std::string path(const FileEntry& entry) const;         // "a/b/c"; "." for the root
   const EntryExtra& extra(const FileEntry& entry) const;  // a shared empty one if there is none
-  // The index of `path` ("." = root), by binary search in rsync's order; the first if it was listed repeatedly.
+  // The index of `path` ("." = root), by binary search in rsync's order; the first if it was listed
+  // repeatedly.
   std::optional<uint32_t> find(std::string_view path) const;
   size_t memory_bytes() const;
 
@@ -90,7 +94,7 @@ class FileList {
   std::vector<EntryExtra> extras;
   std::vector<XattrSet> xattr_sets;
   std::vector<PosixAcl> acls;
-  std::map<uint32_t, std::string> user_names;   // source uid -> name, where the source sent it
+  std::map<uint32_t, std::string> user_names;  // source uid -> name, where the source sent it
   std::map<uint32_t, std::string> group_names;
   uint32_t io_error = 0;  // non-zero: the source could not read everything; absence proves nothing
 };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// One rsync conversation in which the server is the sender: list once, then fetch any entry by index, in any order,
-// for as long as the session lives. A state machine without I/O: bytes in, bytes out, events called synchronously
-// from receive() and end_of_input(). One thread. Source: clientserver.c, compat.c, io.c, flist.c, receiver.c, token.c.
+// One rsync conversation in which the server is the sender: list once, then fetch any entry by index, in any
+// order, for as long as the session lives. A state machine without I/O: bytes in, bytes out, events called
+// synchronously from receive() and end_of_input(). One thread. Source: clientserver.c, compat.c, io.c,
+// flist.c, receiver.c, token.c.
 #pragma once
 
 #include <cstddef>
@@ -23,47 +24,53 @@ namespace rsyncfs {
 
 enum class CompressionKind : uint8_t { kNone, kZlibx, kZstd };
 
-// Where the session speaks: to a daemon (greeting, module, auth, arguments on the wire) or to `rsync --server` on a
-// pipe (arguments were on its command line).
+// Where the session speaks: to a daemon (greeting, module, auth, arguments on the wire) or to `rsync
+// --server` on a pipe (arguments were on its command line).
 enum class PeerKind : uint8_t { kDaemon, kShell };
 
 struct PullConfig {
   PeerKind peer = PeerKind::kDaemon;
-  std::string module;             // daemon only
-  std::string user;               // daemon auth; empty: none configured
-  std::string password;           // daemon auth
-  std::string root;               // path below the module (daemon) or on the host (shell), without trailing '/'; may be ""
-  int max_protocol = 32;          // 30, 31 or 32
-  bool hard_links = true;         // -H
-  bool acls = true;               // -A
-  bool xattrs = true;             // -X
+  std::string module;    // daemon only
+  std::string user;      // daemon auth; empty: none configured
+  std::string password;  // daemon auth
+  std::string root;  // path below the module (daemon) or on the host (shell), without trailing '/'; may be ""
+  int max_protocol = 32;   // 30, 31 or 32
+  bool hard_links = true;  // -H
+  bool acls = true;        // -A
+  bool xattrs = true;      // -X
   bool numeric_ids = false;
   CompressionKind compression = CompressionKind::kNone;
-  int compress_level = 0;                     // 0: the server's default
-  std::optional<ChecksumKind> checksum;       // forced; otherwise negotiated
-  int32_t checksum_seed = 0;                  // 0: the server chooses
-  int io_timeout_s = 0;                       // --timeout to the server, 0: none
-  std::vector<std::string> filters;           // rsync filter rules, "- *.o"
-  std::vector<std::string> extra_args;        // more server options, e.g. "--append"
+  int compress_level = 0;                // 0: the server's default
+  std::optional<ChecksumKind> checksum;  // forced; otherwise negotiated
+  int32_t checksum_seed = 0;             // 0: the server chooses
+  int io_timeout_s = 0;                  // --timeout to the server, 0: none
+  std::vector<std::string> filters;      // rsync filter rules, "- *.o"
+  std::vector<std::string> extra_args;   // more server options, e.g. "--append"
 
-  // What is listed: the whole tree (paths empty), or these paths relative to root. "d/" lists d's children one level
-  // deep, "d" only the entry itself; "./" is the root's children. Any bytes but NUL. Sent as --files-from.
+  // What is listed: the whole tree (paths empty), or these paths relative to root. "d/" lists d's children
+  // one level deep, "d" only the entry itself; "./" is the root's children. Any bytes but NUL. Sent as
+  // --files-from.
   std::vector<std::string> paths;
   // With paths: answer a missing path by an entry of mode 0 instead of an error text.
   bool report_missing = true;
+
+  // The server is known to be rsync 3.2.7 or later, to speak max_protocol and to ask for no login: the whole
+  // opening is written at construction and costs one round trip. If it turns out otherwise: kUnsupported or
+  // kAuth; open a new session without it.
+  bool one_flight = false;
 };
 
-// The arguments after "rsync" for PeerKind::kShell ("--server", "--sender", ...), path arguments unescaped: the
-// transport escapes them for the remote shell.
+// The arguments after "rsync" for PeerKind::kShell ("--server", "--sender", ...), path arguments unescaped:
+// the transport escapes them for the remote shell.
 std::vector<std::string> shell_arguments(const PullConfig& config);
 
 // Named bounds on what a peer may make us hold. Reaching one ends the session with Errc::kLimit.
 struct PullLimits {
   size_t max_entries = 20'000'000;
-  size_t max_list_bytes = size_t{4} << 30;   // FileList::memory_bytes()
-  size_t max_frame_bytes = 0xffffff;         // the wire's own limit
-  size_t max_text_bytes = 64 * 1024;         // one message, one greeting line
-  size_t max_xattr_value_bytes = 1 << 20;    // one value; 64 KiB is Linux's own limit
+  size_t max_list_bytes = size_t{4} << 30;        // FileList::memory_bytes()
+  size_t max_frame_bytes = 0xffffff;              // the wire's own limit
+  size_t max_text_bytes = 64 * 1024;              // one message, one greeting line
+  size_t max_xattr_value_bytes = 1 << 20;         // one value; 64 KiB is Linux's own limit
   uint64_t max_file_excess = uint64_t{64} << 20;  // bytes beyond the listed size before a stream is abandoned
 };
 
@@ -72,14 +79,15 @@ enum class MessageKind : uint8_t { kError, kWarning, kInfo, kMotd };
 // How one requested file ended.
 struct FileEnd {
   enum class Status : uint8_t {
-    kGood,         // complete, digest matched
-    kBadDigest,    // complete, digest differs: read error or concurrent change on the source
-    kNotSent,      // the sender declined; `reason` says why where a message told
+    kGood,       // complete, digest matched
+    kBadDigest,  // complete, digest differs: read error or concurrent change on the source
+    kNotSent,    // the sender declined; `reason` says why where a message told
   };
   Status status = Status::kGood;
-  uint64_t size = 0;             // bytes of the whole file as reconstructed
+  uint64_t size = 0;                    // bytes of the whole file as reconstructed
   std::optional<ChecksumValue> digest;  // kGood, kBadDigest: as computed by us
-  Error reason{Errc::kOs, ""};   // kNotSent: kVanished, kPermission (with os_errno()), ... ; kBadDigest: kCorrupt
+  Error reason{Errc::kOs,
+               ""};  // kNotSent: kVanished, kPermission (with os_errno()), ... ; kBadDigest: kCorrupt
 };
 
 // Where the bytes of one requested file go. Owned by the caller, must live until done() or the session's end.
@@ -90,11 +98,13 @@ class FileSink {
   virtual void begin() {}
   // New bytes for [offset, offset + size). Offsets ascend without gaps over literal() and copy().
   virtual Result<void> literal(uint64_t offset, std::span<const std::byte> data) = 0;
-  // The sender says: [offset, offset + length) equals block `block` of the sums that went with the request, which
-  // starts at basis_offset of the basis. Returns those bytes (valid until the next call): they enter the digest.
-  virtual Result<std::span<const std::byte>> copy(uint64_t offset, uint64_t basis_offset, uint32_t length) = 0;
-  // An error returned by literal() or copy() does not end the session: the rest of the file is parsed and dropped,
-  // and done() is called with kBadDigest. Called exactly once unless the session ends first.
+  // The sender says: [offset, offset + length) equals block `block` of the sums that went with the request,
+  // which starts at basis_offset of the basis. Returns those bytes (valid until the next call): they enter
+  // the digest.
+  virtual Result<std::span<const std::byte>> copy(uint64_t offset, uint64_t basis_offset,
+                                                  uint32_t length) = 0;
+  // An error returned by literal() or copy() does not end the session: the rest of the file is parsed and
+  // dropped, and done() is called with kBadDigest. Called exactly once unless the session ends first.
   virtual void done(FileEnd end) = 0;
 };
 
@@ -105,7 +115,8 @@ class PullEvents {
   virtual void on_established() {}
   // Once. The list is the session's own: valid while the session lives.
   virtual void on_list(const FileList& list) = 0;
-  virtual void on_xattrs(uint32_t /*ndx*/, std::vector<std::pair<std::string, std::string>> /*name, value*/) {}
+  virtual void on_xattrs(uint32_t /*ndx*/, std::vector<std::pair<std::string, std::string>> /*name, value*/) {
+  }
   virtual void on_message(MessageKind /*kind*/, std::string_view /*text*/) {}
 };
 
@@ -122,18 +133,24 @@ class PullSession {
   // Bytes for the peer. The owner sends and consumes them after construction and after each call below.
   ByteQueue& output();
 
-  // Bytes from the peer, any split. An error is final: no more events, requests not done() are lost, close the connection.
-  // kAuth, kNotFound (module, path), kNotDirectory, kRefused, kProtocol, kLimit, kPermission, kUnsupported...
+  // Bytes from the peer, any split. An error is final: no more events, requests not done() are lost, close
+  // the connection. kAuth, kNotFound (module, path), kNotDirectory, kRefused, kProtocol, kLimit, kPermission,
+  // kUnsupported...
   Result<void> receive(std::span<const std::byte> data);
-  // The peer closed. ok() only after an orderly end (finish()); otherwise kDisconnected, or the peer's own last words.
+  // The peer closed. ok() only after an orderly end (finish()); otherwise kDisconnected, or the peer's own
+  // last words.
   Result<void> end_of_input();
 
-  // State kArmed only. `ndx` must be a regular file of the list; `sums` may be empty (whole file). Replies come in
-  // request order; `sink` gets exactly one done(). Returns nothing: errors arrive through done() or receive().
+  // State kArmed only. `ndx` must be a regular file of the list; `sums` may be empty (whole file). Replies
+  // come in request order; `sink` gets exactly one done(). Returns nothing: errors arrive through done() or
+  // receive().
   void request_file(uint32_t ndx, const BlockSums& sums, FileSink& sink);
   // `--append` sessions: stream [offset, end). Once per ndx.
   void request_append(uint32_t ndx, uint64_t offset, FileSink& sink);
-  // Full values of abbreviated xattrs; once per ndx and session. Answered by on_xattrs().
+  // Full values of abbreviated xattrs, as they are now; a value that can no longer be read is left out.
+  // Answered by on_xattrs(), within this call if nothing is abbreviated or an entry with the same set was
+  // asked before: a sender gives each value once per session, so they are then kept in list(), where they
+  // replace their digests.
   void request_xattrs(uint32_t ndx);
   // Queues an empty DATA frame.
   void keep_alive();
@@ -141,13 +158,13 @@ class PullSession {
   void finish();
 
   PullState state() const;
-  const FileList& list() const;       // from on_list() on
-  size_t unanswered() const;          // requests whose done() has not come
-  int protocol() const;               // negotiated; 0 before
-  ChecksumKind checksum() const;      // negotiated
+  const FileList& list() const;   // from on_list() on
+  size_t unanswered() const;      // requests whose done() has not come
+  int protocol() const;           // negotiated; 0 before
+  ChecksumKind checksum() const;  // negotiated
   int32_t checksum_seed() const;
   CompressionKind compression() const;
-  int server_io_timeout_s() const;    // MSG_IO_TIMEOUT, 0 = none
+  int server_io_timeout_s() const;          // MSG_IO_TIMEOUT, 0 = none
   std::string_view server_version() const;  // the daemon's greeting, "@RSYNCD: 32.0 ..."; "" over a pipe
 
  private:
@@ -169,9 +186,12 @@ class ModuleListSession {
   const std::vector<ListedModule>& modules() const { return modules_; }
 
  private:
+  Result<void> take_line(std::string_view line);
+
   ByteQueue output_;
   ByteQueue input_;
-  int max_protocol_;
+  size_t scanned_ = 0;
+  size_t lines_ = 0;
   bool greeted_ = false;
   bool finished_ = false;
   std::vector<ListedModule> modules_;

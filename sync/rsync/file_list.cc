@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/rsync/file_list.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace rsyncfs {
+
+namespace {
+
+// "dir/name" read byte by byte without joining it; "." stands for the empty path.
+class JoinedPath {
+ public:
+  JoinedPath(std::string_view dir, std::string_view name) : dir_(dir), name_(name) {
+    if (dir_.empty() && name_ == ".") name_ = {};
+    if (dir_.empty() || name_.empty()) {
+      if (dir_.empty()) dir_ = name_;
+      name_ = {};
+      size_ = dir_.size();
+    } else {
+      size_ = dir_.size() + 1 + name_.size();
+    }
+  }
+  size_t size() const { return size_; }
+  unsigned char operator[](size_t i) const {
+    if (i < dir_.size()) return static_cast<unsigned char>(dir_[i]);
+    return i == dir_.size() ? '/' : static_cast<unsigned char>(name_[i - dir_.size() - 1]);
+  }
+
+ private:
+  std::string_view dir_;
+  std::string_view name_;
+  size_t size_ = 0;
+};
+
+// Directories are ordered as if every path but the root's ended in '/': ancestors first.
+int compare_directories(const JoinedPath& a, const JoinedPath& b) {
+  const size_t common = std::min(a.size(), b.size());
+  for (size_t i = 0; i < common; ++i) {
+    if (a[i] != b[i]) return a[i] < b[i] ? -1 : 1;
+  }
+  if (a.size() == b.size()) return 0;
+  const bool a_shorter = a.size() < b.size();
+  if (common == 0) return a_shorter ? -1 : 1;
+  const unsigned char next = a_shorter ? b[common] : a[common];
+  const bool shorter_first = next >= '/';
+  return shorter_first == a_shorter ? -1 : 1;
+}
+
+size_t string_bytes(const std::string& s) {
+  return s.capacity() > 15 ? sizeof(s) + s.capacity() : sizeof(s);
+}
+
+size_t xattr_bytes(const XattrSet& set) {
+  size_t bytes = sizeof(set) + set.capacity() * sizeof(ListedXattr);
+  for (const ListedXattr& x : set) bytes += x.name.capacity() + x.value.capacity();
+  return bytes;
+}
+
+}  // namespace
+
+int compare_list_order(std::string_view dir_a, std::string_view name_a, bool a_is_dir, std::string_view dir_b,
+                       std::string_view name_b, bool b_is_dir) {
+  // Where an entry stands: with its own directory (a directory stands with itself, before what is in it).
+  const JoinedPath home_a(dir_a, a_is_dir ? name_a : std::string_view());
+  const JoinedPath home_b(dir_b, b_is_dir ? name_b : std::string_view());
+  if (const int order = compare_directories(home_a, home_b); order != 0) return order;
+  if (a_is_dir != b_is_dir) return a_is_dir ? -1 : 1;
+  return a_is_dir ? 0 : name_a.compare(name_b);
+}
+
+std::string FileList::path(const FileEntry& entry) const {
+  const std::string_view dir = dirname(entry);
+  const std::string_view name = basename(entry);
+  if (dir.empty()) return std::string(name);
+  std::string out;
+  out.reserve(dir.size() + 1 + name.size());
+  out.append(dir).append("/").append(name);
+  return out;
+}
+
+const EntryExtra& FileList::extra(const FileEntry& entry) const {
+  static const EntryExtra kNone;
+  return entry.extra == 0 ? kNone : extras[entry.extra - 1];
+}
+
+std::optional<uint32_t> FileList::find(std::string_view path) const {
+  const size_t slash = path.rfind('/');
+  const std::string_view dir = slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
+  const std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
+  for (const bool as_dir : {true, false}) {
+    const auto before = [&](const FileEntry& e, int) {
+      return compare_list_order(dirname(e), basename(e), S_ISDIR(e.mode), dir, name, as_dir) < 0;
+    };
+    const auto at = std::lower_bound(entries.begin(), entries.end(), 0, before);
+    if (at == entries.end() || S_ISDIR(at->mode) != as_dir) continue;
+    if (basename(*at) == name && dirname(*at) == dir) return static_cast<uint32_t>(at - entries.begin());
+  }
+  return std::nullopt;
+}
+
+size_t FileList::memory_bytes() const {
+  size_t bytes =
+      entries.capacity() * sizeof(FileEntry) + arena.capacity() + extras.capacity() * sizeof(EntryExtra);
+  for (const std::string& d : dirnames) bytes += string_bytes(d);
+  for (const EntryExtra& e : extras) bytes += e.link_target.capacity();
+  for (const XattrSet& set : xattr_sets) bytes += xattr_bytes(set);
+  for (const PosixAcl& acl : acls) {
+    bytes += sizeof(acl) + acl.names.capacity() * sizeof(AclName);
+    for (const AclName& name : acl.names) bytes += name.name.capacity();
+  }
+  for (const auto* names : {&user_names, &group_names}) {
+    for (const auto& [id, name] : *names) bytes += 64 + name.capacity();
+  }
+  return bytes;
+}
+
+}  // namespace rsyncfs

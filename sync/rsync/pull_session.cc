@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/rsync/pull_session.h"
+
+#include <array>
+#include <utility>
+
+#include "io/base/text.h"
+#include "sync/rsync/file_list_decoder.h"
+#include "sync/rsync/item_stream.h"
+#include "sync/rsync/mux.h"
+#include "sync/rsync/opening.h"
+#include "sync/rsync/replies.h"
+#include "sync/rsync/server_arguments.h"
+#include "sync/rsync/server_text.h"
+
+namespace rsyncfs {
+
+namespace {
+
+constexpr int32_t kMaxIoTimeoutS = 86400;  // a server's wish beyond a day is ignored, as rsync does
+
+std::string_view as_text(std::span<const std::byte> bytes) {
+  std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  while (text.ends_with('\n') || text.ends_with('\0')) text.remove_suffix(1);
+  return text;
+}
+
+}  // namespace
+
+class PullSession::Impl : public MuxHandler {
+ public:
+  Impl(PullConfig config, PullEvents& events, const PullLimits& limits)
+      : config_(std::move(config)),
+        events_(events),
+        limits_(limits),
+        mux_(limits.max_text_bytes, std::min(limits.max_frame_bytes, kMaxMuxFrame)) {
+    if (auto valid = validate_pull_config(config_); !valid.ok()) {
+      failure_ = valid.error();
+      return;
+    }
+    opening_.emplace(config_, limits_, output_,
+                     [this](std::string_view line) { events_.on_message(MessageKind::kMotd, line); });
+  }
+
+  Result<void> receive(std::span<const std::byte> data) {
+    if (failure_) return *failure_;
+    auto taken = take(data);
+    if (!taken.ok()) failure_ = taken.error();
+    return taken;
+  }
+
+  Result<void> end_of_input() {
+    if (failure_) return *failure_;
+    if (state_ == PullState::kEnded) return {};
+    if (state_ == PullState::kListing && list_complete_) {
+      // An empty list: the sender leaves at once. Its complaints say whether that is an error.
+      state_ = PullState::kEnded;
+      events_.on_list(list_);
+      return {};
+    }
+    failure_ = state_ == PullState::kOpening ? opening_->cut_short()
+               : !last_error_.empty()
+                   ? session_error(last_error_, Errc::kDisconnected)
+                   : Error(Errc::kDisconnected, "the server closed the connection too early");
+    return *failure_;
+  }
+
+  void request(uint32_t ndx, const BlockSums& sums, FileSink& sink) {
+    check_armed();
+    ByteQueue bytes;
+    replies_->request_file(ndx, sums, sink, bytes);
+    mux_write_data(output_, bytes.readable());
+  }
+
+  void request_append(uint32_t ndx, uint64_t offset, FileSink& sink) {
+    check_armed();
+    ByteQueue bytes;
+    replies_->request_append(ndx, offset, sink, bytes);
+    mux_write_data(output_, bytes.readable());
+  }
+
+  void request_xattrs(uint32_t ndx) {
+    check_armed();
+    ByteQueue bytes;
+    replies_->request_xattrs(ndx, bytes);
+    mux_write_data(output_, bytes.readable());
+  }
+
+  void keep_alive() {
+    const bool framed = state_ == PullState::kListing || state_ == PullState::kArmed;
+    if (framed && !failure_) mux_write_message(output_, MuxTag::kData, {});
+  }
+
+  void finish() {
+    check_armed();
+    RSYNCFS_CHECK(unanswered() == 0);
+    state_ = PullState::kClosing;
+    // Two transfer phases, the end of sending, and the goodbye, which protocol 31 made one longer.
+    ByteQueue bytes;
+    const int count = agreement().protocol >= 31 ? 5 : 4;
+    for (int i = 0; i < count; ++i) replies_->write_done(bytes);
+    mux_write_data(output_, bytes.readable());
+  }
+
+  ByteQueue& output() { return output_; }
+  PullState state() const { return state_; }
+  const FileList& list() const { return list_; }
+  size_t unanswered() const { return replies_ ? replies_->unanswered() : 0; }
+  bool established() const { return opening_ && opening_->established(); }
+  const Agreement& agreement() const { return established() ? opening_->agreement() : nothing_agreed_; }
+  int server_io_timeout_s() const { return server_io_timeout_s_; }
+  std::string_view server_version() const {
+    return opening_ ? std::string_view(opening_->server_version()) : std::string_view();
+  }
+
+ private:
+  void check_armed() const { RSYNCFS_CHECK(state_ == PullState::kArmed && replies_); }
+
+  Result<void> take(std::span<const std::byte> data) {
+    if (state_ != PullState::kOpening) return mux_.feed(data, *this);
+    if (auto opened = opening_->receive(data); !opened.ok()) return opened;
+    if (!opening_->established()) return {};
+    const Agreement& agreed = opening_->agreement();
+    decoder_.emplace(ListFormat{.protocol = agreed.protocol,
+                                .varint_flags = agreed.varint_flags,
+                                .id0_names = agreed.id0_names,
+                                .acls = config_.acls,
+                                .xattrs = config_.xattrs,
+                                .numeric_ids = config_.numeric_ids},
+                     ListLimits{limits_.max_entries, limits_.max_list_bytes});
+    state_ = PullState::kListing;
+    events_.on_established();
+    const auto rest = opening_->rest().readable();
+    const std::vector<std::byte> copy(rest.begin(), rest.end());
+    opening_->rest().clear();
+    return mux_.feed(copy, *this);
+  }
+
+  Result<void> on_mux_data(std::span<const std::byte> data) override {
+    return stream_.feed(data, [this](std::span<const std::byte> bytes) { return parse(bytes); });
+  }
+
+  // Each state takes what is its own; the next one gets the rest.
+  Result<Parsed> parse(std::span<const std::byte> data) {
+    Parsed total;
+    while (total.consumed < data.size()) {
+      const PullState before = state_;
+      auto parsed = parse_in_state(data.subspan(total.consumed));
+      if (!parsed.ok()) return parsed.error();
+      total.consumed += parsed->consumed;
+      total.need = parsed->need;
+      if (state_ == before && (parsed->consumed == 0 || parsed->need != 0)) break;
+    }
+    return total;
+  }
+
+  Result<Parsed> parse_in_state(std::span<const std::byte> data) {
+    switch (state_) {
+      case PullState::kOpening:
+        break;
+      case PullState::kListing:
+        return parse_list(data);
+      case PullState::kArmed:
+        return replies_->parse(data);
+      case PullState::kClosing:
+        return parse_goodbye(data);
+      case PullState::kEnded:
+        return Parsed{data.size(), 0};
+    }
+    return Error(Errc::kProtocol, "data before the session was established");
+  }
+
+  Result<Parsed> parse_list(std::span<const std::byte> data) {
+    if (list_complete_) return Error(Errc::kProtocol, "the server sent more after an empty list");
+    auto parsed = decoder_->parse(data);
+    if (!parsed.ok() || !decoder_->done()) return parsed;
+    const uint32_t early_errors = list_.io_error;
+    list_ = decoder_->take();
+    list_.io_error |= early_errors;
+    if (list_.size() == 0) {
+      list_complete_ = true;
+      if (!last_error_.empty()) return session_error(last_error_, Errc::kNotFound);
+      return parsed;
+    }
+    replies_.emplace(agreement(), limits_, list_, decoder_->xattr_numbers(), events_);
+    decoder_.reset();
+    state_ = PullState::kArmed;
+    last_error_.clear();
+    reason_.clear();
+    events_.on_list(list_);
+    return parsed;
+  }
+
+  // The echoes of finish(): DONE three times, five statistics, from protocol 31 on DONE once more.
+  Result<Parsed> parse_goodbye(std::span<const std::byte> data) {
+    constexpr int kStatistics = 5;
+    constexpr int kDones = 3;
+    Parsed parsed;
+    while (state_ == PullState::kClosing) {
+      WireReader in(data.subspan(parsed.consumed));
+      const bool statistic = goodbye_items_ >= kDones && goodbye_items_ < kDones + kStatistics;
+      if (statistic) {
+        in.varlong(3);
+      } else if (replies_->in_ndx().read(in) != kNdxDone && in.ok()) {
+        return Error(Errc::kProtocol, "unexpected data in the server's goodbye");
+      }
+      if (in.is_bad()) return Error(Errc::kProtocol, "unexpected data in the server's goodbye");
+      if (in.is_short()) {
+        parsed.need = in.need();
+        return parsed;
+      }
+      parsed.consumed += in.position();
+      ++goodbye_items_;
+      if (goodbye_items_ == kDones + kStatistics + (agreement().protocol >= 31 ? 1 : 0))
+        state_ = PullState::kEnded;
+    }
+    return parsed;
+  }
+
+  Result<void> on_mux_message(MuxTag tag, std::span<const std::byte> payload) override {
+    switch (tag) {
+      case MuxTag::kErrorXfer:
+      case MuxTag::kError:
+      case MuxTag::kErrorSocket:
+      case MuxTag::kErrorUtf8:
+        return on_error_text(as_text(payload));
+      case MuxTag::kWarning:
+        reason_ = as_text(payload);
+        events_.on_message(MessageKind::kWarning, as_text(payload));
+        return {};
+      case MuxTag::kInfo:
+      case MuxTag::kLog:
+      case MuxTag::kClient:
+        events_.on_message(MessageKind::kInfo, as_text(payload));
+        return {};
+      case MuxTag::kData:
+      case MuxTag::kNoop:
+        return {};
+      case MuxTag::kIoError:
+      case MuxTag::kIoTimeout:
+      case MuxTag::kNoSend:
+      case MuxTag::kErrorExit:
+        return on_number(tag, payload);
+      case MuxTag::kRedo:
+      case MuxTag::kStats:
+      case MuxTag::kSuccess:
+      case MuxTag::kDeleted:
+        break;
+    }
+    return Error(Errc::kProtocol, "a message that no sender sends");
+  }
+
+  Result<void> on_error_text(std::string_view text) {
+    if (!is_exit_summary(text)) {
+      reason_ = text;
+      last_error_ = text;
+    }
+    events_.on_message(MessageKind::kError, text);
+    return {};
+  }
+
+  Result<void> on_number(MuxTag tag, std::span<const std::byte> payload) {
+    if (tag == MuxTag::kErrorExit && payload.empty()) return on_error_exit(0);
+    if (payload.size() != 4) return Error(Errc::kProtocol, "a message of the wrong size");
+    const uint32_t number = WireReader(payload).le32();
+    switch (tag) {
+      case MuxTag::kIoError:
+        if (state_ == PullState::kListing) list_.io_error |= number & kIoErrorMask;
+        return {};
+      case MuxTag::kIoTimeout:
+        if (number > 0 && number <= uint32_t{kMaxIoTimeoutS}) server_io_timeout_s_ = static_cast<int>(number);
+        return {};
+      case MuxTag::kNoSend:
+        if (state_ != PullState::kArmed)
+          return Error(Errc::kProtocol, "the server declined a file too early or late");
+        return replies_->not_sent(number, file_error(std::exchange(reason_, {})));
+      default:
+        return on_error_exit(static_cast<int>(number));
+    }
+  }
+
+  // The server waits for us to close; there is nothing more to hear.
+  Error on_error_exit(int code) const {
+    const std::string with_code = "rsync exit code " + std::to_string(code);
+    if (last_error_.empty()) return Error(exit_code_kind(code), "the server gave up: " + with_code);
+    return session_error(last_error_, exit_code_kind(code));
+  }
+
+  PullConfig config_;
+  PullEvents& events_;
+  PullLimits limits_;
+  ByteQueue output_;
+  PullState state_ = PullState::kOpening;
+  std::optional<Error> failure_;
+  std::optional<Opening> opening_;
+  Agreement nothing_agreed_;
+  MuxReader mux_;
+  ItemStream stream_;
+  std::optional<FileListDecoder> decoder_;
+  FileList list_;
+  bool list_complete_ = false;  // and empty
+  std::optional<Replies> replies_;
+  int goodbye_items_ = 0;
+  int server_io_timeout_s_ = 0;
+  std::string last_error_;  // the server's last complaint; what ended the session, if it ended
+  std::string reason_;      // the last complaint since a file was declined
+};
+
+PullSession::PullSession(PullConfig config, PullEvents& events, PullLimits limits)
+    : impl_(std::make_unique<Impl>(std::move(config), events, limits)) {}
+PullSession::~PullSession() = default;
+
+ByteQueue& PullSession::output() {
+  return impl_->output();
+}
+Result<void> PullSession::receive(std::span<const std::byte> data) {
+  return impl_->receive(data);
+}
+Result<void> PullSession::end_of_input() {
+  return impl_->end_of_input();
+}
+void PullSession::request_file(uint32_t ndx, const BlockSums& sums, FileSink& sink) {
+  impl_->request(ndx, sums, sink);
+}
+void PullSession::request_append(uint32_t ndx, uint64_t offset, FileSink& sink) {
+  impl_->request_append(ndx, offset, sink);
+}
+void PullSession::request_xattrs(uint32_t ndx) {
+  impl_->request_xattrs(ndx);
+}
+void PullSession::keep_alive() {
+  impl_->keep_alive();
+}
+void PullSession::finish() {
+  impl_->finish();
+}
+PullState PullSession::state() const {
+  return impl_->state();
+}
+const FileList& PullSession::list() const {
+  return impl_->list();
+}
+size_t PullSession::unanswered() const {
+  return impl_->unanswered();
+}
+int PullSession::protocol() const {
+  return impl_->agreement().protocol;
+}
+ChecksumKind PullSession::checksum() const {
+  return impl_->agreement().checksum;
+}
+int32_t PullSession::checksum_seed() const {
+  return impl_->agreement().checksum_seed;
+}
+CompressionKind PullSession::compression() const {
+  return impl_->agreement().compression;
+}
+int PullSession::server_io_timeout_s() const {
+  return impl_->server_io_timeout_s();
+}
+std::string_view PullSession::server_version() const {
+  return impl_->server_version();
+}
+
+}  // namespace rsyncfs

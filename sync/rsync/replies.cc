@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/rsync/replies.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+namespace rsyncfs {
+
+namespace {
+
+// Item flags (rsync.h ITEM_*).
+constexpr uint16_t kItemXattr = 0x100;
+constexpr uint16_t kItemBasisType = 0x800;
+constexpr uint16_t kItemExtraName = 0x1000;
+constexpr uint16_t kItemTransfer = 0x8000;
+
+}  // namespace
+
+void SumHead::write(ByteQueue& out) const {
+  for (const uint32_t value : {count, block_length, strong_length, remainder}) out.append_le32(value);
+}
+
+SumHead SumHead::read(WireReader& in) {
+  SumHead head;
+  for (uint32_t* value : {&head.count, &head.block_length, &head.strong_length, &head.remainder})
+    *value = in.le32();
+  return head;
+}
+
+Replies::Replies(const Agreement& agreement, const PullLimits& limits, FileList& list,
+                 std::unordered_map<uint32_t, std::vector<uint32_t>> numbers, PullEvents& events)
+    : agreement_(agreement),
+      limits_(limits),
+      list_(list),
+      xattr_numbers_(std::move(numbers)),
+      events_(events),
+      tokens_(TokenReader::create(agreement.compression)) {}
+
+void Replies::request_file(uint32_t ndx, const BlockSums& sums, FileSink& sink, ByteQueue& out) {
+  RSYNCFS_CHECK(ndx < list_.size() && S_ISREG(list_.entry(ndx).mode));
+  Pending request{.ndx = ndx, .sink = &sink, .head = {}};
+  // Without a strong sum a match could not be trusted: ask for the whole file.
+  const bool with_sums = !sums.empty() && agreement_.checksum != ChecksumKind::kNone;
+  if (with_sums) {
+    RSYNCFS_CHECK(sums.block_length > 0 && sums.block_length <= kMaxBlockLength && sums.strong_length > 0);
+    RSYNCFS_CHECK(sums.strong_length <= checksum_size(agreement_.checksum) &&
+                  sums.remainder < sums.block_length);
+    RSYNCFS_CHECK(sums.blocks.size() <= 0x7fffffff);
+    request.head = {static_cast<uint32_t>(sums.blocks.size()), sums.block_length, sums.strong_length,
+                    sums.remainder};
+  }
+  out_ndx_.write(out, static_cast<int32_t>(ndx));
+  out.append_le16(kItemTransfer);
+  request.head.write(out);
+  for (size_t i = 0; i < request.head.count; ++i) {
+    out.append_le32(sums.blocks[i].rolling);
+    out.append(sums.blocks[i].strong.span().first(sums.strong_length));
+  }
+  pending_.push_back(request);
+}
+
+void Replies::request_append(uint32_t ndx, uint64_t offset, FileSink& sink, ByteQueue& out) {
+  RSYNCFS_CHECK(ndx < list_.size() && S_ISREG(list_.entry(ndx).mode));
+  Pending request{.ndx = ndx, .sink = &sink, .head = {}, .offset = offset, .append = true};
+  if (offset > 0) {
+    // "I have this much": block sums are announced but, in append mode, not sent.
+    const uint64_t count = (offset + kMaxBlockLength - 1) / kMaxBlockLength;
+    RSYNCFS_CHECK(count <= 0x7fffffff);
+    request.head = {static_cast<uint32_t>(count), kMaxBlockLength, 0,
+                    static_cast<uint32_t>(offset % kMaxBlockLength)};
+  }
+  out_ndx_.write(out, static_cast<int32_t>(ndx));
+  out.append_le16(kItemTransfer);
+  request.head.write(out);
+  pending_.push_back(request);
+}
+
+Result<Parsed> Replies::parse(std::span<const std::byte> data) {
+  Parsed parsed;
+  while (parsed.consumed < data.size()) {
+    const auto rest = data.subspan(parsed.consumed);
+    if (phase_ == Phase::kTokens) {
+      auto tokens = tokens_->parse(rest, *this);
+      if (!tokens.ok()) return tokens.error();
+      parsed.consumed += tokens->consumed;
+      parsed.need = tokens->need;
+      if (!tokens_->ended()) return parsed;
+      phase_ = Phase::kDigest;
+      continue;
+    }
+    if (phase_ == Phase::kXattrValue) {
+      parsed.consumed += take_xattr_value(rest);
+      continue;
+    }
+    WireReader in(rest);
+    const Result<void> taken = phase_ == Phase::kHead     ? parse_head(in)
+                               : phase_ == Phase::kDigest ? parse_digest(in)
+                                                          : parse_xattr_number(in);
+    if (!taken.ok()) return taken.error();
+    if (in.is_bad()) return Error(Errc::kProtocol, std::string("in a reply: ") + in.bad());
+    if (in.is_short()) {
+      parsed.need = in.need();
+      return parsed;
+    }
+    parsed.consumed += in.position();
+  }
+  parsed.need = 0;
+  return parsed;
+}
+
+Result<void> Replies::parse_head(WireReader& in) {
+  NdxCoder coder = in_ndx_;
+  const int32_t ndx = coder.read(in);
+  if (!in.ok()) return {};
+  if (pending_.empty()) return Error(Errc::kProtocol, "the server sent a reply to nothing");
+  const Pending& expected = pending_.front();
+  if (ndx < 0 || static_cast<uint32_t>(ndx) != expected.ndx) {
+    return Error(Errc::kProtocol, "the server answered entry " + std::to_string(ndx) + " instead of " +
+                                      std::to_string(expected.ndx));
+  }
+  const uint16_t flags = in.le16();
+  if ((flags & kItemBasisType) != 0) in.u8();
+  if ((flags & kItemExtraName) != 0) in.vstring();
+  const bool transfer = (flags & kItemTransfer) != 0;
+  const SumHead head = transfer ? SumHead::read(in) : SumHead();
+  if (!in.ok()) return {};
+  const bool as_asked = expected.sink != nullptr
+                            ? transfer && (flags & kItemXattr) == 0 && head == expected.head
+                            : !transfer && (flags & kItemXattr) != 0;
+  if (!as_asked) return Error(Errc::kProtocol, "the server's reply does not fit the request");
+  in_ndx_ = coder;
+  const Pending request = expected;
+  pending_.pop_front();
+  if (request.sink != nullptr) {
+    begin_file(request);
+  } else {
+    xattr_answer_.emplace();
+    xattr_answer_->ndx = request.ndx;
+    phase_ = Phase::kXattrs;
+  }
+  return {};
+}
+
+void Replies::begin_file(const Pending& request) {
+  current_.emplace();
+  current_->request = request;
+  current_->digest.emplace(agreement_.checksum);
+  current_->offset = request.offset;
+  const uint64_t listed = std::max(list_.entry(request.ndx).size, request.offset);
+  current_->limit = listed + std::min(limits_.max_file_excess, UINT64_MAX - listed);
+  phase_ = Phase::kTokens;
+  tokens_->begin(request.append ? 0 : request.head.count);
+  request.sink->begin();
+}
+
+Result<void> Replies::grow(uint64_t size) {
+  if (size > current_->limit - current_->offset) {
+    return Error(Errc::kLimit, "a file is much longer than it was listed: " +
+                                   list_.path(list_.entry(current_->request.ndx)));
+  }
+  return {};
+}
+
+Result<void> Replies::on_literal(std::span<const std::byte> data) {
+  if (auto grown = grow(data.size()); !grown.ok()) return grown;
+  const uint64_t offset = current_->offset;
+  current_->offset += data.size();
+  if (current_->sink_error) return {};
+  current_->digest->update(data);
+  if (auto stored = current_->request.sink->literal(offset, data); !stored.ok()) {
+    current_->sink_error = stored.error();
+  }
+  return {};
+}
+
+Result<void> Replies::on_block(uint32_t index) {
+  const SumHead& head = current_->request.head;
+  const bool short_block = index + 1 == head.count && head.remainder != 0;
+  const uint32_t length = short_block ? head.remainder : head.block_length;
+  if (auto grown = grow(length); !grown.ok()) return grown;
+  const uint64_t offset = current_->offset;
+  current_->offset += length;
+  if (current_->sink_error) return {};
+  const uint64_t basis_offset = uint64_t{index} * head.block_length;
+  auto block = current_->request.sink->copy(offset, basis_offset, length);
+  if (!block.ok()) {
+    current_->sink_error = block.error();
+  } else if (block->size() != length) {
+    current_->sink_error = Error(Errc::kCorrupt, "the old copy is shorter than its sums say");
+  } else {
+    current_->digest->update(*block);
+  }
+  return {};
+}
+
+Result<void> Replies::parse_digest(WireReader& in) {
+  ChecksumValue sent;
+  const auto raw = in.bytes(checksum_size(agreement_.checksum));
+  if (!in.ok()) return {};
+  sent.size = static_cast<uint8_t>(raw.size());
+  std::copy(raw.begin(), raw.end(), sent.bytes.begin());
+  finish_file(sent);
+  return {};
+}
+
+void Replies::finish_file(const ChecksumValue& sent) {
+  FileEnd end;
+  end.size = current_->offset;
+  if (current_->sink_error) {
+    end.status = FileEnd::Status::kBadDigest;
+    end.reason = *current_->sink_error;
+  } else if (agreement_.checksum != ChecksumKind::kNone) {
+    end.digest = current_->digest->finish();
+    if (*end.digest != sent) {
+      end.status = FileEnd::Status::kBadDigest;
+      end.reason =
+          Error(Errc::kCorrupt, "the file's digest does not match: a read error, or it changed meanwhile");
+    }
+  }
+  FileSink* sink = current_->request.sink;
+  current_.reset();
+  phase_ = Phase::kHead;
+  sink->done(std::move(end));
+}
+
+Result<void> Replies::not_sent(uint32_t ndx, Error reason) {
+  // The last of equal requests: this message overtakes the answers to earlier ones.
+  const auto at = std::find_if(pending_.rbegin(), pending_.rend(),
+                               [&](const Pending& p) { return p.ndx == ndx && p.sink != nullptr; });
+  if (at == pending_.rend())
+    return Error(Errc::kProtocol, "the server declined a file that was not asked for");
+  FileSink* sink = at->sink;
+  pending_.erase(std::next(at).base());
+  FileEnd end;
+  end.status = FileEnd::Status::kNotSent;
+  end.reason = std::move(reason);
+  sink->done(std::move(end));
+  return {};
+}
+
+}  // namespace rsyncfs
