@@ -6,15 +6,16 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 
 #include "fs/tree/answer_gate.h"
 #include "fs/tree/directory_handles.h"
+#include "fs/tree/forget_queue.h"
 #include "fs/tree/lookup_table.h"
 #include "io/base/result.h"
 #include "io/executor.h"
@@ -29,7 +30,7 @@ struct Entry {
   struct stat attr {};
 };
 
-// Takes a directory's names. Owned by the Tree for the length of one call.
+// Takes a directory's names.
 class DirectorySink {
  public:
   virtual ~DirectorySink() = default;
@@ -56,7 +57,7 @@ enum class SeekKind : uint8_t { kData, kHole };
 // wait ends within the Syncer's timeout.
 //
 // Errors: kVanished for nodes that are no more, kNotDirectory, kUsage (not a regular file), kOs with ENODATA,
-// ENXIO, EROFS, EISDIR ...; the Syncer's for what had to be asked of the source; the Replica's.
+// ENXIO, ERANGE; the Syncer's for what had to be asked of the source; the Replica's.
 class Tree {
  public:
   // All must outlive the Tree. `executor` takes what must not hold up the loop or a FUSE worker.
@@ -76,9 +77,8 @@ class Tree {
   // Names from `cookie` on (0: the start), read afresh each time: a name that stays is given exactly once,
   // whatever comes and goes meanwhile. With `plus` each taken name counts one lookup. An unknown handle is as
   // good as a new one.
-  void readdir(NodeId directory, uint64_t handle, uint64_t cookie, bool plus,
-               std::unique_ptr<DirectorySink> sink);
-  void releasedir(uint64_t handle);
+  void readdir(NodeId directory, uint64_t handle, uint64_t cookie, bool plus, DirectorySink& sink);
+  void releasedir(uint64_t handle) { handles_.close(handle); }
 
   // Shorter than asked only at the end of the file.
   RequestId read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done);
@@ -103,39 +103,49 @@ class Tree {
   bool is_known(NodeId node) const { return lookups_.count(node) != 0; }
   // False: no answer about this directory's names was given since it became known.
   bool names_were_answered(NodeId directory) const { return lookups_.is_marked(directory); }
+  const LookupTable& lookups() const { return lookups_; }
   Replica& replica() { return replica_; }
-  size_t known_nodes() const { return lookups_.size(); }
+  // Waits until forgotten nodes are off the store; for tests and an orderly end.
+  void drain_forgets() { forgets_.drain(); }
 
+  // ---- for commands ----
   // "remote", "partial" or "cached": what user.rsyncfs.state says.
   Result<std::string> state(NodeId node) const;
-  // Attributes as the user sees them, ids mapped, blocks estimated.
+  // Attributes as the user sees them: ids mapped, blocks estimated.
   struct stat stat_of(const Node& node) const;
 
  private:
-  struct StatfsCache;
-
-  void answer_lookup(NodeId parent, const std::string& name, Done<Entry> done);
-  void answer_opendir(NodeId directory, Done<uint64_t> done);
-  void answer_xattr(NodeId node, const std::string& name, size_t limit, Done<XattrValue> done);
+  // Lists the directory, then runs `answer` on the executor; `failed` instead when its names cannot be had.
+  RequestId after_listing(NodeId directory, UniqueFunction<void(Result<void>)> answer);
+  void answer_lookup(NodeId parent, std::string_view name, Done<Entry> done);
+  void answer_dot(const Node& directory, bool parent, Done<Entry> done);
+  void answer_xattr(NodeId node, std::string_view name, size_t limit, Done<XattrValue> done);
+  // The attribute as stored; its value is empty when it is abbreviated and not here (`missing`).
+  struct FoundXattr {
+    uint64_t size = 0;
+    std::string value;
+    bool missing = false;
+  };
+  Result<FoundXattr> find_xattr(NodeId node, std::string_view name, bool with_value) const;
   Result<Node> present_node(NodeId id) const;
   Result<Node> directory_node(NodeId id) const;
-  Result<std::string> acl_or_plain(const StoredXattr& attribute, const std::string& value) const;
+  Result<Node> regular_node(NodeId id) const;
+  Result<void> fill(const Node& directory, DirectoryHandle& handle, uint64_t cookie, bool plus,
+                    DirectorySink& sink, std::vector<NodeId>& counted);
+  bool fill_dots(const Node& directory, uint64_t cookie, DirectorySink& sink);
+  Result<bool> reach(NodeId directory, NameTrail& trail, size_t position) const;
   uint64_t blocks_of(const Node& node) const;
-  // Runs `work` where it may take long; ~Tree waits for it.
-  void defer(Task work);
-  void forget_later(NodeId node);
-  void forget_batch();
 
   Replica& replica_;
   Syncer& syncer_;
+  Executor& executor_;
   AnswerGate gate_;
   LookupTable lookups_;
   DirectoryHandles handles_;
-  std::unique_ptr<StatfsCache> statfs_cache_;
-  std::unique_ptr<class ForgetQueue> forget_queue_;
-  Executor& executor_;
-  std::atomic<size_t> deferred_{0};
-  std::unique_ptr<Strand> forget_strand_;
+  ForgetQueue forgets_;
+  std::mutex statfs_mutex_;  // guards the two below
+  int64_t inodes_counted_at_s_ = -1;
+  uint64_t inodes_ = 0;
 };
 
 }  // namespace rsyncfs

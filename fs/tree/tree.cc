@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "fs/tree/tree.h"
+
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <ctime>
+#include <utility>
+
+namespace rsyncfs {
+namespace {
+
+constexpr uint64_t kBlockBytes = 4096;
+constexpr uint64_t kStatUnit = 512;
+constexpr int64_t kCountInodesEvery_s = 5;
+// Data runs of one sparse file that are counted for st_blocks; what lies behind the last counts as data.
+constexpr int kMaxCountedRuns = 64;
+
+uint64_t round_up(uint64_t bytes) {
+  return (bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+}
+
+int64_t monotonic_s() {
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+uint64_t data_bytes(const Content& content) {
+  uint64_t total = 0;
+  uint64_t at = 0;
+  for (int run = 0; run < kMaxCountedRuns; ++run) {
+    const uint64_t data = content.seek_data(at);
+    if (data >= content.size()) return total;
+    const uint64_t hole = content.seek_hole(data);
+    if (hole <= data) break;
+    total += round_up(hole - data);
+    at = hole;
+  }
+  return total + round_up(content.size() - at);
+}
+
+}  // namespace
+
+Tree::Tree(Replica& replica, Syncer& syncer, Executor& executor)
+    : replica_(replica), syncer_(syncer), executor_(executor), forgets_(replica, lookups_, executor) {}
+
+// A continuation on the executor may still be leaving its section after its `done` was called.
+Tree::~Tree() {
+  gate_.wait();
+}
+
+Result<Node> Tree::present_node(NodeId id) const {
+  Result<Node> node = replica_.node(id);
+  if (!node && node.error().code() == Errc::kNotFound) return Error(Errc::kVanished, "the file is no more");
+  return node;
+}
+
+Result<Node> Tree::directory_node(NodeId id) const {
+  Result<Node> node = present_node(id);
+  if (node && !S_ISDIR(node->attr.mode)) return Error(Errc::kNotDirectory, "not a directory");
+  return node;
+}
+
+Result<Node> Tree::regular_node(NodeId id) const {
+  Result<Node> node = present_node(id);
+  if (node && !S_ISREG(node->attr.mode)) return Error(Errc::kUsage, "not a regular file");
+  return node;
+}
+
+// What the file takes up as far as that can be told: the wire carries no block counts. Only a complete large
+// file has a block file of its own whose holes are known.
+uint64_t Tree::blocks_of(const Node& node) const {
+  const uint32_t type = node.attr.mode & S_IFMT;
+  if (type != S_IFREG && type != S_IFDIR) return 0;
+  const uint64_t estimate = round_up(node.attr.size) / kStatUnit;
+  if (type == S_IFDIR || node.attr.size <= kSlabMaxFileBytes) return estimate;
+  const Result<ContentState> state = replica_.content_state(node.id);
+  if (!state || !state->complete) return estimate;
+  const Result<std::shared_ptr<const Content>> content = replica_.content(node.id);
+  if (!content || *content == nullptr || !(*content)->complete()) return estimate;
+  return data_bytes(**content) / kStatUnit;
+}
+
+struct stat Tree::stat_of(const Node& node) const {
+  struct stat st {};
+  st.st_ino = node.ino;
+  st.st_mode = node.attr.mode;
+  st.st_nlink = node.orphan ? 0 : node.attr.nlink;
+  st.st_uid = syncer_.ids().local_uid(node.attr.uid);
+  st.st_gid = syncer_.ids().local_gid(node.attr.gid);
+  if (S_ISCHR(node.attr.mode) || S_ISBLK(node.attr.mode)) {
+    st.st_rdev = makedev(node.attr.rdev_major, node.attr.rdev_minor);
+  }
+  st.st_size = static_cast<off_t>(node.attr.size);
+  st.st_blksize = kBlockBytes;
+  st.st_blocks = static_cast<blkcnt_t>(blocks_of(node));
+  st.st_mtim.tv_sec = node.attr.mtime_s;
+  st.st_mtim.tv_nsec = node.attr.mtime_ns;
+  st.st_atim = st.st_mtim;
+  st.st_ctim = st.st_mtim;
+  return st;
+}
+
+void Tree::getattr(NodeId id, Done<struct stat> done) {
+  const AnswerGate::Section section(gate_);
+  const Result<Node> node = present_node(id);
+  if (!node) return done(node.error());
+  done(stat_of(*node));
+}
+
+void Tree::readlink(NodeId id, Done<std::string> done) {
+  const AnswerGate::Section section(gate_);
+  const Result<Node> node = present_node(id);
+  if (!node) return done(node.error());
+  if (!S_ISLNK(node->attr.mode)) return done(Error(Errc::kUsage, "not a symbolic link"));
+  done(replica_.link_target(id));
+}
+
+Result<std::string> Tree::state(NodeId id) const {
+  const Result<Node> node = present_node(id);
+  if (!node) return node.error();
+  if (S_ISDIR(node->attr.mode)) return std::string(node->listed_at_s != 0 ? "cached" : "remote");
+  if (!S_ISREG(node->attr.mode) || node->attr.size == 0) return std::string("cached");
+  const Result<ContentState> content = replica_.content_state(id);
+  if (!content) return content.error();
+  if (content->complete) return std::string("cached");
+  return std::string(content->present_bytes != 0 ? "partial" : "remote");
+}
+
+void Tree::statfs(Done<struct statvfs> done) {
+  struct statvfs store {};
+  if (::statvfs(replica_.directory().c_str(), &store) != 0)
+    return done(Error::os(errno, replica_.directory()));
+  uint64_t inodes = 0;
+  {
+    const std::lock_guard lock(statfs_mutex_);
+    const int64_t now = monotonic_s();
+    if (inodes_counted_at_s_ < 0 || now - inodes_counted_at_s_ >= kCountInodesEvery_s) {
+      if (const Result<ReplicaStatistics> counted = replica_.statistics()) inodes_ = counted->nodes;
+      inodes_counted_at_s_ = now;
+    }
+    inodes = inodes_;
+  }
+  struct statvfs answer {};
+  answer.f_bsize = store.f_bsize;
+  answer.f_frsize = store.f_frsize;
+  answer.f_blocks = store.f_blocks;
+  answer.f_bfree = store.f_bfree;
+  answer.f_bavail = store.f_bavail;
+  answer.f_files = inodes;
+  answer.f_namemax = 255;
+  done(answer);
+}
+
+void Tree::forget(NodeId node, uint64_t count) {
+  if (lookups_.remove(node, count)) forgets_.add(node);
+}
+
+}  // namespace rsyncfs

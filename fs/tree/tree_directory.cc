@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The part of Tree that deals with names.
+#include <algorithm>
+#include <utility>
+
+#include "fs/tree/tree.h"
+
+namespace rsyncfs {
+namespace {
+
+// Positions: 0 ".", 1 "..", then the names in byte order.
+constexpr uint64_t kDots = 2;
+// Names read in one go, whatever the caller has room for.
+constexpr size_t kMaxNamesAtOnce = 4096;
+// The kernel takes no longer name in a listing and asks for none (FUSE_NAME_MAX).
+constexpr size_t kMaxNameBytes = 1024;
+
+bool source_is_away(const Error& error) {
+  return error.code() == Errc::kUnreachable || error.code() == Errc::kTimedOut ||
+         error.code() == Errc::kDisconnected;
+}
+
+}  // namespace
+
+// The link may have gone down while we asked: then what is stored is all there is, and good enough.
+RequestId Tree::after_listing(NodeId directory, UniqueFunction<void(Result<void>)> answer) {
+  return syncer_.list_directory(
+      directory, [this, directory, answer = std::move(answer)](Result<void> listed) mutable {
+        executor_.submit([this, directory, listed = std::move(listed), answer = std::move(answer)]() mutable {
+          const AnswerGate::Section section(gate_);
+          if (!listed && source_is_away(listed.error())) {
+            const Result<Node> node = directory_node(directory);
+            if (node && syncer_.may_answer_listing(*node)) listed = {};
+          }
+          answer(std::move(listed));
+        });
+      });
+}
+
+RequestId Tree::lookup(NodeId parent, std::string_view name, Done<Entry> done) {
+  {
+    const AnswerGate::Section section(gate_);
+    // "." is asked of any inode, for file handles.
+    const Result<Node> directory = name == "." ? present_node(parent) : directory_node(parent);
+    if (!directory) {
+      done(directory.error());
+      return 0;
+    }
+    if (name == "." || name == "..") {
+      answer_dot(*directory, name == "..", std::move(done));
+      return 0;
+    }
+    if (syncer_.may_answer_listing(*directory)) {
+      answer_lookup(parent, name, std::move(done));
+      return 0;
+    }
+  }
+  return after_listing(
+      parent, [this, parent, name = std::string(name), done = std::move(done)](Result<void> listed) mutable {
+        if (!listed) return done(listed.error());
+        answer_lookup(parent, name, std::move(done));
+      });
+}
+
+// Within a section. Marked before it is read: a change that finds no mark comes before the read.
+void Tree::answer_lookup(NodeId parent, std::string_view name, Done<Entry> done) {
+  lookups_.mark(parent);
+  const Result<Node> node = replica_.lookup(parent, name);
+  if (!node) {
+    if (node.error().code() == Errc::kNotFound) return done(Entry{});
+    return done(node.error());
+  }
+  lookups_.add(node->id);
+  done(Entry{node->id, stat_of(*node)});
+}
+
+void Tree::answer_dot(const Node& directory, bool parent, Done<Entry> done) {
+  Node answer = directory;
+  if (parent && directory.id != kRootNode) {
+    const auto above = replica_.name_of(directory.id);
+    if (!above) return done(Error(Errc::kVanished, "the directory is no more"));
+    const Result<Node> node = present_node(above->first);
+    if (!node) return done(node.error());
+    answer = *node;
+  }
+  lookups_.add(answer.id);
+  done(Entry{answer.id, stat_of(answer)});
+}
+
+RequestId Tree::opendir(NodeId id, Done<uint64_t> done) {
+  {
+    const AnswerGate::Section section(gate_);
+    const Result<Node> directory = directory_node(id);
+    if (!directory) {
+      done(directory.error());
+      return 0;
+    }
+    if (syncer_.may_answer_listing(*directory)) {
+      done(handles_.open());
+      return 0;
+    }
+  }
+  return after_listing(id, [this, done = std::move(done)](Result<void> listed) mutable {
+    if (!listed) return done(listed.error());
+    done(handles_.open());
+  });
+}
+
+void Tree::readdir(NodeId id, uint64_t handle, uint64_t cookie, bool plus, DirectorySink& sink) {
+  const AnswerGate::Section section(gate_);
+  const Result<Node> directory = directory_node(id);
+  if (!directory) {
+    sink.finish(directory.error());
+    return;
+  }
+  std::shared_ptr<DirectoryHandle> open = handles_.find(handle);
+  if (open == nullptr) open = std::make_shared<DirectoryHandle>();
+  lookups_.mark(id);
+  std::vector<NodeId> counted;
+  Result<void> filled;
+  {
+    const std::lock_guard lock(open->mutex);
+    filled = fill(*directory, *open, cookie, plus, sink, counted);
+  }
+  if (sink.finish(std::move(filled))) return;
+  for (const NodeId node : counted) forget(node, 1);
+}
+
+bool Tree::fill_dots(const Node& directory, uint64_t cookie, DirectorySink& sink) {
+  Entry entry;
+  entry.attr.st_mode = S_IFDIR;
+  entry.attr.st_ino = directory.ino;
+  if (cookie == 0 && !sink.add(".", entry, 1)) return false;
+  if (directory.id != kRootNode) {
+    const auto above = replica_.name_of(directory.id);
+    if (above) {
+      const Result<Node> node = replica_.node(above->first);
+      if (node) entry.attr.st_ino = node->ino;
+    }
+  }
+  return cookie > 1 || sink.add("..", entry, kDots);
+}
+
+// Makes the trail `position` names long; false when the directory has not so many.
+Result<bool> Tree::reach(NodeId directory, NameTrail& trail, size_t position) const {
+  while (trail.size() < position) {
+    const std::string last(trail.size() == 0 ? std::string_view() : trail.at(trail.size() - 1));
+    const auto names =
+        replica_.list_after(directory, last, std::min(position - trail.size(), kMaxNamesAtOnce));
+    if (!names) return names.error();
+    if (names->empty()) return false;
+    for (const auto& [entry, node] : *names) trail.append(entry.name);
+  }
+  return true;
+}
+
+// Goes on after the name at the position, not at the position: names that came or went do not shift the
+// others.
+Result<void> Tree::fill(const Node& directory, DirectoryHandle& handle, uint64_t cookie, bool plus,
+                        DirectorySink& sink, std::vector<NodeId>& counted) {
+  if (cookie < kDots && !fill_dots(directory, cookie, sink)) return {};
+  const size_t position = cookie < kDots ? 0 : cookie - kDots;
+  const Result<bool> reached = reach(directory.id, handle.trail, position);
+  if (!reached) return reached.error();
+  if (!*reached) return {};
+  handle.trail.truncate(position);
+  std::string after(position == 0 ? std::string_view() : handle.trail.at(position - 1));
+  for (;;) {
+    const size_t wanted = std::clamp<size_t>(sink.capacity(), 1, kMaxNamesAtOnce);
+    const auto names = replica_.list_after(directory.id, after, wanted);
+    if (!names) return names.error();
+    for (const auto& [name, node] : *names) {
+      if (name.name.size() > kMaxNameBytes) {
+        handle.trail.append(name.name);
+        continue;
+      }
+      const Entry entry{node.id, stat_of(node)};
+      // Counted before it can be given: an invalidation must find it known.
+      if (plus) lookups_.add(node.id);
+      if (!sink.add(name.name, entry, kDots + handle.trail.size() + 1)) {
+        if (plus) forget(node.id, 1);
+        return {};
+      }
+      if (plus) counted.push_back(node.id);
+      handle.trail.append(name.name);
+    }
+    if (names->size() < wanted) return {};
+    after = names->back().first.name;
+  }
+}
+
+}  // namespace rsyncfs
