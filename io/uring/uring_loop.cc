@@ -70,6 +70,7 @@ class UringLoop final : public LoopCore {
   bool submit(const Request& request);
   bool submit_start(OpId id);
   bool submit_cancel(uint64_t tag);
+  int enter(std::optional<std::chrono::nanoseconds> timeout);
   void reap();
   void on_completion(const Completion& completion);
   void landed(UringOp& op);
@@ -237,20 +238,21 @@ bool UringLoop::submit_cancel(uint64_t tag) {
 }
 
 void UringLoop::wait(std::optional<std::chrono::nanoseconds> timeout) {
-  __kernel_timespec limit{};
-  if (timeout) {
-    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(*timeout);
-    limit.tv_sec = seconds.count();
-    limit.tv_nsec = (*timeout - seconds).count();
-  }
   counters_.submits.fetch_add(1, std::memory_order_relaxed);
-  io_uring_cqe* first = nullptr;
-  // The return value says little (it may be submissions, 0, or an error beside completions): the queue is
-  // what counts.
-  const int result =
-      io_uring_submit_and_wait_timeout(ring_->get(), &first, 1, timeout ? &limit : nullptr, nullptr);
+  // The return values say little (submissions, 0, or an error beside completions): the queue is what counts.
+  const int result = enter(timeout);
   RSYNCFS_CHECK(result >= 0 || result == -ETIME || result == -EINTR || result == -EAGAIN || result == -EBUSY);
   reap();
+}
+
+int UringLoop::enter(std::optional<std::chrono::nanoseconds> timeout) {
+  // Not a wait of zero length: the kernel would set a timer and go to sleep for it, which costs 20 us.
+  if (timeout == std::chrono::nanoseconds::zero()) return io_uring_submit_and_get_events(ring_->get());
+  io_uring_cqe* first = nullptr;
+  if (!timeout) return io_uring_submit_and_wait_timeout(ring_->get(), &first, 1, nullptr, nullptr);
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(*timeout);
+  __kernel_timespec limit{.tv_sec = seconds.count(), .tv_nsec = (*timeout - seconds).count()};
+  return io_uring_submit_and_wait_timeout(ring_->get(), &first, 1, &limit, nullptr);
 }
 
 void UringLoop::reap() {
