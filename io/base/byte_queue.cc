@@ -29,8 +29,8 @@ void ByteQueue::append_le16(uint16_t value) {
 }
 
 void ByteQueue::append_le32(uint32_t value) {
-  const std::byte b[4] = {std::byte(value & 0xff), std::byte((value >> 8) & 0xff), std::byte((value >> 16) & 0xff),
-                          std::byte(value >> 24)};
+  const std::byte b[4] = {std::byte(value & 0xff), std::byte((value >> 8) & 0xff),
+                          std::byte((value >> 16) & 0xff), std::byte(value >> 24)};
   append(b);
 }
 

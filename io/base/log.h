@@ -11,11 +11,19 @@ enum class LogLevel : uint8_t { kTrace, kDebug, kInfo, kWarn, kError, kOff };
 
 // Any thread. Control bytes in the text are escaped, so a hostile name cannot forge a line.
 void log(LogLevel level, std::string_view text);
-inline void log_error(std::string_view text) { log(LogLevel::kError, text); }
-inline void log_warn(std::string_view text) { log(LogLevel::kWarn, text); }
-inline void log_info(std::string_view text) { log(LogLevel::kInfo, text); }
+inline void log_error(std::string_view text) {
+  log(LogLevel::kError, text);
+}
+inline void log_warn(std::string_view text) {
+  log(LogLevel::kWarn, text);
+}
+inline void log_info(std::string_view text) {
+  log(LogLevel::kInfo, text);
+}
 bool log_enabled(LogLevel level);
-inline void log_debug(std::string_view text) { log(LogLevel::kDebug, text); }
+inline void log_debug(std::string_view text) {
+  log(LogLevel::kDebug, text);
+}
 
 // Main thread, before other threads start. `path` empty: stderr.
 void log_to(std::string_view path, LogLevel level);

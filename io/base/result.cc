@@ -9,23 +9,40 @@ namespace rsyncfs {
 
 std::string_view errc_name(Errc code) {
   switch (code) {
-    case Errc::kOs: return "system error";
-    case Errc::kUsage: return "usage";
-    case Errc::kProtocol: return "protocol violation";
-    case Errc::kCorrupt: return "corrupt";
-    case Errc::kAuth: return "not authorized";
-    case Errc::kNotFound: return "not found";
-    case Errc::kNotDirectory: return "not a directory";
-    case Errc::kPermission: return "permission denied";
-    case Errc::kRefused: return "refused";
-    case Errc::kUnreachable: return "unreachable";
-    case Errc::kTimedOut: return "timed out";
-    case Errc::kDisconnected: return "disconnected";
-    case Errc::kChanged: return "changed";
-    case Errc::kVanished: return "vanished";
-    case Errc::kLimit: return "limit reached";
-    case Errc::kUnsupported: return "unsupported";
-    case Errc::kCanceled: return "canceled";
+    case Errc::kOs:
+      return "system error";
+    case Errc::kUsage:
+      return "usage";
+    case Errc::kProtocol:
+      return "protocol violation";
+    case Errc::kCorrupt:
+      return "corrupt";
+    case Errc::kAuth:
+      return "not authorized";
+    case Errc::kNotFound:
+      return "not found";
+    case Errc::kNotDirectory:
+      return "not a directory";
+    case Errc::kPermission:
+      return "permission denied";
+    case Errc::kRefused:
+      return "refused";
+    case Errc::kUnreachable:
+      return "unreachable";
+    case Errc::kTimedOut:
+      return "timed out";
+    case Errc::kDisconnected:
+      return "disconnected";
+    case Errc::kChanged:
+      return "changed";
+    case Errc::kVanished:
+      return "vanished";
+    case Errc::kLimit:
+      return "limit reached";
+    case Errc::kUnsupported:
+      return "unsupported";
+    case Errc::kCanceled:
+      return "canceled";
   }
   return "unknown";
 }

@@ -11,25 +11,26 @@
 
 namespace rsyncfs {
 
-// What went wrong, in the terms of this project. fs/fuse/errno_map.h turns it into an errno, once, at the FUSE edge.
+// What went wrong, in the terms of this project. fs/fuse/errno_map.h turns it into an errno, once, at the
+// FUSE edge.
 enum class Errc : uint8_t {
-  kOs,           // a system call failed: Error::os_errno() says how
-  kUsage,        // the user asked for something that does not exist or does not fit
-  kProtocol,     // the peer broke the rsync protocol
-  kCorrupt,      // a digest or a stored record does not match its data
-  kAuth,         // user, password or key refused
-  kNotFound,     // no such module, path or name on the source
-  kNotDirectory, // the path exists and is not a directory
-  kPermission,   // the source refuses to read it
-  kRefused,      // the server refuses an option or the service (max connections, hosts deny)
-  kUnreachable,  // no connection can be made
-  kTimedOut,     // connected, but no progress within the limit
-  kDisconnected, // the connection ended early
-  kChanged,      // the remote file is no longer the version asked for
-  kVanished,     // the remote file is gone
-  kLimit,        // a named limit of ours was reached
-  kUnsupported,  // neither side can do it
-  kCanceled,     // interrupted by the caller, or by shutdown
+  kOs,            // a system call failed: Error::os_errno() says how
+  kUsage,         // the user asked for something that does not exist or does not fit
+  kProtocol,      // the peer broke the rsync protocol
+  kCorrupt,       // a digest or a stored record does not match its data
+  kAuth,          // user, password or key refused
+  kNotFound,      // no such module, path or name on the source
+  kNotDirectory,  // the path exists and is not a directory
+  kPermission,    // the source refuses to read it
+  kRefused,       // the server refuses an option or the service (max connections, hosts deny)
+  kUnreachable,   // no connection can be made
+  kTimedOut,      // connected, but no progress within the limit
+  kDisconnected,  // the connection ended early
+  kChanged,       // the remote file is no longer the version asked for
+  kVanished,      // the remote file is gone
+  kLimit,         // a named limit of ours was reached
+  kUnsupported,   // neither side can do it
+  kCanceled,      // interrupted by the caller, or by shutdown
 };
 
 // Short stable name, e.g. "timed out"; used in logs and status.
@@ -58,8 +59,10 @@ class Error {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT(google-explicit-constructor)
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Result(Error error)
+      : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }

@@ -17,7 +17,8 @@ std::optional<uint32_t> find_user(const std::string& name) {
   std::vector<char> buffer(kNameBufferBytes);
   passwd entry{};
   passwd* found = nullptr;
-  if (::getpwnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) return {};
+  if (::getpwnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr)
+    return {};
   return entry.pw_uid;
 }
 
@@ -25,7 +26,8 @@ std::optional<uint32_t> find_group(const std::string& name) {
   std::vector<char> buffer(kNameBufferBytes);
   group entry{};
   group* found = nullptr;
-  if (::getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) return {};
+  if (::getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr)
+    return {};
   return entry.gr_gid;
 }
 
@@ -36,10 +38,15 @@ uint32_t translate(const std::unordered_map<uint32_t, uint32_t>& table, uint32_t
 
 }  // namespace
 
-uint32_t IdMap::local_uid(uint32_t source_uid) const { return translate(tables()->uids, source_uid); }
-uint32_t IdMap::local_gid(uint32_t source_gid) const { return translate(tables()->gids, source_gid); }
+uint32_t IdMap::local_uid(uint32_t source_uid) const {
+  return translate(tables()->uids, source_uid);
+}
+uint32_t IdMap::local_gid(uint32_t source_gid) const {
+  return translate(tables()->gids, source_gid);
+}
 
-void IdMap::learn(const std::map<uint32_t, std::string>& users, const std::map<uint32_t, std::string>& groups) {
+void IdMap::learn(const std::map<uint32_t, std::string>& users,
+                  const std::map<uint32_t, std::string>& groups) {
   if (numeric_) return;
   auto next = std::make_shared<Tables>(*tables());
   for (const auto& [id, name] : users) {

@@ -66,14 +66,18 @@ Error Link::failure(std::string_view waited) const {
     if (last_error_->code() == Errc::kTimedOut) return last_error_->with_errno(ETIMEDOUT);
     return Error(Errc::kUnreachable, last_error_->message()).with_errno(EHOSTUNREACH);
   }
-  return Error(Errc::kTimedOut, "the source did not answer within " + std::string(waited)).with_errno(ETIMEDOUT);
+  return Error(Errc::kTimedOut, "the source did not answer within " + std::string(waited))
+      .with_errno(ETIMEDOUT);
 }
 
 std::string Link::text(Clock::time_point now) const {
   switch (state_) {
-    case LinkState::kConnecting: return "connecting";
-    case LinkState::kUp: return description_.empty() ? "connected" : description_;
-    case LinkState::kDown: break;
+    case LinkState::kConnecting:
+      return "connecting";
+    case LinkState::kUp:
+      return description_.empty() ? "connected" : description_;
+    case LinkState::kDown:
+      break;
   }
   const auto wait = std::chrono::duration_cast<std::chrono::seconds>(next_attempt_ - now).count();
   const std::string retry = wait > 0 ? "next attempt in " + std::to_string(wait) + " s" : "trying again";

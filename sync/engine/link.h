@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Whether the source can be reached, and when it may be tried again: the one place that decides about reconnecting.
+// Whether the source can be reached, and when it may be tried again: the one place that decides about
+// reconnecting.
 #pragma once
 
 #include <chrono>

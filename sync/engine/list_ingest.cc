@@ -39,7 +39,8 @@ UnreadablePlaces::UnreadablePlaces(const FileList& list, const std::vector<std::
     if (close == std::string::npos) continue;
     const int err = trailing_errno(text);
     const Errc code = err == EACCES || err == EPERM ? Errc::kPermission : Errc::kOs;
-    places_.emplace_back(text.substr(open + 1, close - open - 1), Error(code, text).with_errno(err == 0 ? EIO : err));
+    places_.emplace_back(text.substr(open + 1, close - open - 1),
+                         Error(code, text).with_errno(err == 0 ? EIO : err));
   }
   everything_ = places_.empty();
 }
@@ -57,8 +58,9 @@ std::optional<Error> UnreadablePlaces::doubt(std::string_view directory) const {
   return std::nullopt;
 }
 
-ListIngest::ListIngest(Loop& loop, Strand& store, Replica& replica, IdMap& ids, std::shared_ptr<RemoteSession> session,
-                       bool with_xattrs, std::vector<WantedDirectory> wanted, Outdated outdated, Changes changes,
+ListIngest::ListIngest(Loop& loop, Strand& store, Replica& replica, IdMap& ids,
+                       std::shared_ptr<RemoteSession> session, bool with_xattrs,
+                       std::vector<WantedDirectory> wanted, Outdated outdated, Changes changes,
                        Finished finished)
     : loop_(loop),
       store_(store),
@@ -193,9 +195,10 @@ Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::
   return names.size() + 1;
 }
 
-// The directory was listed by itself after this list began: what that showed is younger. Only hard-link groups and link
-// counts, which one directory alone does not show, are taken from here.
-void ListIngest::keep_younger(NodeId node, std::vector<ListedName>& names, std::vector<std::string>& kept_names) {
+// The directory was listed by itself after this list began: what that showed is younger. Only hard-link
+// groups and link counts, which one directory alone does not show, are taken from here.
+void ListIngest::keep_younger(NodeId node, std::vector<ListedName>& names,
+                              std::vector<std::string>& kept_names) {
   std::vector<std::pair<std::string, Node>> stored;
   const auto listed = replica_.list(
       node, [&](std::string_view name, const Node& child) { stored.emplace_back(std::string(name), child); });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Brings one received file list into the Replica, in slices on the store strand, so that readers and other writers get
-// their turn in between.
+// Brings one received file list into the Replica, in slices on the store strand, so that readers and other
+// writers get their turn in between.
 #pragma once
 
 #include <cstdint>
@@ -47,14 +47,15 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
     std::optional<Error> failure;  // the store could not be written
     size_t directories = 0;
   };
-  using Changes = std::function<void(std::vector<NameChange>)>;   // on the loop, for each slice
-  using Finished = UniqueFunction<void(Outcome)>;                 // on the loop, once
+  using Changes = std::function<void(std::vector<NameChange>)>;  // on the loop, for each slice
+  using Finished = UniqueFunction<void(Outcome)>;                // on the loop, once
   // On the store strand: whether this directory was listed by a younger session than this list's.
   using Outdated = std::function<bool(NodeId)>;
 
   // `wanted` empty: the whole tree. The session is kept alive until the end and released on the loop.
   ListIngest(Loop& loop, Strand& store, Replica& replica, IdMap& ids, std::shared_ptr<RemoteSession> session,
-             bool with_xattrs, std::vector<WantedDirectory> wanted, Outdated outdated, Changes changes, Finished finished);
+             bool with_xattrs, std::vector<WantedDirectory> wanted, Outdated outdated, Changes changes,
+             Finished finished);
   void start();
 
  private:

@@ -18,7 +18,6 @@ constexpr std::chrono::milliseconds kStoredPatience{2'000};
 constexpr std::chrono::seconds kTreeRetry{5};
 constexpr std::chrono::seconds kLongestTreeRetry{300};
 
-
 // What says something about the connection rather than about the directory.
 bool connection_failure(const Error& why) {
   switch (why.code()) {
@@ -27,8 +26,10 @@ bool connection_failure(const Error& why) {
     case Errc::kDisconnected:
     case Errc::kCanceled:
     case Errc::kUnsupported:
-    case Errc::kRefused: return true;
-    default: return false;
+    case Errc::kRefused:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -52,6 +53,29 @@ void Lister::refresh(NodeId node, std::string path) {
   Job& job = jobs_[node];
   job.node = node;
   if (job.session == nullptr) job.path = std::move(path);
+}
+
+void Lister::revalidate(const FileTarget& target, Done<FileTarget> done) {
+  auto answer = [this, target = FileTarget(target),
+                 done = std::move(done)](const Result<void>& listed) mutable {
+    if (!listed) {
+      done(listed.error());
+      return;
+    }
+    const auto found = context_.replica.lookup(target.parent, target.name);
+    if (!found) {
+      done(Error(Errc::kVanished, "the file is gone from the source"));
+    } else if (found->id != target.node) {
+      done(Error(Errc::kChanged, "the file was replaced on the source"));
+    } else {
+      target.size = found->attr.size;
+      target.mtime_s = found->attr.mtime_s;
+      target.mtime_ns = found->attr.mtime_ns;
+      done(std::move(target));
+    }
+  };
+  want(0, target.parent, target.directory(), false, std::move(answer));
+  pump();
 }
 
 void Lister::want_tree() {
@@ -119,12 +143,12 @@ void Lister::ingest_tree(std::shared_ptr<RemoteSession> session) {
     return found != fresh_.end() && found->second >= opened;
   };
   const auto& features = pool_.features();
-  auto ingest = std::make_shared<ListIngest>(
-      context_.loop, context_.store, context_.replica, context_.ids, std::move(session),
-      features.xattrs || features.acls, std::vector<WantedDirectory>{}, std::move(outdated), changes(),
-      [this, entries, opened_at_s](ListIngest::Outcome outcome) {
-        tree_done(std::move(outcome), entries, opened_at_s);
-      });
+  auto ingest = std::make_shared<ListIngest>(context_.loop, context_.store, context_.replica, context_.ids,
+                                             std::move(session), features.xattrs || features.acls,
+                                             std::vector<WantedDirectory>{}, std::move(outdated), changes(),
+                                             [this, entries, opened_at_s](ListIngest::Outcome outcome) {
+                                               tree_done(std::move(outcome), entries, opened_at_s);
+                                             });
   ingest->start();
 }
 
@@ -189,10 +213,13 @@ void Lister::session_ended(RemoteSession& session, const Error& why) {
   if (&session == tree_session_) {
     tree_session_ = nullptr;
     if (why.code() != Errc::kCanceled) last_failure_ = why.message();
-    // Lost after its list came: the list is still true, there is no hurry. Lost before: soon again, then less often.
-    const auto pause = std::min<std::chrono::seconds>(kTreeRetry * (1U << std::min(tree_failures_, 6U)), kLongestTreeRetry);
+    // Lost after its list came: the list is still true, there is no hurry. Lost before: soon again, then less
+    // often.
+    const auto pause =
+        std::min<std::chrono::seconds>(kTreeRetry * (1U << std::min(tree_failures_, 6U)), kLongestTreeRetry);
     ++tree_failures_;
-    next_tree_attempt_ = Clock::now() + (tree_fresh() && why.code() == Errc::kCanceled ? kLongestTreeRetry : pause);
+    next_tree_attempt_ =
+        Clock::now() + (tree_fresh() && why.code() == Errc::kCanceled ? kLongestTreeRetry : pause);
     if (tree_fresh() && why.code() == Errc::kCanceled) tree_wanted_ = false;
     if (tree_wanted_) context_.loop.run_after(next_tree_attempt_ - Clock::now(), [this] { pump(); });
     return;
@@ -202,7 +229,8 @@ void Lister::session_ended(RemoteSession& session, const Error& why) {
     if (job.session != &session || job.ingesting) continue;
     job.session = nullptr;
     if (why.code() == Errc::kCanceled || why.code() == Errc::kUnsupported) job.attempts = 0;
-    if (!connection_failure(why) || (job.waiters.empty() && job.attempts >= kMaxAttempts)) failed.push_back(node);
+    if (!connection_failure(why) || (job.waiters.empty() && job.attempts >= kMaxAttempts))
+      failed.push_back(node);
   }
   for (const NodeId node : failed) {
     last_failure_ = why.message();
@@ -279,7 +307,9 @@ void Lister::fail_everything(const Error& why) {
   for (const NodeId node : nodes) finish(node, why);
 }
 
-bool Lister::waiting() const { return !jobs_.empty(); }
+bool Lister::waiting() const {
+  return !jobs_.empty();
+}
 
 size_t Lister::waiting_count() const {
   size_t count = 0;

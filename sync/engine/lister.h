@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Keeps the Replica's names what the source shows: the whole tree in the background, directories that are asked for
-// at once.
+// Keeps the Replica's names what the source shows: the whole tree in the background, directories that are
+// asked for at once.
 #pragma once
 
 #include <atomic>
@@ -13,6 +13,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "sync/engine/file_target.h"
 #include "sync/engine/list_ingest.h"
 #include "sync/engine/remote_session.h"
 #include "sync/engine/session_pool.h"
@@ -25,11 +26,15 @@ class Lister final : public SessionUser {
  public:
   Lister(const EngineContext& context, SessionPool& pool);
 
-  // Lists `path` (the node's own) and answers. `stored`: the Replica has names from an earlier list, good enough when
-  // the source does not answer soon.
+  // Lists `path` (the node's own) and answers. `stored`: the Replica has names from an earlier list, good
+  // enough when the source does not answer soon.
   void want(RequestId id, NodeId node, std::string path, bool stored, Done<void> done);
   // The same with nobody waiting: what is stored is known to be out of date.
   void refresh(NodeId node, std::string path);
+  // The source has another version of this file than the target says: lists its directory, and answers with
+  // the target as it is now if the node lives on; kChanged when another node has taken its name, kVanished
+  // when it is gone.
+  void revalidate(const FileTarget& target, Done<FileTarget> done);
   // The whole tree, now and whenever its session is lost.
   void want_tree();
   void pump();
@@ -86,7 +91,8 @@ class Lister final : public SessionUser {
 
   std::atomic<bool> tree_fresh_{false};
   mutable std::shared_mutex fresh_mutex_;  // guards fresh_
-  std::unordered_map<NodeId, Clock::time_point> fresh_;  // directories listed by themselves in this mount, and when
+  std::unordered_map<NodeId, Clock::time_point>
+      fresh_;  // directories listed by themselves in this mount, and when
 
   uint64_t lists_received_ = 0;
   uint64_t tree_entries_ = 0;

@@ -147,7 +147,8 @@ const StoredXattrs* Listing::xattrs_of(const FileEntry& entry, const EntryExtra&
       std::string value = acl_xattr_value(list_.acls[static_cast<size_t>(index)], entry.mode, is_default);
       if (value.empty()) return;
       const uint64_t size = value.size();
-      slot->push_back({is_default ? "system.posix_acl_default" : "system.posix_acl_access", std::move(value), size, false});
+      slot->push_back({is_default ? "system.posix_acl_default" : "system.posix_acl_access", std::move(value),
+                       size, false});
     };
     add_acl(extra.access_acl, false);
     add_acl(extra.default_acl, true);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// From the wire's file list to the Replica's words: directories with their names, ACLs as xattrs, link counts.
+// From the wire's file list to the Replica's words: directories with their names, ACLs as xattrs, link
+// counts.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@
 
 namespace rsyncfs {
 
-// The kernel's system.posix_acl_* format (linux/posix_acl_xattr.h) of a listed ACL; parts that were not sent are taken
-// from the mode. "" when the ACL says no more than the mode.
+// The kernel's system.posix_acl_* format (linux/posix_acl_xattr.h) of a listed ACL; parts that were not sent
+// are taken from the mode. "" when the ACL says no more than the mode.
 std::string acl_xattr_value(const PosixAcl& acl, uint32_t mode, bool is_default);
 
 // A view of a file list by directory. The list must outlive it. One thread at a time.
@@ -28,7 +29,8 @@ class Listing {
 
   // Directories that have entries in the list, parents before children; "" is the root.
   const std::vector<std::string>& directories() const { return directories_; }
-  // The names in `directory`, sorted by bytes, duplicates dropped. The views live as long as the list and this object.
+  // The names in `directory`, sorted by bytes, duplicates dropped. The views live as long as the list and
+  // this object.
   std::vector<ListedName> names(std::string_view directory);
   // The entry itself; false if the list has none or says it does not exist.
   bool describe(std::string_view path, ListedName& out);

@@ -17,7 +17,8 @@ constexpr std::chrono::seconds kKeepAliveEvery{2};
 // Waiting for the list of a whole tree: a large cold tree is silent for long, and nobody is held up by it.
 constexpr int kTreeListPatience = 4;
 
-PullConfig make_config(const SyncerOptions& options, const ServerFeatures& features, const SessionSpec& spec) {
+PullConfig make_config(const SyncerOptions& options, const ServerFeatures& features,
+                       const SessionSpec& spec) {
   PullConfig config;
   const Source& source = options.source;
   config.peer = source.kind == Source::Kind::kDaemon ? PeerKind::kDaemon : PeerKind::kShell;
@@ -42,8 +43,8 @@ PullConfig make_config(const SyncerOptions& options, const ServerFeatures& featu
 
 }  // namespace
 
-RemoteSession::RemoteSession(Loop& loop, Executor& executor, const SyncerOptions& options, ServerFeatures features,
-                             SessionSpec spec, SessionUser& user, Keeper& keeper)
+RemoteSession::RemoteSession(Loop& loop, Executor& executor, const SyncerOptions& options,
+                             ServerFeatures features, SessionSpec spec, SessionUser& user, Keeper& keeper)
     : loop_(loop),
       executor_(executor),
       options_(options),
@@ -53,7 +54,8 @@ RemoteSession::RemoteSession(Loop& loop, Executor& executor, const SyncerOptions
       keeper_(keeper),
       wire_(config_, *this),
       opened_at_(Clock::now()),
-      opened_at_s_(std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch())
+      opened_at_s_(std::chrono::duration_cast<std::chrono::seconds>(
+                       std::chrono::system_clock::now().time_since_epoch())
                        .count()),
       last_used_(opened_at_),
       waiting_since_(opened_at_) {}
@@ -140,7 +142,7 @@ void RemoteSession::on_list(const FileList& /*list*/) {
 }
 
 void RemoteSession::on_xattrs(uint32_t ndx, std::vector<std::pair<std::string, std::string>> values) {
-  user_->session_xattrs(*this, ndx, std::move(values));
+  keeper_.session_xattrs(*this, ndx, std::move(values));
 }
 
 void RemoteSession::on_message(MessageKind kind, std::string_view text) {
@@ -218,19 +220,33 @@ void RemoteSession::tick(Clock::time_point now, std::chrono::milliseconds stall)
 SessionStatus RemoteSession::status() const {
   SessionStatus out;
   switch (spec_.purpose) {
-    case SessionSpec::Purpose::kTree: out.purpose = "tree"; break;
-    case SessionSpec::Purpose::kDirectories: out.purpose = "directory"; break;
-    case SessionSpec::Purpose::kStream: out.purpose = "stream"; break;
+    case SessionSpec::Purpose::kTree:
+      out.purpose = "tree";
+      break;
+    case SessionSpec::Purpose::kDirectories:
+      out.purpose = "directory";
+      break;
+    case SessionSpec::Purpose::kStream:
+      out.purpose = "stream";
+      break;
   }
   if (!stream_) {
     out.state = "connecting";
   } else {
     switch (wire_.state()) {
-      case PullState::kOpening: out.state = "opening"; break;
-      case PullState::kListing: out.state = "listing"; break;
-      case PullState::kArmed: out.state = paused_ ? "parked" : "armed"; break;
+      case PullState::kOpening:
+        out.state = "opening";
+        break;
+      case PullState::kListing:
+        out.state = "listing";
+        break;
+      case PullState::kArmed:
+        out.state = paused_ ? "parked" : "armed";
+        break;
       case PullState::kClosing:
-      case PullState::kEnded: out.state = "closing"; break;
+      case PullState::kEnded:
+        out.state = "closing";
+        break;
     }
   }
   if (armed()) out.entries = list().size();

@@ -36,14 +36,15 @@ struct ServerFeatures {
 
 class RemoteSession;
 
-// Told of a session's life, on the loop thread. A session may not be destroyed from inside these calls (its pool
-// disposes of it later).
+// Told of a session's life, on the loop thread. A session may not be destroyed from inside these calls (its
+// pool disposes of it later).
 class SessionUser {
  public:
   virtual ~SessionUser() = default;
   virtual void session_listed(RemoteSession& session) = 0;
   virtual void session_xattrs(RemoteSession& /*session*/, uint32_t /*ndx*/,
-                              std::vector<std::pair<std::string, std::string>> /*values*/) {}
+                              std::vector<std::pair<std::string, std::string>> /*values*/) {
+  }  // by way of the pool
   // One piece of input has been worked through.
   virtual void session_drained(RemoteSession& /*session*/) {}
   // Once, last. Requests without done() are lost.
@@ -58,11 +59,13 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
     virtual ~Keeper() = default;
     virtual void session_established(RemoteSession& session) = 0;
     virtual void session_received(RemoteSession& session) = 0;
+    virtual void session_xattrs(RemoteSession& session, uint32_t ndx,
+                                std::vector<std::pair<std::string, std::string>> values) = 0;
     virtual void session_over(RemoteSession& session, const Error& why, bool was_established) = 0;
   };
 
-  RemoteSession(Loop& loop, Executor& executor, const SyncerOptions& options, ServerFeatures features, SessionSpec spec,
-                SessionUser& user, Keeper& keeper);
+  RemoteSession(Loop& loop, Executor& executor, const SyncerOptions& options, ServerFeatures features,
+                SessionSpec spec, SessionUser& user, Keeper& keeper);
   ~RemoteSession() override;
   RemoteSession(const RemoteSession&) = delete;
   RemoteSession& operator=(const RemoteSession&) = delete;

@@ -11,14 +11,14 @@
 namespace rsyncfs {
 
 namespace {
-// An armed server is given up when it does not answer for a third of the request's limit, so that a second session
-// can still serve the request in time (a file that became a FIFO blocks its server for ever).
+// An armed server is given up when it does not answer for a third of the request's limit, so that a second
+// session can still serve the request in time (a file that became a FIFO blocks its server for ever).
 constexpr int kStallParts = 3;
 constexpr std::chrono::milliseconds kShortestStall{2'000};
 }  // namespace
 
-SessionPool::SessionPool(Loop& loop, Executor& executor, const SyncerOptions& options, std::function<void()> changed,
-                         std::function<void(const Error&)> link_failed)
+SessionPool::SessionPool(Loop& loop, Executor& executor, const SyncerOptions& options,
+                         std::function<void()> changed, std::function<void(const Error&)> link_failed)
     : loop_(loop),
       executor_(executor),
       options_(options),
@@ -41,7 +41,8 @@ std::shared_ptr<RemoteSession> SessionPool::open(SessionSpec spec, SessionUser& 
     return nullptr;
   }
   if (!make_room(spec)) return nullptr;
-  auto session = std::make_shared<RemoteSession>(loop_, executor_, options_, features_, std::move(spec), user, *this);
+  auto session =
+      std::make_shared<RemoteSession>(loop_, executor_, options_, features_, std::move(spec), user, *this);
   sessions_.push_back(session);
   ++past_.opened;
   session->start();
@@ -68,8 +69,8 @@ bool SessionPool::make_room(const SessionSpec& spec) {
   return sessions_.size() < limit_;
 }
 
-SessionPool::Found SessionPool::find_file(std::string_view path, uint64_t size, int64_t mtime_s, uint32_t mtime_ns,
-                                          uint64_t max_outstanding) const {
+SessionPool::Found SessionPool::find_file(std::string_view path, uint64_t size, int64_t mtime_s,
+                                          uint32_t mtime_ns, uint64_t max_outstanding) const {
   Found best;
   for (const auto& session : sessions_) {
     if (!session->armed() || session->spec().purpose == SessionSpec::Purpose::kStream) continue;
@@ -79,7 +80,8 @@ SessionPool::Found SessionPool::find_file(std::string_view path, uint64_t size, 
     if (!ndx) continue;
     const FileEntry& entry = session->list().entry(*ndx);
     // Protocol 30 carries no nanoseconds: then a stored 0 is all there is on both sides.
-    if (!S_ISREG(entry.mode) || entry.size != size || entry.mtime_s != mtime_s || entry.mtime_ns != mtime_ns) continue;
+    if (!S_ISREG(entry.mode) || entry.size != size || entry.mtime_s != mtime_s || entry.mtime_ns != mtime_ns)
+      continue;
     best = {session, *ndx};
   }
   return best;
@@ -88,7 +90,8 @@ SessionPool::Found SessionPool::find_file(std::string_view path, uint64_t size, 
 std::vector<SessionPool::Found> SessionPool::find_entry(std::string_view path) const {
   std::vector<Found> out;
   for (const auto& session : sessions_) {
-    if (!session->armed() || session->paused() || session->spec().purpose == SessionSpec::Purpose::kStream) continue;
+    if (!session->armed() || session->paused() || session->spec().purpose == SessionSpec::Purpose::kStream)
+      continue;
     if (const auto ndx = session->list().find(path)) out.push_back({session, *ndx});
   }
   return out;
@@ -128,16 +131,25 @@ SessionTotals SessionPool::totals() const {
   return out;
 }
 
-void SessionPool::session_established(RemoteSession& session) { link_.connected(session.describe()); }
+void SessionPool::session_established(RemoteSession& session) {
+  link_.connected(session.describe());
+}
 
-void SessionPool::session_received(RemoteSession& /*session*/) { link_.alive(); }
+void SessionPool::session_received(RemoteSession& /*session*/) {
+  link_.alive();
+}
+
+void SessionPool::session_xattrs(RemoteSession& session, uint32_t ndx,
+                                 std::vector<std::pair<std::string, std::string>> values) {
+  if (xattr_user_ != nullptr) xattr_user_->session_xattrs(session, ndx, std::move(values));
+}
 
 void SessionPool::session_over(RemoteSession& session, const Error& why, bool was_established) {
   ++ended_count_;
   past_.bytes_in += session.bytes_in();
   past_.bytes_out += session.bytes_out();
-  const auto position =
-      std::find_if(sessions_.begin(), sessions_.end(), [&](const auto& other) { return other.get() == &session; });
+  const auto position = std::find_if(sessions_.begin(), sessions_.end(),
+                                     [&](const auto& other) { return other.get() == &session; });
   RSYNCFS_CHECK(position != sessions_.end());
   // It may be on the stack of its own callback: dispose of it from a fresh one.
   loop_.post([doomed = std::move(*position)]() mutable { doomed.reset(); });
@@ -190,7 +202,8 @@ void SessionPool::schedule_changed() {
 // Somebody wanted a session and must wait for the link's next attempt.
 void SessionPool::schedule_retry() {
   if (retry_timer_ != 0) return;
-  const auto wait = std::max<std::chrono::nanoseconds>(link_.next_attempt(true) - Clock::now(), std::chrono::milliseconds(10));
+  const auto wait = std::max<std::chrono::nanoseconds>(link_.next_attempt(true) - Clock::now(),
+                                                       std::chrono::milliseconds(10));
   retry_timer_ = loop_.run_after(wait, [this] {
     retry_timer_ = 0;
     changed_();

@@ -27,26 +27,31 @@ struct SessionTotals {
 // Loop thread only.
 class SessionPool final : public RemoteSession::Keeper {
  public:
-  // `changed` is called (from a fresh stack) whenever a session may be opened or used that could not be before.
-  // `link_failed` is called when an attempt to reach the source failed, or an established session stalled.
+  // `changed` is called (from a fresh stack) whenever a session may be opened or used that could not be
+  // before. `link_failed` is called when an attempt to reach the source failed, or an established session
+  // stalled.
   SessionPool(Loop& loop, Executor& executor, const SyncerOptions& options, std::function<void()> changed,
               std::function<void(const Error&)> link_failed);
   ~SessionPool() override;
   SessionPool(const SessionPool&) = delete;
   SessionPool& operator=(const SessionPool&) = delete;
 
-  // Null when the link is down and must not be tried yet, or no slot is free (an idle session gives way). The result is
-  // valid until session_ended().
+  // Null when the link is down and must not be tried yet, or no slot is free (an idle session gives way). The
+  // result is valid until session_ended().
   std::shared_ptr<RemoteSession> open(SessionSpec spec, SessionUser& user);
-  // An armed session whose list has `path` as a regular file of this size and mtime, and room for more; the least
-  // loaded. Null: none.
+  // An armed session whose list has `path` as a regular file of this size and mtime, and room for more; the
+  // least loaded. Null: none.
   struct Found {
     std::shared_ptr<RemoteSession> session;
     uint32_t ndx = 0;
   };
-  Found find_file(std::string_view path, uint64_t size, int64_t mtime_s, uint32_t mtime_ns, uint64_t max_outstanding) const;
+  Found find_file(std::string_view path, uint64_t size, int64_t mtime_s, uint32_t mtime_ns,
+                  uint64_t max_outstanding) const;
   // Any armed session that lists `path`, of any type.
   std::vector<Found> find_entry(std::string_view path) const;
+
+  // Who is told of extended attribute values, whoever opened the session. Set once, before the first session.
+  void set_xattr_user(SessionUser& user) { xattr_user_ = &user; }
 
   std::shared_ptr<RemoteSession> share(RemoteSession& session) const;
   void close(RemoteSession& session, const Error& why) { session.fail(why); }
@@ -65,6 +70,8 @@ class SessionPool final : public RemoteSession::Keeper {
   void session_established(RemoteSession& session) override;
   void session_received(RemoteSession& session) override;
   void session_over(RemoteSession& session, const Error& why, bool was_established) override;
+  void session_xattrs(RemoteSession& session, uint32_t ndx,
+                      std::vector<std::pair<std::string, std::string>> values) override;
   bool make_room(const SessionSpec& spec);
   bool drop_refused_feature(const Error& why);
   void schedule_changed();
@@ -75,6 +82,7 @@ class SessionPool final : public RemoteSession::Keeper {
   const SyncerOptions& options_;
   std::function<void()> changed_;
   std::function<void(const Error&)> link_failed_;
+  SessionUser* xattr_user_ = nullptr;
   Link link_;
   ServerFeatures features_;
   size_t limit_;  // sessions at once; lowered when the server says so

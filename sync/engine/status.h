@@ -27,12 +27,13 @@ struct TransferStatus {
 
 struct SyncerStatus {
   LinkState link = LinkState::kConnecting;
-  std::string link_text;    // one line for people: "connected, protocol 32, xxh128", "unreachable: ..., retry in 4 s"
-  std::string last_error;   // most recent failure of a connection or session
+  std::string
+      link_text;  // one line for people: "connected, protocol 32, xxh128", "unreachable: ..., retry in 4 s"
+  std::string last_error;  // most recent failure of a connection or session
   int protocol = 0;
   std::string checksum;
   std::string compression;
-  bool tree_listed = false;     // the whole-tree list of this mount is in
+  bool tree_listed = false;  // the whole-tree list of this mount is in
   uint64_t tree_entries = 0;
   int64_t tree_listed_at_s = 0;  // Unix time
   // Totals of this mount.
@@ -41,13 +42,13 @@ struct SyncerStatus {
   uint64_t sessions_opened = 0;
   uint64_t lists_received = 0;
   uint64_t files_fetched = 0;
-  uint64_t bytes_fetched = 0;   // file contents
+  uint64_t bytes_fetched = 0;  // file contents
   uint64_t files_failed = 0;
   uint64_t requests_timed_out = 0;
   uint64_t waiting_requests = 0;
   std::vector<SessionStatus> sessions;
-  std::vector<TransferStatus> transfers;      // under way, largest first, at most kMaxListedTransfers
-  std::vector<std::string> failing_paths;     // "path: reason", most recent first, at most kMaxListedFailures
+  std::vector<TransferStatus> transfers;   // under way, largest first, at most kMaxListedTransfers
+  std::vector<std::string> failing_paths;  // "path: reason", most recent first, at most kMaxListedFailures
 };
 constexpr size_t kMaxListedTransfers = 32;
 constexpr size_t kMaxListedFailures = 32;

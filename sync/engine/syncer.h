@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Moves Replica and remote toward each other: lists, fetches, and (later) pushes and polls. All of its state belongs to
-// the loop thread and has no locks; the methods marked "any thread" post to it.
+// Moves Replica and remote toward each other: lists, fetches, and (later) pushes and polls. All of its state
+// belongs to the loop thread and has no locks; the methods marked "any thread" post to it.
 #pragma once
 
 #include <chrono>
@@ -25,10 +25,10 @@ namespace rsyncfs {
 
 struct SyncerOptions {
   Source source;
-  std::string password;              // daemon auth
-  std::string remote_shell;          // rsh=; "" = ssh
-  std::string rsync_path = "rsync";  // the program on the far side of a shell
-  std::chrono::milliseconds timeout{30'000};         // no progress for this long fails a request
+  std::string password;                               // daemon auth
+  std::string remote_shell;                           // rsh=; "" = ssh
+  std::string rsync_path = "rsync";                   // the program on the far side of a shell
+  std::chrono::milliseconds timeout{30'000};          // no progress for this long fails a request
   std::chrono::milliseconds connect_timeout{10'000};  // one connection attempt
   int max_protocol = 32;
   bool xattrs = true;
@@ -37,7 +37,7 @@ struct SyncerOptions {
   std::string compress = "none";  // none, zlibx, zstd
   std::string checksum;           // "" = negotiate
   std::vector<std::string> filters;
-  unsigned max_sessions = 4;      // side by side; fewer where the server says "max connections"
+  unsigned max_sessions = 4;  // side by side; fewer where the server says "max connections"
 };
 
 // Names one request under way, for cancel(). Never reused; 0 is none.
@@ -53,7 +53,8 @@ struct ReadBytes {
 class SyncerEvents {
  public:
   virtual ~SyncerEvents() = default;
-  // After the Replica was changed by what the source listed: kernel caches of these names and nodes are stale.
+  // After the Replica was changed by what the source listed: kernel caches of these names and nodes are
+  // stale.
   virtual void on_changes(std::vector<NameChange> changes) = 0;
   // The node's size or bytes are not what was told before.
   virtual void on_content_changed(NodeId node) = 0;
@@ -65,25 +66,26 @@ using Done = UniqueFunction<void(Result<T>)>;
 class Syncer {
  public:
   // All references must outlive the syncer. Construct on any thread, before or while the loop runs.
-  static std::unique_ptr<Syncer> create(Loop& loop, Executor& executor, Replica& replica, SyncerOptions options,
-                                        SyncerEvents& events);
+  static std::unique_ptr<Syncer> create(Loop& loop, Executor& executor, Replica& replica,
+                                        SyncerOptions options, SyncerEvents& events);
   virtual ~Syncer() = default;
 
   // Any thread, once. Makes first contact: lists the root directory, then the whole tree in the background.
-  // `done` on the loop thread: ok when the root is listed; the error otherwise (the syncer then keeps trying, so that
-  // a mount with a store may go on offline).
+  // `done` on the loop thread: ok when the root is listed; the error otherwise (the syncer then keeps trying,
+  // so that a mount with a store may go on offline).
   virtual void start(Done<void> done) = 0;
-  // Any thread, once. Fails every request with kCanceled, records what was fetched, closes sessions, then `done`.
+  // Any thread, once. Fails every request with kCanceled, records what was fetched, closes sessions, then
+  // `done`.
   virtual void shut_down(Task done) = 0;
 
-  // Any thread, cheap: the Replica's names of this directory may be answered as they are, because they were listed in
-  // this mount, or because the source cannot be reached and the stored ones are all there is.
+  // Any thread, cheap: the Replica's names of this directory may be answered as they are, because they were
+  // listed in this mount, or because the source cannot be reached and the stored ones are all there is.
   virtual bool may_answer_listing(const Node& directory) const = 0;
 
-  // Requests. Any thread; `done` is called exactly once, on the loop thread. Each fails within options.timeout without
-  // progress: kTimedOut, kUnreachable; kCanceled by cancel(); else kVanished, kPermission, kChanged, ... with os_errno()
-  // where the source named one.
-  // After ok, the Replica has the directory's present names.
+  // Requests. Any thread; `done` is called exactly once, on the loop thread. Each fails within
+  // options.timeout without progress: kTimedOut, kUnreachable; kCanceled by cancel(); else kVanished,
+  // kPermission, kChanged, ... with os_errno() where the source named one. After ok, the Replica has the
+  // directory's present names.
   virtual RequestId list_directory(NodeId directory, Done<void> done) = 0;
   // Bytes of a regular file, as soon as they are here; the rest of the file follows in the background.
   virtual RequestId read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done) = 0;

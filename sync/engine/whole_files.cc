@@ -7,8 +7,6 @@
 #include <cerrno>
 #include <utility>
 
-#include "io/base/text.h"
-
 namespace rsyncfs {
 
 namespace {
@@ -31,12 +29,6 @@ constexpr uint64_t kMaxUnsavedBytes = 64 << 20;  // more than this waits for the
 
 }  // namespace
 
-void FetchTotals::note_failure(std::string_view path, const Error& why) {
-  ++failed;
-  failing.push_front(escape_control(path) + ": " + why.message());
-  if (failing.size() > kMaxListedFailures) failing.pop_back();
-}
-
 // One file on its way.
 class WholeFiles::Fetch final : public FileSink, public std::enable_shared_from_this<WholeFiles::Fetch> {
  public:
@@ -44,12 +36,13 @@ class WholeFiles::Fetch final : public FileSink, public std::enable_shared_from_
     uint64_t offset = 0;
     uint32_t length = 0;
   };
-  enum class State : uint8_t { kQueued, kRequested, kComplete };
+  enum class State : uint8_t { kQueued, kRequested, kRevalidating, kComplete, kFailed };
 
   Fetch(WholeFiles& owner, FileTarget wanted) : target(std::move(wanted)), owner_(owner) {}
 
   Result<void> literal(uint64_t offset, std::span<const std::byte> data) override {
-    if (offset + data.size() > kMaxGrownBytes) return Error(Errc::kChanged, "the file grew while it was read");
+    if (offset + data.size() > kMaxGrownBytes)
+      return Error(Errc::kChanged, "the file grew while it was read");
     if (bytes->capacity() == 0) bytes->reserve(std::min(target.size, kMaxGrownBytes));
     bytes->insert(bytes->end(), data.begin(), data.end());
     return {};
@@ -93,7 +86,8 @@ WholeFiles::~WholeFiles() {
   if (flush_timer_ != 0) context_.loop.cancel_timer(flush_timer_);
 }
 
-void WholeFiles::read(RequestId id, FileTarget target, uint64_t offset, uint32_t length, Done<ReadBytes> done) {
+void WholeFiles::read(RequestId id, FileTarget target, uint64_t offset, uint32_t length,
+                      Done<ReadBytes> done) {
   const auto now = Clock::now();
   const bool known = fetches_.contains(target.node);
   if (!known) note_miss(target);
@@ -174,8 +168,8 @@ void WholeFiles::drop_ahead(const FetchPtr& fetch) {
   fetches_.erase(fetch->target.node);
 }
 
-// Requests that were on sessions that are gone are made again. When a server stopped answering, the oldest request is
-// the one it may have choked on: that one goes to the end, and is not tried for ever.
+// Requests that were on sessions that are gone are made again. When a server stopped answering, the oldest
+// request is the one it may have choked on: that one goes to the end, and is not tried for ever.
 void WholeFiles::recover_lost() {
   std::unordered_map<const RemoteSession*, FetchPtr> oldest;
   std::vector<FetchPtr> lost;
@@ -209,7 +203,8 @@ void WholeFiles::recover_lost() {
   }
 }
 
-// Puts the request on a session that lists the file in the wanted version. False: none has room, or none lists it.
+// Puts the request on a session that lists the file in the wanted version. False: none has room, or none
+// lists it.
 bool WholeFiles::dispatch(const FetchPtr& fetch) {
   if (unsaved_bytes_ > kMaxUnsavedBytes) return false;
   const FileTarget& target = fetch->target;
@@ -232,7 +227,8 @@ void WholeFiles::open_directory(const FetchPtr& fetch) {
   // One that lists it and is merely full will have room soon.
   if (!pool_.find_entry(fetch->target.path).empty() && fetch->attempts == 0) {
     const auto& target = fetch->target;
-    if (pool_.find_file(target.path, target.size, target.mtime_s, target.mtime_ns, UINT64_MAX).session) return;
+    if (pool_.find_file(target.path, target.size, target.mtime_s, target.mtime_ns, UINT64_MAX).session)
+      return;
   }
   const std::string directory = fetch->target.directory();
   for (const auto& [session, path] : opening_) {
@@ -260,17 +256,40 @@ void WholeFiles::session_listed(RemoteSession& session) {
     const FileEntry* entry = ndx ? &session.list().entry(*ndx) : nullptr;
     if (entry == nullptr || entry->mode == 0) {
       gone.push_back(fetch);
-    } else if (!S_ISREG(entry->mode) || entry->size != fetch->target.size || entry->mtime_s != fetch->target.mtime_s ||
-               entry->mtime_ns != fetch->target.mtime_ns) {
+    } else if (!fetch->target.matches(*entry)) {
       changed.push_back(fetch);
     }
   }
   for (const auto& fetch : gone) fail(fetch, Error(Errc::kVanished, "the file is gone from the source"));
-  for (const auto& fetch : changed) fail(fetch, Error(Errc::kChanged, "the file was replaced on the source"));
+  for (const auto& fetch : changed) revalidate(fetch);
   pump();
 }
 
-void WholeFiles::session_drained(RemoteSession& /*session*/) { pump(); }
+// The source has another version than the Replica. If nobody has seen a byte of the old one, the node takes
+// the new.
+void WholeFiles::revalidate(const FetchPtr& fetch) {
+  if (fetch->attempts++ >= kMaxAttempts) {
+    fail(fetch, Error(Errc::kChanged, "the file keeps changing on the source"));
+    return;
+  }
+  demanded_.remove(fetch);
+  fetch->state = Fetch::State::kRevalidating;
+  lister_.revalidate(fetch->target, [this, fetch](Result<FileTarget> now) {
+    if (fetch->state != Fetch::State::kRevalidating) return;
+    fetch->state = Fetch::State::kQueued;
+    if (!now) {
+      fail(fetch, now.error());
+      return;
+    }
+    fetch->target = std::move(*now);
+    demanded_.push_back(fetch);
+    pump();
+  });
+}
+
+void WholeFiles::session_drained(RemoteSession& /*session*/) {
+  pump();
+}
 
 void WholeFiles::session_ended(RemoteSession& session, const Error& why) {
   opening_.erase(&session);
@@ -289,7 +308,9 @@ void WholeFiles::received(const FetchPtr& fetch, FileEnd end) {
   fetch->session->request_done(fetch->booked_bytes);
   fetch->session.reset();
   switch (end.status) {
-    case FileEnd::Status::kGood: finished(fetch, std::move(end)); break;
+    case FileEnd::Status::kGood:
+      finished(fetch, std::move(end));
+      break;
     case FileEnd::Status::kNotSent:
       fail(fetch, end.reason);
       break;
@@ -317,6 +338,7 @@ void WholeFiles::fail(const FetchPtr& fetch, const Error& why) {
     demanded_.remove(fetch);
     ahead_.remove(fetch);
   }
+  fetch->state = Fetch::State::kFailed;
   fetches_.erase(fetch->target.node);
   if (fetch->wanted_now()) totals_.note_failure(fetch->target.path, why);
   // The stored names are out of date.
@@ -382,7 +404,8 @@ void WholeFiles::flush_finished() {
       content.digest_name = digest_name;
       if (fetch->outcome.digest) {
         const auto digest = fetch->outcome.digest->span();
-        content.digest.assign(reinterpret_cast<const char*>(digest.data()), digest.size());  // NOLINT: bytes as text
+        content.digest.assign(reinterpret_cast<const char*>(digest.data()),
+                              digest.size());  // NOLINT: bytes as text
       }
       list.push_back(std::move(content));
     }
@@ -406,7 +429,8 @@ void WholeFiles::stored(const std::vector<FetchPtr>& batch, const Result<void>& 
   pump();
 }
 
-// Two misses in one directory, or the first in another after such a one: the rest of it is likely to be read too.
+// Two misses in one directory, or the first in another after such a one: the rest of it is likely to be read
+// too.
 void WholeFiles::note_miss(const FileTarget& target) {
   const auto now = Clock::now();
   const bool scanning = now - last_miss_ < kScanPause;
@@ -418,13 +442,14 @@ void WholeFiles::note_miss(const FileTarget& target) {
   }
   misses_in_row_ = scanning ? misses_in_row_ + 1 : 1;
   last_miss_ = now;
-  if (misses_in_row_ >= 2 || scanned_directories_ > 0) add_neighbours(target.parent, target.directory(), target.name);
+  if (misses_in_row_ >= 2 || scanned_directories_ > 0)
+    add_neighbours(target.parent, target.directory(), target.name);
 }
 
 void WholeFiles::add_neighbours(NodeId parent, std::string directory, std::string after) {
   if (neighbours_pending_ || ahead_bytes_ > kAheadBudgetBytes / 2) return;
   neighbours_pending_ = true;
-  context_.executor.submit([this, parent, directory = std::move(directory), after = std::move(after)]() mutable {
+  context_.store.post([this, parent, directory = std::move(directory), after = std::move(after)]() mutable {
     auto names = context_.replica.list_after(parent, after, kAheadFiles);
     std::vector<FileTarget> targets;
     if (names) {
@@ -515,7 +540,8 @@ void WholeFiles::fail_everything(const Error& why) {
 }
 
 bool WholeFiles::waiting() const {
-  return std::any_of(fetches_.begin(), fetches_.end(), [](const auto& item) { return item.second->wanted_now(); }) ||
+  return std::any_of(fetches_.begin(), fetches_.end(),
+                     [](const auto& item) { return item.second->wanted_now(); }) ||
          !demanded_.empty();
 }
 
@@ -527,7 +553,8 @@ size_t WholeFiles::waiting_count() const {
 
 void WholeFiles::add_transfers(std::vector<TransferStatus>& out) const {
   for (const auto& [node, fetch] : fetches_) {
-    if (fetch->state == Fetch::State::kRequested) out.push_back({fetch->target.path, fetch->bytes->size(), fetch->target.size});
+    if (fetch->state == Fetch::State::kRequested)
+      out.push_back({fetch->target.path, fetch->bytes->size(), fetch->target.size});
   }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Files up to kMaxWholeFileBytes: fetched whole into memory, many at once through pipelined requests, checked by their
-// digest before a reader sees a byte, and stored in batches. Their neighbours are brought along when a directory is
-// being read through.
+// Files up to kMaxWholeFileBytes: fetched whole into memory, many at once through pipelined requests, checked
+// by their digest before a reader sees a byte, and stored in batches. Their neighbours are brought along when
+// a directory is being read through.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "sync/engine/file_target.h"
 #include "sync/engine/lister.h"
 #include "sync/engine/session_pool.h"
 #include "sync/engine/waiters.h"
@@ -19,31 +20,6 @@
 namespace rsyncfs {
 
 constexpr uint64_t kMaxWholeFileBytes = 1 << 20;
-
-// A node and the version of it that is wanted, as the Replica knew it when the request was made.
-struct FileTarget {
-  NodeId node = 0;
-  NodeId parent = 0;
-  std::string name;
-  std::string path;
-  uint64_t size = 0;
-  int64_t mtime_s = 0;
-  uint32_t mtime_ns = 0;
-  std::string directory() const {
-    const size_t slash = path.rfind('/');
-    return slash == std::string::npos ? std::string() : path.substr(0, slash);
-  }
-};
-
-// Totals, and what recently went wrong, for status.
-struct FetchTotals {
-  uint64_t files = 0;
-  uint64_t bytes = 0;
-  uint64_t failed = 0;
-  uint64_t timed_out = 0;
-  std::deque<std::string> failing;  // most recent first, at most kMaxListedFailures
-  void note_failure(std::string_view path, const Error& why);
-};
 
 // Loop thread only.
 class WholeFiles final : public SessionUser {
@@ -80,6 +56,7 @@ class WholeFiles final : public SessionUser {
   void recover_lost();
   void drop_ahead(const FetchPtr& fetch);
   void retry(const FetchPtr& fetch, const Error& why);
+  void revalidate(const FetchPtr& fetch);
   void fail(const FetchPtr& fetch, const Error& why);
   void finished(const FetchPtr& fetch, FileEnd end);
   void stored(const std::vector<FetchPtr>& batch, const Result<void>& result);
@@ -91,13 +68,13 @@ class WholeFiles final : public SessionUser {
   SessionPool& pool_;
   Lister& lister_;
   FetchTotals& totals_;
-  std::unordered_map<NodeId, FetchPtr> fetches_;  // from the request until stored
-  std::list<FetchPtr> demanded_;    // not requested yet, somebody waits
-  std::list<FetchPtr> ahead_;       // not requested yet, read-ahead
+  std::unordered_map<NodeId, FetchPtr> fetches_;                   // from the request until stored
+  std::list<FetchPtr> demanded_;                                   // not requested yet, somebody waits
+  std::list<FetchPtr> ahead_;                                      // not requested yet, read-ahead
   std::unordered_map<const RemoteSession*, std::string> opening_;  // directory sessions not listed yet
-  std::vector<FetchPtr> unsaved_;   // complete, to be stored with the next batch
-  uint64_t unsaved_bytes_ = 0;      // in unsaved_ and on the store strand
-  uint64_t ahead_bytes_ = 0;        // read-ahead queued or under way
+  std::vector<FetchPtr> unsaved_;  // complete, to be stored with the next batch
+  uint64_t unsaved_bytes_ = 0;     // in unsaved_ and on the store strand
+  uint64_t ahead_bytes_ = 0;       // read-ahead queued or under way
   TimerId flush_timer_ = 0;
   bool pumping_ = false;
   uint64_t sequence_ = 0;

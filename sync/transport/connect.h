@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Ways to reach an rsync server. Loop thread only; each calls `done` exactly once unless the attempt is destroyed first.
+// Ways to reach an rsync server. Loop thread only; each calls `done` exactly once unless the attempt is
+// destroyed first.
 #pragma once
 
 #include <chrono>
@@ -22,18 +23,20 @@ class ConnectAttempt {
   virtual ~ConnectAttempt() = default;
 };
 
-// Resolves `host` (on the executor) and tries its addresses in order. TCP_NODELAY; keepalive so that a vanished peer
-// is noticed within about a minute. Errors: kUnreachable (with os_errno()), kTimedOut after `limit` for the whole attempt.
+// Resolves `host` (on the executor) and tries its addresses in order. TCP_NODELAY; keepalive so that a
+// vanished peer is noticed within about a minute. Errors: kUnreachable (with os_errno()), kTimedOut after
+// `limit` for the whole attempt.
 std::unique_ptr<ConnectAttempt> connect_tcp(Loop& loop, Executor& executor, std::string host, uint16_t port,
                                             std::chrono::milliseconds limit, StreamDone done);
 
-// Starts a program with its standard input and output as the stream; its standard error is kept (the last few kB)
-// for Stream::last_words(). The child is ended when the stream is. Errors: kOs (cannot start), through `done`.
+// Starts a program with its standard input and output as the stream; its standard error is kept (the last few
+// kB) for Stream::last_words(). The child is ended when the stream is. Errors: kOs (cannot start), through
+// `done`.
 std::unique_ptr<ConnectAttempt> spawn_stream(Loop& loop, std::vector<std::string> argv, StreamDone done);
 
-// The command line that runs `server_args` on `host` through a remote shell: words of `remote_shell` (quotes as in
-// rsync's RSYNC_RSH), [-l user], host, rsync_path, then each argument escaped for the remote shell. `path` (the last
-// argument) keeps a leading '~'.
+// The command line that runs `server_args` on `host` through a remote shell: words of `remote_shell` (quotes
+// as in rsync's RSYNC_RSH), [-l user], host, rsync_path, then each argument escaped for the remote shell.
+// `path` (the last argument) keeps a leading '~'.
 Result<std::vector<std::string>> remote_shell_command(std::string_view remote_shell, std::string_view user,
                                                       std::string_view host, std::string_view rsync_path,
                                                       const std::vector<std::string>& server_args,

@@ -25,8 +25,8 @@ constexpr size_t kMaxErrorText = 4096;
 // A child that does not end by itself after its pipes are closed is sent SIGTERM, then SIGKILL.
 constexpr std::chrono::seconds kGrace{2};
 
-// One child process: its standard error is drained on the loop, and it is reaped there. Owns itself through the
-// operations under way.
+// One child process: its standard error is drained on the loop, and it is reaped there. Owns itself through
+// the operations under way.
 struct Child : std::enable_shared_from_this<Child> {
   Child(Loop& l, pid_t p, int e) : loop(l), pid(p), err_fd(e) {}
   ~Child() {
@@ -146,10 +146,12 @@ Result<std::unique_ptr<Stream>> spawn(Loop& loop, const std::vector<std::string>
   ::posix_spawnattr_setsigdefault(&files.attributes, &defaults);
   ::posix_spawnattr_setsigmask(&files.attributes, &none);
   ::posix_spawnattr_setpgroup(&files.attributes, 0);
-  ::posix_spawnattr_setflags(&files.attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+  ::posix_spawnattr_setflags(&files.attributes,
+                             POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
   std::vector<char*> words;
   words.reserve(argv.size() + 1);
-  for (const auto& word : argv) words.push_back(const_cast<char*>(word.c_str()));  // NOLINT: exec's old signature
+  for (const auto& word : argv)
+    words.push_back(const_cast<char*>(word.c_str()));  // NOLINT: exec's old signature
   words.push_back(nullptr);
   pid_t pid = -1;
   const int rc = ::posix_spawnp(&pid, words[0], &files.actions, &files.attributes, words.data(), environ);
@@ -167,7 +169,8 @@ Result<std::unique_ptr<Stream>> spawn(Loop& loop, const std::vector<std::string>
 
 bool plain(char c) {
   const auto u = static_cast<unsigned char>(c);
-  return std::isalnum(u) != 0 || u >= 0x80 || std::string_view("_./=,:@%+-").find(c) != std::string_view::npos;
+  return std::isalnum(u) != 0 || u >= 0x80 ||
+         std::string_view("_./=,:@%+-").find(c) != std::string_view::npos;
 }
 
 // Words of RSYNC_RSH: separated by blanks, single or double quotes keep them together (rsync's do_cmd()).
@@ -241,8 +244,10 @@ Result<std::vector<std::string>> remote_shell_command(std::string_view remote_sh
   std::vector<std::string> argv;
   if (remote_shell.empty()) {
     // Nobody is there to answer a prompt when the mount reconnects in the background.
-    const auto limit_s = std::max<int64_t>(1, std::chrono::duration_cast<std::chrono::seconds>(connect_limit).count());
-    argv = {"ssh", "-oBatchMode=yes", "-oConnectTimeout=" + std::to_string(limit_s), "-oServerAliveInterval=15"};
+    const auto limit_s =
+        std::max<int64_t>(1, std::chrono::duration_cast<std::chrono::seconds>(connect_limit).count());
+    argv = {"ssh", "-oBatchMode=yes", "-oConnectTimeout=" + std::to_string(limit_s),
+            "-oServerAliveInterval=15"};
   } else {
     auto words = split_words(remote_shell);
     if (!words) return words.error();
@@ -258,7 +263,8 @@ Result<std::vector<std::string>> remote_shell_command(std::string_view remote_sh
     const std::string& arg = server_args[i];
     if (i + 1 == server_args.size() && arg.starts_with('~')) {
       const size_t slash = std::min(arg.find('/'), arg.size());
-      argv.push_back(arg.substr(0, slash) + (slash < arg.size() ? shell_escape(std::string_view(arg).substr(slash)) : ""));
+      argv.push_back(arg.substr(0, slash) +
+                     (slash < arg.size() ? shell_escape(std::string_view(arg).substr(slash)) : ""));
     } else {
       argv.push_back(shell_escape(arg));
     }

@@ -11,7 +11,8 @@ constexpr std::string_view kForms =
     "use rsync://[user@]host[:port]/module[/path], [user@]host::module[/path] or [user@]host:path";
 
 Error usage(std::string_view text, std::string_view why) {
-  return Error(Errc::kUsage, "source '" + std::string(text) + "': " + std::string(why) + "; " + std::string(kForms));
+  return Error(Errc::kUsage,
+               "source '" + std::string(text) + "': " + std::string(why) + "; " + std::string(kForms));
 }
 
 // Splits "user@" off the front of `authority`.
@@ -61,10 +62,12 @@ Result<Source> check(std::string_view text, Source source) {
   if (source.host.empty()) return usage(text, "the host is missing");
   if (source.host.front() == '-') return usage(text, "a host name does not begin with '-'");
   if (source.user.find(':') != std::string::npos) {
-    return Error(Errc::kUsage,
-                 "a password does not belong into the source; use RSYNC_PASSWORD or password_file=, as rsync does");
+    return Error(
+        Errc::kUsage,
+        "a password does not belong into the source; use RSYNC_PASSWORD or password_file=, as rsync does");
   }
-  if (!source.user.empty() && source.user.front() == '-') return usage(text, "a user name does not begin with '-'");
+  if (!source.user.empty() && source.user.front() == '-')
+    return usage(text, "a user name does not begin with '-'");
   if (text.find('\0') != std::string_view::npos) return usage(text, "it contains a NUL byte");
   return source;
 }

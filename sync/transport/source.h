@@ -16,7 +16,7 @@ namespace rsyncfs {
 struct Source {
   enum class Kind : uint8_t { kDaemon, kShell };
   Kind kind = Kind::kDaemon;
-  std::string user;    // "" = none given
+  std::string user;  // "" = none given
   std::string host;
   uint16_t port = 0;   // 0 = none given
   std::string module;  // daemon only

@@ -21,7 +21,8 @@ struct Stream::State : std::enable_shared_from_this<Stream::State> {
   void read() {
     if (handler == nullptr || paused || ended || receiving != 0) return;
     if (buffer.empty()) buffer.resize(kStreamReadBytes);
-    receiving = loop.recv(in, buffer, [self = shared_from_this()](Result<size_t> got) { self->received(std::move(got)); });
+    receiving = loop.recv(
+        in, buffer, [self = shared_from_this()](Result<size_t> got) { self->received(std::move(got)); });
   }
 
   void received(Result<size_t> got) {
@@ -57,7 +58,8 @@ struct Stream::State : std::enable_shared_from_this<Stream::State> {
     sending = 0;
     if (handler == nullptr || ended) return;
     if (!count) {
-      // The peer may have said why before it closed: leave the word to the reading side, unless that is paused.
+      // The peer may have said why before it closed: leave the word to the reading side, unless that is
+      // paused.
       if (paused) end(count.error());
       return;
     }
@@ -121,10 +123,20 @@ void Stream::set_paused(bool paused) {
   if (!paused) state_->read();
 }
 
-size_t Stream::unsent() const { return state_->queued.size() + state_->outgoing.size(); }
-uint64_t Stream::bytes_in() const { return state_->bytes_in; }
-uint64_t Stream::bytes_out() const { return state_->bytes_out; }
-Clock::time_point Stream::last_received() const { return state_->last_received; }
-std::string Stream::last_words() const { return state_->peer ? state_->peer->last_words() : std::string(); }
+size_t Stream::unsent() const {
+  return state_->queued.size() + state_->outgoing.size();
+}
+uint64_t Stream::bytes_in() const {
+  return state_->bytes_in;
+}
+uint64_t Stream::bytes_out() const {
+  return state_->bytes_out;
+}
+Clock::time_point Stream::last_received() const {
+  return state_->last_received;
+}
+std::string Stream::last_words() const {
+  return state_->peer ? state_->peer->last_words() : std::string();
+}
 
 }  // namespace rsyncfs

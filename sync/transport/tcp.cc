@@ -35,7 +35,8 @@ Result<std::deque<Address>> resolve(const std::string& host, uint16_t port) {
     rc = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
   }
   if (rc != 0) {
-    return Error(Errc::kUnreachable, "cannot find host '" + host + "': " + ::gai_strerror(rc)).with_errno(EHOSTUNREACH);
+    return Error(Errc::kUnreachable, "cannot find host '" + host + "': " + ::gai_strerror(rc))
+        .with_errno(EHOSTUNREACH);
   }
   std::deque<Address> out;
   for (const addrinfo* a = found; a != nullptr && out.size() < kMaxAddresses; a = a->ai_next) {
@@ -63,7 +64,8 @@ void tune(int fd) {
 
 // The attempt's state outlives the handle while a name lookup or a connect is under way.
 struct TcpState : std::enable_shared_from_this<TcpState> {
-  TcpState(Loop& l, std::string h, uint16_t p, StreamDone d) : loop(l), host(std::move(h)), port(p), done(std::move(d)) {}
+  TcpState(Loop& l, std::string h, uint16_t p, StreamDone d)
+      : loop(l), host(std::move(h)), port(p), done(std::move(d)) {}
 
   std::string target() const { return host + ":" + std::to_string(port); }
 
@@ -89,8 +91,9 @@ struct TcpState : std::enable_shared_from_this<TcpState> {
       return;
     }
     tune(fd);
-    op = loop.connect(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.length,  // NOLINT
-                      [self = shared_from_this()](Result<size_t> result) { self->connected(std::move(result)); });
+    op = loop.connect(
+        fd, reinterpret_cast<const sockaddr*>(&address.storage), address.length,  // NOLINT
+        [self = shared_from_this()](Result<size_t> result) { self->connected(std::move(result)); });
   }
 
   void connected(Result<size_t> result) {
@@ -103,7 +106,8 @@ struct TcpState : std::enable_shared_from_this<TcpState> {
     if (!result) {
       ::close(socket);
       const int err = result.error().os_errno();
-      try_next(Error(Errc::kUnreachable, "cannot connect to " + target() + ": " + std::strerror(err)).with_errno(err));
+      try_next(Error(Errc::kUnreachable, "cannot connect to " + target() + ": " + std::strerror(err))
+                   .with_errno(err));
       return;
     }
     finish(std::make_unique<Stream>(loop, socket, socket, nullptr));
@@ -143,10 +147,12 @@ std::unique_ptr<ConnectAttempt> connect_tcp(Loop& loop, Executor& executor, std:
   auto state = std::make_shared<TcpState>(loop, std::move(host), port, std::move(done));
   state->timer = loop.run_after(limit, [state, limit] {
     state->timer = 0;
-    const std::string waited = std::to_string(std::chrono::duration_cast<std::chrono::seconds>(limit).count());
+    const std::string waited =
+        std::to_string(std::chrono::duration_cast<std::chrono::seconds>(limit).count());
     if (state->op != 0) state->loop.cancel(state->op);
-    state->finish(Error(Errc::kTimedOut, "cannot connect to " + state->target() + ": no answer within " + waited + " s")
-                      .with_errno(ETIMEDOUT));
+    state->finish(
+        Error(Errc::kTimedOut, "cannot connect to " + state->target() + ": no answer within " + waited + " s")
+            .with_errno(ETIMEDOUT));
   });
   executor.submit([state] {
     auto found = resolve(state->host, state->port);
@@ -156,7 +162,8 @@ std::unique_ptr<ConnectAttempt> connect_tcp(Loop& loop, Executor& executor, std:
         return;
       }
       state->addresses = std::move(*found);
-      state->try_next(Error(Errc::kUnreachable, "host '" + state->host + "' has no address").with_errno(EHOSTUNREACH));
+      state->try_next(
+          Error(Errc::kUnreachable, "host '" + state->host + "' has no address").with_errno(EHOSTUNREACH));
     });
   });
   return std::make_unique<TcpAttempt>(std::move(state));

@@ -1,0 +1,576 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/engine/large_files.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <list>
+#include <utility>
+
+#include "io/base/log.h"
+
+namespace rsyncfs {
+
+namespace {
+
+constexpr unsigned kMaxAttempts = 3;
+constexpr size_t kChunkBytes = 256 * 1024;        // one write to the block file
+constexpr uint64_t kMaxUnstoredBytes = 32 << 20;  // received and not written: the stream waits for the disk
+constexpr uint64_t kSkipBytes = 8 << 20;          // a stream this close behind a reader is waited for
+constexpr uint64_t kFirstAheadBytes = 1 << 20;    // a stream runs this far ahead of its readers, growing with
+constexpr uint64_t kMostAheadBytes = 32 << 20;    // what was read from it
+constexpr uint64_t kCommitBytes = 16 << 20;       // recorded at least this often, so that a crash loses less
+constexpr size_t kMaxStreamsPerFile = 2;
+constexpr uint64_t kStreamAlignBytes = 128 * 1024;
+constexpr std::chrono::seconds kParkedFor{30};  // a file nobody reads is closed after this
+
+}  // namespace
+
+// One stream of a file: [start, ...) on a session of its own.
+class LargeFiles::StreamSink final : public FileSink {
+ public:
+  StreamSink(LargeFiles& owner, File& file, uint64_t start)
+      : owner_(owner), file_(file), start_(start), position_(start) {}
+
+  Result<void> literal(uint64_t offset, std::span<const std::byte> data) override;
+  Result<std::span<const std::byte>> copy(uint64_t, uint64_t, uint32_t) override {
+    return Error(Errc::kProtocol, "the server refers to blocks that were not offered");
+  }
+  void done(FileEnd end) override;
+  void flush();
+
+  uint64_t start() const { return start_; }
+  uint64_t position() const { return position_; }  // bytes before it were received
+
+  std::shared_ptr<RemoteSession> session;
+  bool requested = false;
+
+ private:
+  LargeFiles& owner_;
+  File& file_;
+  const uint64_t start_;
+  uint64_t position_;
+  std::shared_ptr<std::vector<std::byte>> chunk_;
+};
+
+class LargeFiles::File final : public std::enable_shared_from_this<LargeFiles::File> {
+ public:
+  struct Reader : Waiter<ReadBytes> {
+    uint64_t offset = 0;
+    uint64_t end = 0;  // exclusive, within the file
+  };
+  // Touched on the store strand only.
+  struct Writer {
+    std::unique_ptr<ContentWriter> content;
+  };
+  enum class State : uint8_t { kLoading, kReady, kRevalidating, kCompleting, kOver };
+
+  explicit File(FileTarget wanted) : target(std::move(wanted)) {}
+
+  FileTarget target;
+  State state = State::kLoading;
+  std::shared_ptr<Writer> writer = std::make_shared<Writer>();
+  ExtentSet landed;
+  std::vector<Reader> readers;
+  std::vector<Waiter<void>> hydrators;
+  std::list<std::unique_ptr<StreamSink>> streams;
+  uint64_t unstored_bytes = 0;
+  uint64_t uncommitted_bytes = 0;
+  uint64_t demanded_end = 0;  // the furthest byte a reader asked for
+  std::string digest;         // of the whole file, when one stream brought all of it
+  std::string digest_name;
+  unsigned attempts = 0;
+  Clock::time_point last_used = Clock::now();
+
+  bool wanted() const { return !readers.empty() || !hydrators.empty(); }
+};
+
+Result<void> LargeFiles::StreamSink::literal(uint64_t /*offset*/, std::span<const std::byte> data) {
+  while (!data.empty()) {
+    if (!chunk_) {
+      chunk_ = std::make_shared<std::vector<std::byte>>();
+      chunk_->reserve(kChunkBytes);
+    }
+    const size_t count = std::min(data.size(), kChunkBytes - chunk_->size());
+    chunk_->insert(chunk_->end(), data.begin(), data.begin() + static_cast<std::ptrdiff_t>(count));
+    data = data.subspan(count);
+    position_ += count;
+    if (chunk_->size() == kChunkBytes) flush();
+  }
+  return {};
+}
+
+void LargeFiles::StreamSink::flush() {
+  if (!chunk_ || chunk_->empty()) return;
+  auto bytes = std::exchange(chunk_, nullptr);
+  const uint64_t offset = position_ - bytes->size();
+  owner_.write(file_.shared_from_this(), offset, std::move(bytes));
+}
+
+void LargeFiles::StreamSink::done(FileEnd end) {
+  flush();
+  owner_.stream_done(file_.shared_from_this(), *this, std::move(end));
+}
+
+LargeFiles::LargeFiles(const EngineContext& context, SessionPool& pool, Lister& lister, FetchTotals& totals)
+    : context_(context), pool_(pool), lister_(lister), totals_(totals) {}
+
+LargeFiles::~LargeFiles() = default;
+
+void LargeFiles::read(RequestId id, FileTarget target, uint64_t offset, uint32_t length,
+                      Done<ReadBytes> done) {
+  const auto now = Clock::now();
+  const FilePtr file = obtain(std::move(target));
+  File::Reader reader;
+  reader.id = id;
+  reader.since = now;
+  reader.deadline = now + context_.options.timeout;
+  reader.offset = std::min(offset, file->target.size);
+  reader.end = std::min(offset + length, file->target.size);
+  reader.done = std::move(done);
+  file->demanded_end = std::max(file->demanded_end, reader.end);
+  file->last_used = now;
+  file->readers.push_back(std::move(reader));
+  serve(file);
+}
+
+void LargeFiles::hydrate(RequestId id, FileTarget target, Done<void> done) {
+  const auto now = Clock::now();
+  const FilePtr file = obtain(std::move(target));
+  file->hydrators.push_back({id, now, now + context_.options.timeout, std::move(done)});
+  file->last_used = now;
+  serve(file);
+}
+
+LargeFiles::FilePtr LargeFiles::obtain(FileTarget target) {
+  FilePtr& slot = files_[target.node];
+  if (!slot) {
+    slot = std::make_shared<File>(std::move(target));
+    load(slot);
+  }
+  return slot;
+}
+
+// Finds what an earlier fetch left.
+void LargeFiles::load(const FilePtr& file) {
+  file->state = File::State::kLoading;
+  context_.store.post([this, file] {
+    auto writer = context_.replica.resume_content(file->target.node, file->target.size);
+    Result<ExtentSet> extents =
+        writer ? Result<ExtentSet>((*writer)->extents()) : Result<ExtentSet>(writer.error());
+    if (writer) file->writer->content = std::move(*writer);
+    context_.loop.post([this, file, extents = std::move(extents)]() mutable {
+      if (file->state != File::State::kLoading) return;
+      if (!extents) {
+        fail(file, extents.error());
+        return;
+      }
+      file->landed = std::move(*extents);
+      file->state = File::State::kReady;
+      serve(file);
+    });
+  });
+}
+
+// Answers the readers whose bytes are here, and sees to it that the others' come.
+void LargeFiles::serve(const FilePtr& file) {
+  if (file->state != File::State::kReady) return;
+  auto ready =
+      take_if(file->readers, [&](const File::Reader& r) { return file->landed.covers(r.offset, r.end); });
+  for (auto& reader : ready) {
+    context_.store.post([this, file, reader = std::make_shared<File::Reader>(std::move(reader))] {
+      auto bytes = std::make_shared<std::vector<std::byte>>(reader->end - reader->offset);
+      Result<void> got = file->writer->content ? file->writer->content->read(reader->offset, *bytes)
+                                               : Error(Errc::kCanceled, "the file was put away");
+      context_.loop.post([reader, bytes, got = std::move(got)]() mutable {
+        if (got) {
+          reader->done(ReadBytes{bytes, *bytes});
+        } else {
+          reader->done(got.error());
+        }
+      });
+    });
+  }
+  if (file->landed.covers(0, file->target.size)) {
+    complete(file);
+    return;
+  }
+  start_streams(file);
+  adjust_parking(file);
+}
+
+void LargeFiles::start_streams(const FilePtr& file) {
+  std::vector<uint64_t> starts;
+  for (const auto& reader : file->readers) {
+    const auto missing = file->landed.missing(reader.offset, reader.end);
+    if (!missing.empty()) starts.push_back(missing.front().begin);
+  }
+  if (!file->hydrators.empty() && file->streams.empty() && starts.empty()) {
+    starts.push_back(file->landed.missing(0, file->target.size).front().begin);
+  }
+  for (const uint64_t wanted : starts) {
+    const bool coming = std::any_of(file->streams.begin(), file->streams.end(), [wanted](const auto& stream) {
+      return stream->start() <= wanted && wanted <= stream->position() + kSkipBytes;
+    });
+    if (coming) continue;
+    // Begin a little before, where that is missing too: readers often step back.
+    const auto gaps = file->landed.missing(wanted / kStreamAlignBytes * kStreamAlignBytes, wanted + 1);
+    if (!begin_stream(file, gaps.back().begin)) return;
+  }
+}
+
+bool LargeFiles::begin_stream(const FilePtr& file, uint64_t offset) {
+  if (file->streams.size() >= kMaxStreamsPerFile) {
+    // The reader has gone elsewhere: the stream that is parked gives way, otherwise the oldest.
+    auto victim = std::find_if(file->streams.begin(), file->streams.end(),
+                               [](const auto& s) { return s->session->paused(); });
+    if (victim == file->streams.end()) victim = file->streams.begin();
+    const auto session = (*victim)->session;
+    session->fail(Error(Errc::kCanceled, "the reader went elsewhere"));
+  }
+  SessionSpec spec;
+  spec.purpose = SessionSpec::Purpose::kStream;
+  spec.paths.push_back(file->target.path);
+  spec.append = offset > 0;
+  spec.demanded = true;
+  auto session = pool_.open(std::move(spec), *this);
+  if (!session) return false;
+  auto sink = std::make_unique<StreamSink>(*this, *file, offset);
+  sink->session = std::move(session);
+  file->streams.push_back(std::move(sink));
+  return true;
+}
+
+LargeFiles::FilePtr LargeFiles::owner(const RemoteSession& session, StreamSink** sink) {
+  for (const auto& [node, file] : files_) {
+    for (const auto& stream : file->streams) {
+      if (stream->session.get() != &session) continue;
+      *sink = stream.get();
+      return file;
+    }
+  }
+  return nullptr;
+}
+
+void LargeFiles::session_listed(RemoteSession& session) {
+  StreamSink* stream = nullptr;
+  const FilePtr file = owner(session, &stream);
+  if (!file) return;
+  const auto ndx = session.list().find(file->target.path);
+  const FileEntry* entry = ndx ? &session.list().entry(*ndx) : nullptr;
+  if (entry == nullptr || entry->mode == 0) {
+    fail(file, Error(Errc::kVanished, "the file is gone from the source"));
+    return;
+  }
+  if (file->target.matches(*entry)) {
+    stream->requested = true;
+    if (stream->start() == 0) {
+      session.request_file(*ndx, *stream, 0);
+    } else {
+      session.request_append(*ndx, stream->start(), *stream);
+    }
+    return;
+  }
+  // Another version. If nothing of the old one was stored or seen, the node takes the new one.
+  if (!file->landed.ranges().empty() || ++file->attempts > kMaxAttempts) {
+    fail(file, Error(Errc::kChanged, "the file was replaced on the source"));
+    return;
+  }
+  file->state = File::State::kRevalidating;
+  session.fail(Error(Errc::kCanceled, "another version"));
+  lister_.revalidate(file->target, [this, file](Result<FileTarget> now) {
+    if (file->state != File::State::kRevalidating) return;
+    if (!now) {
+      fail(file, now.error());
+      return;
+    }
+    file->target = std::move(*now);
+    for (auto& reader : file->readers) {
+      reader.offset = std::min(reader.offset, file->target.size);
+      reader.end = std::min(reader.end, file->target.size);
+    }
+    load(file);
+  });
+}
+
+void LargeFiles::session_drained(RemoteSession& session) {
+  StreamSink* stream = nullptr;
+  const FilePtr file = owner(session, &stream);
+  if (!file) return;
+  if (!file->readers.empty()) stream->flush();
+  adjust_parking(file);
+}
+
+// A stream runs ahead of its readers by what they have proved to need, and no further than the disk keeps up.
+void LargeFiles::adjust_parking(const FilePtr& file) {
+  std::vector<std::shared_ptr<RemoteSession>> superfluous;
+  for (const auto& stream : file->streams) {
+    if (!stream->requested) continue;
+    const uint64_t ahead =
+        std::clamp(stream->position() - stream->start(), kFirstAheadBytes, kMostAheadBytes);
+    uint64_t window = file->hydrators.empty() ? file->demanded_end + ahead : UINT64_MAX;
+    for (const auto& reader : file->readers) {
+      if (reader.offset >= stream->start()) window = std::max(window, reader.end + ahead);
+    }
+    const bool needed = stream->position() < window;
+    stream->session->set_paused(!needed || file->unstored_bytes > kMaxUnstoredBytes);
+    const uint64_t next = stream->position();
+    if (next > stream->start() && file->landed.covers(next, std::min(next + kSkipBytes, file->target.size)) &&
+        next < file->target.size) {
+      superfluous.push_back(stream->session);
+    }
+  }
+  for (const auto& session : superfluous) session->fail(Error(Errc::kCanceled, "the rest is here already"));
+}
+
+void LargeFiles::write(const FilePtr& file, uint64_t offset, std::shared_ptr<std::vector<std::byte>> bytes) {
+  file->unstored_bytes += bytes->size();
+  totals_.bytes += bytes->size();
+  context_.store.post([this, file, offset, bytes = std::move(bytes)] {
+    Result<void> result;
+    if (file->writer->content) result = file->writer->content->write(offset, *bytes);
+    context_.loop.post([this, file, offset, size = bytes->size(), result = std::move(result)] {
+      landed(file, offset, offset + size, result);
+    });
+  });
+}
+
+void LargeFiles::landed(const FilePtr& file, uint64_t begin, uint64_t end, const Result<void>& result) {
+  file->unstored_bytes -= end - begin;
+  if (file->state != File::State::kReady) return;
+  if (!result) {
+    fail(file, result.error());
+    return;
+  }
+  file->landed.add(begin, end);
+  file->uncommitted_bytes += end - begin;
+  const auto deadline = Clock::now() + context_.options.timeout;
+  for (auto& reader : file->readers) reader.deadline = deadline;
+  for (auto& waiter : file->hydrators) waiter.deadline = deadline;
+  if (file->uncommitted_bytes >= kCommitBytes) {
+    file->uncommitted_bytes = 0;
+    context_.store.post([file] {
+      if (!file->writer->content) return;
+      const auto committed = file->writer->content->commit_partial();
+      if (!committed) log_warn("cannot record a partial file: " + committed.error().message());
+    });
+  }
+  serve(file);
+}
+
+void LargeFiles::stream_done(const FilePtr& file, StreamSink& sink, FileEnd end) {
+  const uint64_t start = sink.start();
+  const uint64_t position = sink.position();
+  const std::shared_ptr<RemoteSession> session = sink.session;
+  const auto own = std::find_if(file->streams.begin(), file->streams.end(),
+                                [&](const auto& s) { return s.get() == &sink; });
+  std::unique_ptr<StreamSink> keep = std::move(*own);  // we are inside its done()
+  file->streams.erase(own);
+  context_.loop.post([keep = std::move(keep)]() mutable { keep.reset(); });
+  session->fail(Error(Errc::kCanceled, "the stream is complete"));
+  if (end.status == FileEnd::Status::kNotSent) {
+    fail(file, end.reason);
+    return;
+  }
+  if (end.status == FileEnd::Status::kBadDigest || position != file->target.size) {
+    log_warn("a stream does not add up and is fetched anew: " + file->target.path);
+    if (++file->attempts >= kMaxAttempts) {
+      fail(file, Error(Errc::kCorrupt, "the file changed while it was read, or the source cannot read it"));
+    } else if (position != file->target.size) {
+      fail(file, Error(Errc::kChanged, "the file changed while it was read"));
+    } else {
+      restart(file);
+    }
+    return;
+  }
+  if (start == 0 && end.digest) {
+    const auto digest = end.digest->span();
+    file->digest.assign(reinterpret_cast<const char*>(digest.data()),
+                        digest.size());  // NOLINT: bytes as text
+    file->digest_name = checksum_name(session->checksum());
+  }
+  serve(file);
+}
+
+// Nothing of what has landed can be trusted: from the beginning, for the same readers.
+void LargeFiles::restart(const FilePtr& file) {
+  auto fresh = std::make_shared<File>(file->target);
+  fresh->readers = std::exchange(file->readers, {});
+  fresh->hydrators = std::exchange(file->hydrators, {});
+  fresh->attempts = file->attempts;
+  fresh->demanded_end = file->demanded_end;
+  fail(file, Error(Errc::kCorrupt, "the digest of a stream does not match"));
+  files_[fresh->target.node] = fresh;
+  load(fresh);
+}
+
+void LargeFiles::complete(const FilePtr& file) {
+  if (file->unstored_bytes > 0) return;  // duplicates of a second stream are still on their way
+  // All bytes are here, and a stream that brought the last of them still owes its digest.
+  for (const auto& stream : file->streams) {
+    if (stream->requested && stream->position() >= file->target.size) return;
+  }
+  file->state = File::State::kCompleting;
+  for (auto& stream : std::exchange(file->streams, {})) {
+    stream->session->fail(Error(Errc::kCanceled, "the file is complete"));
+    context_.loop.post([keep = std::move(stream)]() mutable { keep.reset(); });
+  }
+  ++totals_.files;
+  context_.store.post([this, file] {
+    std::vector<Replica::FinishedContent> list(1);
+    list[0].node = file->target.node;
+    list[0].writer = std::move(file->writer->content);
+    list[0].size = file->target.size;
+    list[0].digest = file->digest;
+    list[0].digest_name = file->digest_name;
+    auto result = context_.replica.finish_contents(std::move(list));
+    context_.loop.post([this, file, result = std::move(result)] {
+      if (!result) {
+        fail(file, result.error());
+        return;
+      }
+      file->state = File::State::kOver;
+      files_.erase(file->target.node);
+      auto hydrators = std::exchange(file->hydrators, {});
+      for (auto& waiter : hydrators) waiter.done(Result<void>());
+      // Readers that came meanwhile begin again: they find it complete.
+      for (auto& reader : std::exchange(file->readers, {})) {
+        read(reader.id, file->target, reader.offset, static_cast<uint32_t>(reader.end - reader.offset),
+             std::move(reader.done));
+      }
+    });
+  });
+}
+
+void LargeFiles::session_ended(RemoteSession& session, const Error& why) {
+  StreamSink* stream = nullptr;
+  const FilePtr file = owner(session, &stream);
+  if (!file) return;
+  stream->flush();
+  const auto own = std::find_if(file->streams.begin(), file->streams.end(),
+                                [&](const auto& s) { return s.get() == stream; });
+  std::unique_ptr<StreamSink> keep = std::move(*own);  // its session may still be on the stack
+  file->streams.erase(own);
+  context_.loop.post([keep = std::move(keep)]() mutable { keep.reset(); });
+  const bool about_path = why.code() == Errc::kNotFound || why.code() == Errc::kPermission ||
+                          why.code() == Errc::kVanished || why.code() == Errc::kAuth;
+  if (about_path) {
+    fail(file, why);
+  } else if (session.stalled() && ++file->attempts >= kMaxAttempts) {
+    fail(file, Error(Errc::kTimedOut, "the server does not answer for this file").with_errno(ETIMEDOUT));
+  }
+}
+
+void LargeFiles::pump() {
+  std::vector<FilePtr> all;
+  for (const auto& [node, file] : files_) all.push_back(file);
+  for (const auto& file : all) serve(file);
+}
+
+void LargeFiles::tick(Clock::time_point now) {
+  std::vector<File::Reader> late;
+  std::vector<Waiter<void>> late_hydrators;
+  std::vector<FilePtr> idle;
+  for (const auto& [node, file] : files_) {
+    auto readers = take_if(file->readers, [now](const auto& w) { return now >= w.deadline; });
+    auto hydrators = take_if(file->hydrators, [now](const auto& w) { return now >= w.deadline; });
+    totals_.timed_out += readers.size() + hydrators.size();
+    std::move(readers.begin(), readers.end(), std::back_inserter(late));
+    std::move(hydrators.begin(), hydrators.end(), std::back_inserter(late_hydrators));
+    if (file->wanted()) file->last_used = now;
+    if (file->state == File::State::kReady && now - file->last_used > kParkedFor) idle.push_back(file);
+  }
+  for (const auto& file : idle) retire(file);
+  const Error why = pool_.link().failure(context_.patience());
+  fail_all(late, why);
+  fail_all(late_hydrators, why);
+}
+
+// Nobody reads it any more: what has landed is recorded, the streams are closed.
+void LargeFiles::retire(const FilePtr& file) {
+  if (file->unstored_bytes > 0) return;
+  file->state = File::State::kOver;
+  files_.erase(file->target.node);
+  for (auto& stream : std::exchange(file->streams, {})) {
+    stream->session->fail(Error(Errc::kCanceled, "nobody reads it any more"));
+    context_.loop.post([keep = std::move(stream)]() mutable { keep.reset(); });
+  }
+  context_.store.post([file] {
+    if (!file->writer->content) return;
+    const auto committed = file->writer->content->commit_partial();
+    if (!committed) log_warn("cannot record a partial file: " + committed.error().message());
+    file->writer->content.reset();
+  });
+}
+
+void LargeFiles::fail(const FilePtr& file, const Error& why) {
+  if (file->state == File::State::kOver) return;
+  const bool void_content =
+      why.code() == Errc::kChanged || why.code() == Errc::kVanished || why.code() == Errc::kCorrupt;
+  file->state = File::State::kOver;
+  files_.erase(file->target.node);
+  if (file->wanted()) totals_.note_failure(file->target.path, why);
+  for (auto& stream : std::exchange(file->streams, {})) {
+    stream->session->fail(Error(Errc::kCanceled, "the fetch failed"));
+    context_.loop.post([keep = std::move(stream)]() mutable { keep.reset(); });
+  }
+  context_.store.post([this, file, void_content] {
+    if (!file->writer->content) return;
+    Result<void> result;
+    if (!void_content) result = file->writer->content->commit_partial();
+    file->writer->content.reset();
+    if (void_content) result = context_.replica.drop_content(file->target.node);
+    if (!result) log_warn("cannot put a partial file in order: " + result.error().message());
+  });
+  if (void_content) lister_.refresh(file->target.parent, file->target.directory());
+  fail_all(file->readers, why);
+  fail_all(file->hydrators, why);
+}
+
+bool LargeFiles::cancel(RequestId id) {
+  for (const auto& [node, file] : files_) {
+    auto readers = take_if(file->readers, [id](const auto& w) { return w.id == id; });
+    auto hydrators = take_if(file->hydrators, [id](const auto& w) { return w.id == id; });
+    if (readers.empty() && hydrators.empty()) continue;
+    const Error why(Errc::kCanceled, "interrupted");
+    fail_all(readers, why);
+    fail_all(hydrators, why);
+    return true;
+  }
+  return false;
+}
+
+void LargeFiles::link_failed(bool hopeless) {
+  if (!hopeless) return;
+  const Error why = pool_.link().failure(context_.patience());
+  std::vector<FilePtr> all;
+  for (const auto& [node, file] : files_) {
+    if (file->wanted() && file->streams.empty()) all.push_back(file);
+  }
+  for (const auto& file : all) fail(file, why);
+}
+
+void LargeFiles::fail_everything(const Error& why) {
+  std::vector<FilePtr> all;
+  for (const auto& [node, file] : files_) all.push_back(file);
+  for (const auto& file : all) {
+    if (file->state != File::State::kCompleting) fail(file, why);
+  }
+}
+
+bool LargeFiles::waiting() const {
+  return std::any_of(files_.begin(), files_.end(), [](const auto& item) { return item.second->wanted(); });
+}
+
+size_t LargeFiles::waiting_count() const {
+  size_t count = 0;
+  for (const auto& [node, file] : files_) count += file->readers.size() + file->hydrators.size();
+  return count;
+}
+
+void LargeFiles::add_transfers(std::vector<TransferStatus>& out) const {
+  for (const auto& [node, file] : files_) {
+    if (!file->streams.empty()) out.push_back({file->target.path, file->landed.bytes(), file->target.size});
+  }
+}
+
+}  // namespace rsyncfs

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/engine/syncer.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <utility>
+
+#include "io/base/log.h"
+#include "sync/engine/large_files.h"
+#include "sync/engine/lister.h"
+#include "sync/engine/session_pool.h"
+#include "sync/engine/whole_files.h"
+#include "sync/engine/xattr_values.h"
+
+namespace rsyncfs {
+
+namespace {
+
+constexpr std::chrono::milliseconds kBusyTick{200};    // while somebody waits
+constexpr std::chrono::milliseconds kCalmTick{5'000};  // while sessions beside the tree's are open
+// A directory's session serves fetches from its list; unused this long it is closed.
+constexpr std::chrono::seconds kIdleSession{30};
+
+class SyncerImpl final : public Syncer {
+ public:
+  SyncerImpl(Loop& loop, Executor& executor, Replica& replica, SyncerOptions options, SyncerEvents& events)
+      : options_(std::move(options)),
+        store_(executor),
+        ids_(options_.numeric_ids),
+        context_{loop, executor, store_, replica, options_, events, ids_},
+        pool_(
+            loop, executor, options_, [this] { changed(); }, [this](const Error& why) { link_failed(why); }),
+        lister_(context_, pool_),
+        whole_(context_, pool_, lister_, totals_),
+        large_(context_, pool_, lister_, totals_),
+        xattrs_(context_, pool_) {
+    pool_.set_xattr_user(xattrs_);
+  }
+
+  void start(Done<void> done) override;
+  void shut_down(Task done) override;
+  bool may_answer_listing(const Node& directory) const override;
+  RequestId list_directory(NodeId directory, Done<void> done) override;
+  RequestId read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done) override;
+  RequestId fetch_xattrs(NodeId node, Done<void> done) override;
+  RequestId hydrate(NodeId file, Done<void> done) override;
+  void cancel(RequestId request) override;
+  void status(UniqueFunction<void(SyncerStatus)> done) override;
+  const IdMap& ids() const override { return ids_; }
+
+ private:
+  void pump();
+  void changed();
+  void tick();
+  void schedule_tick();
+  void link_failed(const Error& why);
+  void note_link();
+  void close_idle_sessions(Clock::time_point now);
+  Result<FileTarget> target_of(NodeId file) const;
+  bool waiting() const;
+  SyncerStatus make_status();
+  template <class T, class Work>
+  RequestId post(Done<T> done, Work work);
+
+  const SyncerOptions options_;
+  Strand store_;
+  IdMap ids_;
+  EngineContext context_;
+  FetchTotals totals_;
+  SessionPool pool_;
+  Lister lister_;
+  WholeFiles whole_;
+  LargeFiles large_;
+  XattrValues xattrs_;
+  Done<void> first_contact_;
+  std::atomic<RequestId> next_request_{1};
+  std::atomic<bool> link_down_{false};
+  bool closing_ = false;
+  TimerId tick_timer_ = 0;
+  Clock::time_point tick_due_{};
+};
+
+// Hands `work` to the loop with a fresh request id; after shut_down() the answer is kCanceled.
+template <class T, class Work>
+RequestId SyncerImpl::post(Done<T> done, Work work) {
+  const RequestId id = next_request_.fetch_add(1, std::memory_order_relaxed);
+  context_.loop.post([this, id, done = std::move(done), work = std::move(work)]() mutable {
+    if (closing_) {
+      done(Error(Errc::kCanceled, "the mount is being unmounted"));
+      return;
+    }
+    work(id, std::move(done));
+    pump();
+    schedule_tick();
+  });
+  return id;
+}
+
+void SyncerImpl::start(Done<void> done) {
+  post<void>(std::move(done), [this](RequestId id, Done<void> first) {
+    const auto names = context_.replica.id_names();
+    if (names) {
+      context_.store.post(
+          [this, users = names->first, groups = names->second] { ids_.learn(users, groups); });
+    }
+    first_contact_ = std::move(first);
+    lister_.want(id, kRootNode, "", false, [this](Result<void> listed) {
+      lister_.want_tree();
+      if (first_contact_) {
+        Done<void> call = std::move(first_contact_);
+        first_contact_ = nullptr;
+        call(std::move(listed));
+      }
+    });
+  });
+}
+
+void SyncerImpl::shut_down(Task done) {
+  context_.loop.post([this, done = std::move(done)]() mutable {
+    const Error why(Errc::kCanceled, "the mount is being unmounted");
+    closing_ = true;
+    if (tick_timer_ != 0) context_.loop.cancel_timer(tick_timer_);
+    if (first_contact_) {
+      Done<void> call = std::move(first_contact_);
+      first_contact_ = nullptr;
+      call(why);
+    }
+    whole_.fail_everything(why);
+    large_.fail_everything(why);
+    xattrs_.fail_everything(why);
+    lister_.fail_everything(why);
+    pool_.close_all(why);
+    // What the strand still does posts back to the loop; after that nothing refers to us. Twice, because a
+    // slice of a list posts the next one.
+    context_.executor.submit([this, done = std::move(done)]() mutable {
+      store_.drain();
+      context_.loop.post(std::move(done));
+    });
+  });
+}
+
+bool SyncerImpl::may_answer_listing(const Node& directory) const {
+  if (directory.listed_at_s == 0) return false;
+  return lister_.tree_fresh() || lister_.fresh(directory.id) || link_down_.load(std::memory_order_relaxed);
+}
+
+RequestId SyncerImpl::list_directory(NodeId directory, Done<void> done) {
+  auto node = context_.replica.node(directory);
+  auto path = context_.replica.path_of(directory);
+  return post<void>(std::move(done),
+                    [this, node = std::move(node), path = std::move(path)](RequestId id, Done<void> answer) {
+                      if (!node || !path) {
+                        answer(Error(Errc::kVanished, "the directory is gone from the source"));
+                        return;
+                      }
+                      lister_.want(id, node->id, *path, node->listed_at_s != 0, std::move(answer));
+                    });
+}
+
+Result<FileTarget> SyncerImpl::target_of(NodeId file) const {
+  const auto node = context_.replica.node(file);
+  if (!node) return node.error();
+  if (!S_ISREG(node->attr.mode)) return Error(Errc::kUsage, "it is not a regular file");
+  const auto name = context_.replica.name_of(file);
+  auto path = context_.replica.path_of(file);
+  if (!name || !path) return Error(Errc::kChanged, "this version of the file is gone from the source");
+  FileTarget target;
+  target.node = file;
+  target.parent = name->first;
+  target.name = name->second;
+  target.path = std::move(*path);
+  target.size = node->attr.size;
+  target.mtime_s = node->attr.mtime_s;
+  target.mtime_ns = node->attr.mtime_ns;
+  return target;
+}
+
+RequestId SyncerImpl::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done) {
+  auto target = target_of(file);
+  return post<ReadBytes>(std::move(done), [this, offset, length, target = std::move(target)](
+                                              RequestId id, Done<ReadBytes> answer) mutable {
+    if (!target) {
+      answer(target.error());
+    } else if (target->size <= kMaxWholeFileBytes) {
+      whole_.read(id, std::move(*target), offset, length, std::move(answer));
+    } else {
+      large_.read(id, std::move(*target), offset, length, std::move(answer));
+    }
+  });
+}
+
+RequestId SyncerImpl::hydrate(NodeId file, Done<void> done) {
+  auto target = target_of(file);
+  const auto state = context_.replica.content_state(file);
+  const bool complete = state && state->complete;
+  return post<void>(std::move(done),
+                    [this, complete, target = std::move(target)](RequestId id, Done<void> answer) mutable {
+                      if (complete) {
+                        answer(Result<void>());
+                      } else if (!target) {
+                        answer(target.error());
+                      } else if (target->size <= kMaxWholeFileBytes) {
+                        whole_.hydrate(id, std::move(*target), std::move(answer));
+                      } else {
+                        large_.hydrate(id, std::move(*target), std::move(answer));
+                      }
+                    });
+}
+
+RequestId SyncerImpl::fetch_xattrs(NodeId node, Done<void> done) {
+  auto path = context_.replica.path_of(node);
+  return post<void>(std::move(done), [this, node, path = std::move(path)](RequestId id, Done<void> answer) {
+    if (!path) {
+      answer(Error(Errc::kVanished, "it is gone from the source"));
+    } else {
+      xattrs_.want(id, node, *path, std::move(answer));
+    }
+  });
+}
+
+void SyncerImpl::cancel(RequestId request) {
+  context_.loop.post([this, request] {
+    if (closing_) return;
+    (void)(lister_.cancel(request) || whole_.cancel(request) || large_.cancel(request) ||
+           xattrs_.cancel(request));
+  });
+}
+
+void SyncerImpl::pump() {
+  if (closing_) return;
+  lister_.pump();
+  whole_.pump();
+  large_.pump();
+  xattrs_.pump();
+  note_link();
+}
+
+void SyncerImpl::changed() {
+  pump();
+  schedule_tick();
+}
+
+void SyncerImpl::note_link() {
+  link_down_.store(pool_.link().down(), std::memory_order_relaxed);
+}
+
+void SyncerImpl::link_failed(const Error& why) {
+  note_link();
+  if (closing_) return;
+  // A request is told at once when the source has been away for longer than it would have waited.
+  const bool hopeless = pool_.link().down_for(Clock::now()) >= options_.timeout;
+  context_.loop.post([this, why, hopeless] {
+    if (closing_) return;
+    if (first_contact_) {
+      Done<void> call = std::move(first_contact_);
+      first_contact_ = nullptr;
+      call(why);
+    }
+    lister_.link_failed(why, hopeless);
+    whole_.link_failed(hopeless);
+    large_.link_failed(hopeless);
+    xattrs_.link_failed(hopeless);
+  });
+}
+
+bool SyncerImpl::waiting() const {
+  return lister_.waiting() || whole_.waiting() || large_.waiting() || xattrs_.waiting() || pool_.busy();
+}
+
+void SyncerImpl::schedule_tick() {
+  if (closing_) return;
+  const bool busy = waiting();
+  const bool calm = pool_.sessions().size() > 1 || large_.active();
+  if (!busy && !calm) return;
+  const auto due = Clock::now() + (busy ? kBusyTick : kCalmTick);
+  if (tick_timer_ != 0) {
+    if (tick_due_ <= due) return;
+    context_.loop.cancel_timer(tick_timer_);
+  }
+  tick_due_ = due;
+  tick_timer_ = context_.loop.run_after(due - Clock::now(), [this] {
+    tick_timer_ = 0;
+    tick();
+  });
+}
+
+void SyncerImpl::tick() {
+  const auto now = Clock::now();
+  pool_.tick(now);
+  lister_.expire(now);
+  whole_.expire(now);
+  large_.tick(now);
+  xattrs_.expire(now);
+  close_idle_sessions(now);
+  pump();
+  schedule_tick();
+}
+
+void SyncerImpl::close_idle_sessions(Clock::time_point now) {
+  const auto sessions = pool_.sessions();
+  for (const auto& session : sessions) {
+    if (session->spec().purpose != SessionSpec::Purpose::kDirectories) continue;
+    if (!session->armed() || session->outstanding() > 0 || now - session->last_used() < kIdleSession)
+      continue;
+    session->fail(Error(Errc::kCanceled, "idle"));
+  }
+}
+
+void SyncerImpl::status(UniqueFunction<void(SyncerStatus)> done) {
+  context_.loop.post([this, done = std::move(done)]() mutable { done(make_status()); });
+}
+
+SyncerStatus SyncerImpl::make_status() {
+  const auto now = Clock::now();
+  SyncerStatus out;
+  const Link& link = pool_.link();
+  out.link = link.state();
+  out.link_text = link.text(now);
+  if (link.last_error()) out.last_error = link.last_error()->message();
+  if (out.last_error.empty()) out.last_error = lister_.last_failure();
+  for (const auto& session : pool_.sessions()) {
+    if (out.sessions.size() < options_.max_sessions) out.sessions.push_back(session->status());
+    if (!session->armed()) continue;
+    out.protocol = session->protocol();
+    out.checksum = checksum_name(session->checksum());
+    const auto compression = session->compression();
+    out.compression = compression == CompressionKind::kZstd    ? "zstd"
+                      : compression == CompressionKind::kZlibx ? "zlibx"
+                                                               : "none";
+  }
+  out.tree_listed = lister_.tree_fresh();
+  out.tree_entries = lister_.tree_entries();
+  out.tree_listed_at_s = lister_.tree_listed_at_s();
+  const SessionTotals totals = pool_.totals();
+  out.bytes_in = totals.bytes_in;
+  out.bytes_out = totals.bytes_out;
+  out.sessions_opened = totals.opened;
+  out.lists_received = lister_.lists_received();
+  out.files_fetched = totals_.files;
+  out.bytes_fetched = totals_.bytes;
+  out.files_failed = totals_.failed;
+  out.requests_timed_out = totals_.timed_out;
+  out.waiting_requests =
+      lister_.waiting_count() + whole_.waiting_count() + large_.waiting_count() + xattrs_.waiting_count();
+  whole_.add_transfers(out.transfers);
+  large_.add_transfers(out.transfers);
+  std::sort(out.transfers.begin(), out.transfers.end(),
+            [](const auto& a, const auto& b) { return a.total_bytes > b.total_bytes; });
+  if (out.transfers.size() > kMaxListedTransfers) out.transfers.resize(kMaxListedTransfers);
+  out.failing_paths.assign(totals_.failing.begin(), totals_.failing.end());
+  return out;
+}
+
+}  // namespace
+
+std::unique_ptr<Syncer> Syncer::create(Loop& loop, Executor& executor, Replica& replica,
+                                       SyncerOptions options, SyncerEvents& events) {
+  return std::make_unique<SyncerImpl>(loop, executor, replica, std::move(options), events);
+}
+
+}  // namespace rsyncfs
