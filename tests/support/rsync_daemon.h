@@ -53,6 +53,7 @@ class RsyncDaemon {
   // SIGKILL to the connections only; the daemon goes on listening.
   void drop_connections();
 
+  bool running() const { return process_->running(); }
   std::string log() const;
   // Paths (relative to the module) whose contents were sent, one per transfer, in order.
   std::vector<std::string> transfers() const;

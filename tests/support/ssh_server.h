@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -21,6 +22,8 @@ class SshServer {
   // HOST:PATH, where HOST is known to rsh() only.
   std::string source(const std::string& path) const { return std::string(kHost) + ":" + path; }
   static constexpr const char* kHost = "rsyncfs-test-host";
+
+  uint16_t port() const { return lease_.port(); }
 
   void start();
   void kill9();  // the server and all its sessions

@@ -9,7 +9,7 @@ namespace rsyncfs::support {
 struct TortureOptions {
   int odd_names = 10000;
   uint64_t seed = 1;
-  bool large_files = true;  // one of 5 GiB and one of 3 TiB (both nearly all hole), the latter in large/huge
+  bool large_files = true;  // large/five-gib and large/huge, which is 3 TiB; both are nearly all hole
   bool devices = true;      // only made by root
 };
 

@@ -97,7 +97,8 @@ class Comparison {
     if ((want.st_mode & S_IFMT) != (have.st_mode & S_IFMT)) return;
     if (options_.xattrs) same_xattrs(path, expected, actual);
     if (S_ISLNK(want.st_mode)) same(path, "target", target(expected), target(actual));
-    if (S_ISREG(want.st_mode) && options_.contents) contents(path, expected, actual, want);
+    const bool wanted = options_.contents && static_cast<uint64_t>(want.st_size) <= options_.contents_limit;
+    if (S_ISREG(want.st_mode) && wanted) contents(path, expected, actual, want);
     if (S_ISDIR(want.st_mode)) open_directory(path, expected, actual);
   }
 
@@ -167,17 +168,9 @@ class Comparison {
     if (have_fd < 0) differ(path, std::string("open: ") + std::strerror(errno));
     if (want_fd >= 0 && have_fd >= 0) {
       const auto size = static_cast<uint64_t>(want.st_size);
-      if (size <= options_.full_contents_limit) {
-        // One byte more than there should be, so that a longer file is seen.
-        for (uint64_t at = 0; at <= size; at += kChunkBytes) {
-          if (!chunk(path, want_fd, have_fd, at)) break;
-        }
-      } else {
-        constexpr uint64_t kPlaces = 65;
-        for (uint64_t i = 0; i <= kPlaces; ++i) {
-          if (!chunk(path, want_fd, have_fd, (size - kChunkBytes) / kPlaces * i)) break;
-        }
-        chunk(path, want_fd, have_fd, size - kChunkBytes + 1);
+      // One byte more than there should be, so that a longer file is seen.
+      for (uint64_t at = 0; at <= size; at += kChunkBytes) {
+        if (!chunk(path, want_fd, have_fd, at)) break;
       }
     }
     if (want_fd >= 0) close(want_fd);

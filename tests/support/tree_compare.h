@@ -12,10 +12,9 @@ struct CompareOptions {
   bool owners = true;
   bool xattrs = true;  // with them the ACLs, which are the system.posix_acl_* attributes
   bool contents = true;
-  bool root_itself = true;  // the attributes of the two roots
-  // Of files above this size only the head, the tail and 64 places between are read.
-  uint64_t full_contents_limit = UINT64_MAX;
-  size_t most_differences = 40;  // then the comparison ends
+  bool root_itself = true;               // the attributes of the two roots
+  uint64_t contents_limit = UINT64_MAX;  // larger files are not read
+  size_t most_differences = 40;          // then the comparison ends
 };
 
 // Compares two trees: names; type, mode, link count, owner, group, device number, size, mtime (ns), link

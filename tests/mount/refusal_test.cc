@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Everything that a user can get wrong: one line that names the cause, a non-zero exit, nothing mounted,
+// nothing left running.
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <functional>
+
+#include "tests/mount/mount_rig.h"
+#include "tests/support/mount_table.h"
+#include "tests/support/port_lease.h"
+#include "tests/support/ssh_server.h"
+
+namespace rsyncfs::mount_tests {
+namespace {
+
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+
+// Whether any process has this text among its arguments.
+bool process_names(const std::string& text) {
+  const CommandResult run = support::run_command(
+      {"bash", "-c",
+       "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -v bash | grep -cF -- \"$0\"", text},
+      seconds(10));
+  // This pipeline's own grep and bash name it too, at most four times.
+  return run.exit_code == 0 && std::stoi(run.out) > 4;
+}
+
+struct Mistake {
+  std::string name;
+  int exit_code;
+  std::string words;  // a regular expression that the line must match
+  std::function<void(ServedTree&, MountOptions&)> make;
+};
+
+void PrintTo(const Mistake& mistake, std::ostream* out) {
+  *out << mistake.name;
+}
+
+DaemonOptions server_of_mistakes() {
+  DaemonOptions options;
+  options.modules = RsyncDaemon::serving("").modules;
+  options.modules.push_back(
+      {.name = "guarded", .path = "", .read_only = true, .users = {{"alice", "right"}}, .parameters = {}});
+  options.modules.push_back(
+      {.name = "closed", .path = "", .read_only = true, .users = {}, .parameters = {{"hosts deny", "*"}}});
+  options.modules.push_back({.name = "full",
+                             .path = "",
+                             .read_only = true,
+                             .users = {},
+                             .parameters = {{"max connections", "-1"}}});
+  options.modules.push_back(
+      {.name = "broken", .path = "/no/such/directory", .read_only = true, .users = {}, .parameters = {}});
+  options.modules.push_back(
+      {.name = "upload", .path = "", .read_only = true, .users = {}, .parameters = {{"write only", "yes"}}});
+  return options;
+}
+
+class Refusal : public ::testing::TestWithParam<Mistake> {};
+
+TEST_P(Refusal, IsOneClearLine) {
+  const Mistake& mistake = GetParam();
+  ServedTree tree(server_of_mistakes());
+  support::write_file(tree / "file", "x");
+  MountOptions options = tree.mount_options({"timeout=5", "contimeout=3"});
+  mistake.make(tree, options);
+  Mount mount(options, false);
+  const CommandResult run = mount.try_mount();
+  EXPECT_EQ(run.exit_code, mistake.exit_code) << run.err;
+  EXPECT_EQ(run.out, "");
+  EXPECT_THAT(run.err, ContainsRegex(mistake.words));
+  EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
+  EXPECT_LT(run.err.size(), 400U);
+  EXPECT_LT(run.seconds, 12.0);
+  EXPECT_FALSE(mount.mounted());
+  EXPECT_TRUE(wait_until([&] { return !process_names(mount.path()); }, seconds(5)))
+      << "something was left running";
+}
+
+std::string server_url(ServedTree& tree, const std::string& module, const std::string& user = "") {
+  return tree.server().url(module, "", user);
+}
+
+const Mistake kMistakes[] = {
+    {"UnknownHost", 1, "no-such-host\\.invalid",
+     [](ServedTree&, MountOptions& o) { o.source = "rsync://no-such-host.invalid/m"; }},
+    {"NobodyListens", 1, "127\\.0\\.0\\.1.*refused",
+     [](ServedTree&, MountOptions& o) {
+       const support::PortLease lease;
+       o.source = "rsync://127.0.0.1:" + std::to_string(lease.port()) + "/m";
+     }},
+    {"UnknownModule", 1, "nosuchmodule",
+     [](ServedTree& t, MountOptions& o) { o.source = server_url(t, "nosuchmodule"); }},
+    {"NoModule", 2, "module|rsync://",
+     [](ServedTree& t, MountOptions& o) {
+       o.source = "rsync://127.0.0.1:" + std::to_string(t.server().port());
+     }},
+    {"NotASource", 2, "just-a-word.*", [](ServedTree&, MountOptions& o) { o.source = "just-a-word"; }},
+    {"NoPassword", 1, "[Pp]assword|auth",
+     [](ServedTree& t, MountOptions& o) { o.source = server_url(t, "guarded", "alice"); }},
+    {"WrongPassword", 1, "guarded.*|auth",
+     [](ServedTree& t, MountOptions& o) {
+       o.source = server_url(t, "guarded", "alice");
+       o.environment = {{"RSYNC_PASSWORD", "wrong"}};
+     }},
+    {"WrongUser", 1, "guarded.*|auth",
+     [](ServedTree& t, MountOptions& o) {
+       o.source = server_url(t, "guarded", "mallory");
+       o.environment = {{"RSYNC_PASSWORD", "right"}};
+     }},
+    {"PasswordFileMissing", 1, "/no/such/password.*No such file",
+     [](ServedTree& t, MountOptions& o) {
+       o.source = server_url(t, "guarded", "alice");
+       o.options.push_back("password_file=/no/such/password");
+     }},
+    {"PasswordFileOpenToOthers", 1, "pass.*(other|permission|mode|access)",
+     [](ServedTree& t, MountOptions& o) {
+       support::write_file(t / "pass", "right\n", 0644);
+       o.source = server_url(t, "guarded", "alice");
+       o.options.push_back("password_file=" + (t / "pass"));
+     }},
+    {"AddressRefused", 1, "access denied|refuse",
+     [](ServedTree& t, MountOptions& o) { o.source = server_url(t, "closed"); }},
+    {"ServerFull", 1, "max connections",
+     [](ServedTree& t, MountOptions& o) { o.source = server_url(t, "full"); }},
+    {"ModuleWithoutDirectory", 1, "broken|chdir|chroot|directory",
+     [](ServedTree& t, MountOptions& o) { o.source = server_url(t, "broken"); }},
+    {"WriteOnlyModule", 1, "write.only",
+     [](ServedTree& t, MountOptions& o) { o.source = server_url(t, "upload"); }},
+    {"MissingPath", 1, "no/such/path.*No such file|no/such/path",
+     [](ServedTree& t, MountOptions& o) { o.source = t.server().url("m", "no/such/path"); }},
+    {"PathIsAFile", 1, "file.*not a directory|[Nn]ot a directory",
+     [](ServedTree& t, MountOptions& o) { o.source = t.server().url("m", "file"); }},
+    {"UnknownOption", 2, "nosuchoption",
+     [](ServedTree&, MountOptions& o) { o.options.push_back("nosuchoption=1"); }},
+    {"MisspeltOption", 2, "timeuot.*timeout",
+     [](ServedTree&, MountOptions& o) { o.options.push_back("timeuot=1"); }},
+    {"UnknownEngine", 2, "io.*uring", [](ServedTree&, MountOptions& o) { o.options.push_back("io=fast"); }},
+    {"ProtocolTooOld", 2, "protocol.*3[02]",
+     [](ServedTree&, MountOptions& o) { o.options.push_back("protocol=29"); }},
+    {"NotANumber", 2, "timeout", [](ServedTree&, MountOptions& o) { o.options.push_back("timeout=soon"); }},
+    {"UnknownCodec", 2, "compress.*zstd",
+     [](ServedTree&, MountOptions& o) { o.options.push_back("compress=rar"); }},
+    {"RemoteShellMissing", 1, "no-such-shell",
+     [](ServedTree&, MountOptions& o) {
+       o.source = "somewhere:/path";
+       o.options.push_back("rsh=/no-such-shell");
+     }},
+    {"RemoteShellFails", 1, "[Rr]emote shell|ssh|exit|disconnected|closed|false",
+     [](ServedTree&, MountOptions& o) {
+       o.source = "somewhere:/path";
+       o.options.push_back("rsh=false");
+     }},
+    {"RemoteShellTalksNonsense", 1, "protocol|clean|rsync",
+     [](ServedTree&, MountOptions& o) {
+       o.source = "somewhere:/path";
+       o.options.push_back("rsh=echo Welcome to this machine");
+     }},
+};
+INSTANTIATE_TEST_SUITE_P(All, Refusal, ::testing::ValuesIn(kMistakes),
+                         [](const auto& mistake) { return mistake.param.name; });
+
+TEST(RefusalSsh, MissingPathMissingRsyncAndDeadServer) {
+  support::SshServer ssh;
+  const auto attempt = [&](const std::string& path, const std::string& option, const std::string& words) {
+    MountOptions options;
+    options.source = ssh.source(path);
+    options.options = {"rsh=" + ssh.rsh(), "timeout=5", "contimeout=3"};
+    if (!option.empty()) options.options.push_back(option);
+    Mount mount(options, false);
+    const CommandResult run = mount.try_mount();
+    EXPECT_EQ(run.exit_code, 1);
+    EXPECT_THAT(run.err, ContainsRegex(words));
+    EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
+    EXPECT_FALSE(mount.mounted());
+  };
+  attempt("/no/such/path", "", "/no/such/path|No such file");
+  attempt("/etc/hostname", "", "[Nn]ot a directory");
+  attempt("/", "rsync_path=/no/such/rsync", "rsync");
+  ssh.kill9();
+  attempt("/", "", "refused|ssh|shell");
+}
+
+TEST(RefusalPeer, AServerThatIsNotRsync) {
+  const support::SshServer other;
+  MountOptions options;
+  options.source = "rsync://127.0.0.1:" + std::to_string(other.port()) + "/m";
+  options.options = {"timeout=5", "contimeout=3"};
+  Mount mount(options, false);
+  const CommandResult run = mount.try_mount();
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_THAT(run.err, HasSubstr("rsync"));
+  EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
+  EXPECT_FALSE(mount.mounted());
+}
+
+class RefusalMountpoint : public ::testing::Test {
+ protected:
+  CommandResult mount_at(const std::string& mountpoint) {
+    return rig.command({tree.server().url(), mountpoint}, seconds(30));
+  }
+  void expect_refused(const std::string& mountpoint, const std::string& words) {
+    const CommandResult run = mount_at(mountpoint);
+    EXPECT_EQ(run.exit_code, 1) << run.err;
+    EXPECT_THAT(run.err, ContainsRegex(words));
+    EXPECT_THAT(run.err, HasSubstr(mountpoint));
+    EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
+  }
+  ServedTree tree;
+  TempDir dir;
+  Mount rig{tree.mount_options(), false};
+};
+
+TEST_F(RefusalMountpoint, MissingOrAFile) {
+  expect_refused(dir / "missing", "No such file");
+  support::write_file(dir / "file", "");
+  expect_refused(dir / "file", "[Nn]ot a directory");
+  EXPECT_TRUE(support::mounts_below(dir.path()).empty());
+}
+
+TEST_F(RefusalMountpoint, AlreadyMounted) {
+  rig.remount();
+  expect_refused(rig.path(), "already mounted");
+  EXPECT_TRUE(rig.mounted()) << "the first mount is not hurt";
+  EXPECT_TRUE(list_names(rig.path()).ok);
+}
+
+TEST_F(RefusalMountpoint, WithContentsIsFine) {
+  support::write_file(rig / "hidden", "below the mount");
+  support::write_file(tree / "served", "x");
+  rig.remount();
+  EXPECT_EQ(list_names(rig.path()).bytes, "served\n");
+  rig.unmount();
+  EXPECT_EQ(list_names(rig.path()).bytes, "hidden\n");
+}
+
+}  // namespace
+}  // namespace rsyncfs::mount_tests

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Trees of the size that people have.
+#include "tests/mount/mount_rig.h"
+
+namespace rsyncfs::mount_tests {
+namespace {
+
+using support::compare_trees;
+using support::join_lines;
+using support::run_shell;
+
+// All of `find -ls` but what no copy keeps: inode numbers, blocks, and the link count and size of
+// directories.
+std::string listing(const std::string& root) {
+  return run_shell("cd '" + root + "' && find . \\( -type d -printf '%M %U %G %T@ %p\\n' \\) -o " +
+                   "-printf '%M %n %U %G %s %T@ %p %l\\n' | LC_ALL=C sort | md5sum; find . | wc -l");
+}
+
+TEST(TwoHundredThousandFiles, AreMountedAtOnceListedRightAndHeldInLittleMemory) {
+  ServedTree tree;
+  support::make_many_files(tree.path(), 400, 500, 0);
+  Mount mount(tree.mount_options(), false);
+  const double begin = support::monotonic_seconds();
+  mount.remount();
+  const Reading first = list_names(mount.path());
+  const double usable = support::monotonic_seconds() - begin;
+  ASSERT_TRUE(first.ok) << first.error;
+  EXPECT_EQ(std::count(first.bytes.begin(), first.bytes.end(), '\n'), 400);
+  EXPECT_LT(usable, 1.0) << "seconds from the mount command to the end of ls";
+
+  EXPECT_EQ(listing(mount.path()), listing(tree.path()));
+  constexpr int64_t kLimitKiB = 64 * 1024;
+  EXPECT_LE(mount.rss_kib(), kLimitKiB) << "after find";
+  ASSERT_TRUE(wait_for_tree(mount, seconds(120)));
+  EXPECT_LE(mount.rss_kib(), kLimitKiB) << "after the whole tree was listed";
+  std::printf("usable after %.3f s, %ld KiB resident\n", usable, static_cast<long>(mount.rss_kib()));
+}
+
+TEST(UsrShare, EqualsTheServedTree) {
+  RsyncDaemon server(RsyncDaemon::serving("/usr/share"));
+  MountOptions options;
+  options.source = server.url();
+  Mount mount(options);
+  EXPECT_EQ(join_lines(compare_trees("/usr/share", mount.path())), "");
+  const CommandResult diff = support::run_command(
+      {"diff", "-r", "--no-dereference", "/usr/share", mount.path()}, std::chrono::minutes(10));
+  EXPECT_EQ(diff.exit_code, 0) << (diff.out + diff.err).substr(0, 4000);
+}
+
+}  // namespace
+}  // namespace rsyncfs::mount_tests

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Bytes are handed out as they land, and one fetch serves all who wait for it.
+#include "tests/mount/mount_rig.h"
+
+namespace rsyncfs::mount_tests {
+namespace {
+
+constexpr uint64_t kGiB = 1ULL << 30;
+
+class Streaming : public ::testing::TestWithParam<std::string> {
+ protected:
+  std::vector<std::string> io() const { return {"io=" + GetParam()}; }
+  ServedTree tree;
+};
+INSTANTIATE_TEST_SUITE_P(Io, Streaming, ::testing::Values("uring", "threads"));
+
+TEST_P(Streaming, TheHeadOfAFileDoesNotWaitForTheFile) {
+  support::make_sparse_file(tree / "huge", 10 * kGiB, std::string(4096, 'h'), 0);
+  Mount mount(tree.mount_options(io()));
+  const Reading reading = read_head(mount / "huge", 4096);
+  EXPECT_EQ(reading.bytes, std::string(4096, 'h')) << reading.error;
+  EXPECT_LT(reading.seconds, 2.0);
+  EXPECT_EQ(state_of(mount / "huge"), "partial");
+  const double begin = support::monotonic_seconds();
+  mount.unmount();
+  EXPECT_LT(support::monotonic_seconds() - begin, 10.0) << "unmounting does not wait for the file either";
+}
+
+TEST_P(Streaming, ASmallFileDoesNotWaitBehindALargeOne) {
+  support::make_sparse_file(tree / "huge", 10 * kGiB, "h", 0);
+  support::write_file(tree / "small", "small");
+  Mount mount(tree.mount_options(io()));
+  support::ChildProcess reader({"bash", "-c", "exec cat \"$0\" >/dev/null", mount / "huge"});
+  ASSERT_TRUE(wait_until([&] { return mount.status_number("/totals/bytes_in") > (4 << 20); }, seconds(30)));
+  const Reading reading = read_whole(mount / "small");
+  EXPECT_EQ(reading.bytes, "small") << reading.error;
+  EXPECT_LT(reading.seconds, 2.0);
+  EXPECT_TRUE(reader.running()) << "the large file was not large enough for this test";
+}
+
+TEST_P(Streaming, ReadersOfAFileShareOneFetch) {
+  const std::string bytes = support::random_bytes(120U << 20, 42);
+  support::write_file(tree / "shared", bytes);
+  const std::string digest = support::run_shell("md5sum < '" + (tree / "shared") + "'");
+  Mount mount(tree.mount_options(io()));
+  const std::vector<std::string> argv = {"bash", "-c", "exec md5sum < \"$0\"", mount / "shared"};
+  support::ChildProcess one(argv);
+  support::ChildProcess two(argv);
+  support::ChildProcess from_the_end({"tail", "-c", "1000", mount / "shared"});
+  for (support::ChildProcess* reader : {&one, &two, &from_the_end}) {
+    ASSERT_TRUE(reader->wait_for(seconds(60)));
+    EXPECT_EQ(reader->exit_code(), 0) << reader->err();
+  }
+  EXPECT_EQ(one.out(), digest);
+  EXPECT_EQ(two.out(), digest);
+  EXPECT_EQ(from_the_end.out(), bytes.substr(bytes.size() - 1000));
+  EXPECT_EQ(files_fetched(mount), 1);
+  EXPECT_EQ(tree.server().transfers().size(), 1U);
+  EXPECT_EQ(state_of(mount / "shared"), "cached");
+}
+
+TEST_P(Streaming, ManyReadersOfManyFilesAtOnce) {
+  support::make_many_files(tree.path(), 8, 60, 2000);
+  Mount mount(tree.mount_options(io()));
+  std::vector<std::unique_ptr<support::ChildProcess>> readers;
+  for (int i = 0; i < 8; ++i) {
+    const std::string script = "cd \"$0\" && find . -type f | LC_ALL=C sort | xargs cat | md5sum";
+    readers.push_back(std::make_unique<support::ChildProcess>(
+        std::vector<std::string>{"bash", "-c", script, mount.path()}));
+  }
+  const std::string expected =
+      support::run_shell("cd '" + tree.path() + "' && find . -type f | LC_ALL=C sort | xargs cat | md5sum");
+  for (const auto& reader : readers) {
+    ASSERT_TRUE(reader->wait_for(seconds(60)));
+    EXPECT_EQ(reader->out(), expected) << reader->err();
+  }
+  EXPECT_EQ(files_fetched(mount), 480) << "each file once";
+}
+
+}  // namespace
+}  // namespace rsyncfs::mount_tests

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// An ordinary user mounts through fusermount3, for himself only.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/mount/mount_rig.h"
+
+namespace rsyncfs::mount_tests {
+namespace {
+
+// Runs in a mount namespace of its own, where /dev/fuse is as open as Debian makes it, whatever it is
+// outside. $1 program, $2 source, $3 directory of the user, $4 user id, $5 io=.
+constexpr const char* kAsUser = R"sh(
+set -eu
+mknod "$3/fuse" c 10 229
+chmod 666 "$3/fuse"
+mount --bind "$3/fuse" /dev/fuse
+user() { setpriv --reuid="$uid" --regid="$uid" --clear-groups "$@"; }
+program=$1 source=$2 dir=$3 uid=$4 io=$5
+export HOME=$dir RSYNCFS_STATE_DIR=$dir/state RSYNCFS_RUNTIME_DIR=$dir/run
+user "$program" "$source" "$dir/mnt" -o "$io"
+echo "contents: $(user cat "$dir/mnt/file")"
+echo "state: $(user "$program" info "$dir/mnt/file" | grep -o cached | head -1)"
+echo "owner of the daemon: $(stat -c %u "/proc/$(user "$program" status "$dir/mnt" --json | grep -oP '"pid": *\K[0-9]+')")"
+if cat "$dir/mnt/file" >/dev/null 2>&1; then echo "root: looks in"; else echo "root: kept out"; fi
+echo "table: $(grep -F " $dir/mnt " /proc/self/mountinfo)"
+user "$program" umount "$dir/mnt"
+if grep -qF " $dir/mnt " /proc/self/mountinfo; then echo "still mounted"; else echo "unmounted"; fi
+)sh";
+
+class OrdinaryUser : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(OrdinaryUser, MountsThroughFusermount) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become another user";
+  constexpr uid_t kUser = 65534;
+  ServedTree tree;
+  support::write_file(tree / "file", "for the user");
+  TempDir dir;
+  for (const char* name : {"state", "run", "mnt"}) {
+    ASSERT_EQ(chown(dir.make_dir(name).c_str(), kUser, kUser), 0);
+    ASSERT_EQ(chmod((dir / name).c_str(), 0700), 0);
+  }
+  // The program may lie where other users cannot look.
+  support::run_shell("install -m 755 '" + support::rsyncfs_binary() + "' '" + (dir / "rsyncfs") + "'");
+  const CommandResult run =
+      support::run_command({"unshare", "--mount", "bash", "-c", kAsUser, "bash", dir / "rsyncfs",
+                            tree.server().url(), dir.path(), std::to_string(kUser), "io=" + GetParam()},
+                           seconds(60));
+  EXPECT_EQ(run.exit_code, 0) << run.out << run.err;
+  for (const char* line : {"contents: for the user\n", "state: cached\n", "owner of the daemon: 65534\n",
+                           "root: kept out\n", "unmounted\n", "fuse.rsyncfs", "user_id=65534"}) {
+    EXPECT_THAT(run.out, ::testing::HasSubstr(line)) << run.err;
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Io, OrdinaryUser, ::testing::Values("uring", "threads"));
+
+}  // namespace
+}  // namespace rsyncfs::mount_tests
