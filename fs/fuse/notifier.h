@@ -3,6 +3,7 @@
 // kernel.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -34,21 +35,23 @@ struct NotifierStatistics {
   uint64_t queued = 0;     // waiting now
   uint64_t sent = 0;       // calls into the kernel
   uint64_t coalesced = 0;  // asked for while the same was waiting
-  uint64_t overflows = 0;  // changes that were turned into "the whole directory"
-  uint64_t lost = 0;       // dropped: the limit was reached by names of the root directory alone
+  uint64_t overflows = 0;  // changes of a name that were turned into "the whole directory"
+  uint64_t lost = 0;       // dropped at the second limit; each burst of them is in the log
 };
 
-// Changes that wait. When so many do, a change of a name becomes one of its whole directory: that directory's
-// own name is dropped, and with it every name the kernel holds below. The root has no name: its names may go
-// up to the second limit.
-constexpr size_t kMaxQueuedNotifications = 1 << 16;
-constexpr size_t kMaxQueuedRootNotifications = 1 << 18;
+// Limits of what waits. Beyond the first a change of a name becomes one of its whole directory: that
+// directory's own name is dropped, and with it every name the kernel holds below. The root has no name that
+// could be dropped: its names may go up to the second limit, as may whole directories.
+struct NotifierLimits {
+  size_t names = 1 << 16;
+  size_t everything = 1 << 18;
+};
 
 // The sink for the Syncer's events. Made first, since the Syncer needs it; until attach() events are dropped,
-// because no kernel knows anything yet. on_*(): any thread, never blocks.
+// because no kernel knows anything yet. on_*(): any thread, never block.
 class Notifier final : public SyncerEvents {
  public:
-  Notifier() = default;
+  explicit Notifier(NotifierLimits limits = {}) : limits_(limits) {}
   ~Notifier() override;
   Notifier(const Notifier&) = delete;
   Notifier& operator=(const Notifier&) = delete;
@@ -56,10 +59,10 @@ class Notifier final : public SyncerEvents {
   void on_changes(std::vector<NameChange> changes) override;
   void on_content_changed(NodeId node) override;
 
-  // Called by the Front. Both must outlive detach(), which waits for the call under way.
+  // Called by the Front. Both must outlive detach(), which waits for the call under way and drops the rest.
   void attach(KernelCaches& kernel, Tree& tree);
   void detach();
-  // True when nothing is queued or being sent within the limit; for tests and for an orderly end.
+  // True when nothing is queued or being sent within the limit.
   bool wait_idle(std::chrono::milliseconds limit);
   NotifierStatistics statistics() const;
 
@@ -75,19 +78,31 @@ class Notifier final : public SyncerEvents {
     size_t operator()(const Item& item) const;
   };
 
-  void push(Item item);  // mutex_ held
-  void run();
-  void send(KernelCaches& kernel, Tree& tree, const Item& item);
+  // These hold mutex_.
+  void push_change(const NameChange& change);
+  void push_name(const NameChange& change);
+  void push(Kind kind, NodeId node, std::string_view name = {});
+  void lose();
 
-  mutable std::mutex mutex_;
+  void run();
+  std::vector<Item> next_batch(std::unique_lock<std::mutex>& lock);
+  // These hold nothing; each returns the number of calls it made.
+  uint64_t send(const Item& item);
+  uint64_t send_directory(NodeId directory);
+
+  const NotifierLimits limits_;
+  mutable std::mutex mutex_;  // guards all below but thread_
   std::condition_variable wake_;
   std::condition_variable idle_;
   std::deque<const Item*> order_;  // points into waiting_
   std::unordered_set<Item, ItemHash> waiting_;
+  // Nodes that got a name: their link count may be stale if the kernel knows them by another one.
+  std::vector<NodeId> named_;
   KernelCaches* kernel_ = nullptr;
   Tree* tree_ = nullptr;
   bool sending_ = false;
   bool stopping_ = false;
+  bool losing_ = false;
   NotifierStatistics statistics_;
   std::thread thread_;
 };

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "fs/fuse/capabilities.h"
+
+#include <cstdint>
+
+#include "fs/fuse/fuse_api.h"
+#include "fs/fuse/mount_context.h"
+#include "fs/fuse/operations.h"
+
+namespace rsyncfs {
+namespace {
+
+// Those that some libfuse turns on by itself and that we do not want: splicing never paid, data is
+// invalidated explicitly, readdirplus is always right for us, privileges and locks are the kernel's.
+constexpr uint64_t kUnwanted = FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
+                               FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ASYNC_DIO |
+                               FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_POSIX_LOCKS |
+                               FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_IOCTL_DIR | FUSE_CAP_DONT_MASK |
+                               FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT;
+constexpr uint64_t kWanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
+                             FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_EXPLICIT_INVAL_DATA;
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+uint64_t offered(const fuse_conn_info& connection) {
+  return connection.capable_ext;
+}
+void agree(fuse_conn_info& connection, uint64_t wanted, uint64_t unwanted) {
+  for (unsigned bit = 0; bit < 64; ++bit) {
+    const uint64_t flag = uint64_t{1} << bit;
+    if ((unwanted & flag) != 0) fuse_unset_feature_flag(&connection, flag);
+    if ((wanted & flag) != 0) fuse_set_feature_flag(&connection, flag);
+  }
+}
+#else
+uint64_t offered(const fuse_conn_info& connection) {
+  return connection.capable;
+}
+void agree(fuse_conn_info& connection, uint64_t wanted, uint64_t unwanted) {
+  connection.want = (connection.want & ~static_cast<unsigned>(unwanted)) | static_cast<unsigned>(wanted);
+}
+#endif
+
+}  // namespace
+
+void choose_capabilities(fuse_conn_info& connection, MountContext& mount) {
+  const uint64_t capable = offered(connection);
+  // Without requests for open nobody would hear of O_TRUNC, so it must come as a change of size: the two
+  // exclude each other.
+  const bool no_open =
+      mount.options.profile == OpenProfile::kNoOpen && (capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
+  mount.no_open.store(no_open);
+  uint64_t wanted = kWanted;
+  uint64_t unwanted = kUnwanted;
+  (no_open ? unwanted : wanted) |= FUSE_CAP_ATOMIC_O_TRUNC;
+  (mount.options.posix_acl ? wanted : unwanted) |= FUSE_CAP_POSIX_ACL;
+  agree(connection, wanted & capable, unwanted);
+  connection.max_read = kMaxRequestBytes;
+  connection.max_write = kMaxRequestBytes;
+  connection.max_background = kMaxBackgroundRequests;
+  connection.congestion_threshold = kMaxBackgroundRequests / 4 * 3;
+  connection.time_gran = 1;
+  mount.protocol_major.store(connection.proto_major);
+  mount.protocol_minor.store(connection.proto_minor);
+}
+
+}  // namespace rsyncfs

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "fs/fuse/front.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "fs/fuse/fuse_api.h"
+#include "fs/fuse/mount_check.h"
+#include "fs/fuse/mount_context.h"
+#include "fs/fuse/mount_point.h"
+#include "fs/fuse/session.h"
+#include "fs/fuse/worker_pool.h"
+#include "io/base/log.h"
+
+namespace rsyncfs {
+namespace {
+
+// Cancelled requests are answered by the loop and the executor, soon.
+constexpr std::chrono::seconds kAnswerParkedLimit{10};
+
+class MountedFront final : public Front {
+ public:
+  MountedFront(FrontOptions options, Tree& tree, Notifier& notifier, FrontEvents events)
+      : mount_(tree, std::move(options)), notifier_(notifier), events_(std::move(events)) {}
+  ~MountedFront() override;
+
+  Result<void> start();
+
+  bool ready() const override { return is_ready_.load(); }
+  bool wait_ready(std::chrono::milliseconds limit) override;
+  bool ended() const override;
+  bool wait_ended(std::chrono::milliseconds limit) override;
+  Result<void> unmount(bool lazy) override;
+  void stop() override;
+  FrontStatistics statistics() const override;
+  const std::string& mountpoint() const override { return mount_.options.mountpoint; }
+  std::string description() const override;
+
+ private:
+  void after_request();
+  void after_last_worker();
+  void raise_read_ahead() const;
+
+  MountContext mount_;
+  Notifier& notifier_;
+  FrontEvents events_;
+  std::string device_;
+  std::atomic<bool> is_ready_{false};
+  mutable std::mutex mutex_;  // guards has_ended_ and the conditions
+  std::condition_variable changed_;
+  bool has_ended_ = false;
+  std::mutex stop_mutex_;  // one stop() at a time
+  std::unique_ptr<Session> session_;
+  std::optional<WorkerPool> workers_;
+};
+
+Result<void> MountedFront::start() {
+  Result<std::unique_ptr<Session>> session = Session::create(mount_);
+  if (!session) return session.error();
+  session_ = std::move(*session);
+  if (Result<void> mounted = session_->mount(mountpoint()); !mounted) return mounted;
+  device_ = mounted_device(mountpoint()).value_or("");
+  raise_read_ahead();
+  notifier_.attach(*session_, mount_.tree);
+  workers_.emplace(
+      *session_, std::clamp(mount_.options.workers, 1U, kMaxFrontWorkers), [this] { after_request(); },
+      [this] { after_last_worker(); });
+  return {};
+}
+
+// The mount goes away last: until then its users get errors, not the directory below it.
+MountedFront::~MountedFront() {
+  if (workers_) {
+    stop();
+    notifier_.detach();
+    workers_.reset();
+    RSYNCFS_CHECK(mount_.replies.open() == 0);
+    if (!device_.empty() && mounted_device(mountpoint()) != device_) session_->disown_mount();
+  }
+  session_.reset();
+}
+
+void MountedFront::after_request() {
+  if (is_ready_.load(std::memory_order_relaxed) || !mount_.initialized.load()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (is_ready_.exchange(true)) return;
+    changed_.notify_all();
+  }
+  log_info("mounted " + mount_.options.fsname + " on " + mountpoint() + ": " + description());
+  if (events_.ready) events_.ready();
+}
+
+void MountedFront::after_last_worker() {
+  {
+    const std::lock_guard lock(mutex_);
+    has_ended_ = true;
+    changed_.notify_all();
+  }
+  if (events_.ended) events_.ended();
+}
+
+bool MountedFront::wait_ready(std::chrono::milliseconds limit) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, limit, [this] { return is_ready_.load(); });
+}
+
+bool MountedFront::ended() const {
+  const std::lock_guard lock(mutex_);
+  return has_ended_;
+}
+
+bool MountedFront::wait_ended(std::chrono::milliseconds limit) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, limit, [this] { return has_ended_; });
+}
+
+Result<void> MountedFront::unmount(bool lazy) {
+  const std::optional<std::string> device = mounted_device(mountpoint());
+  if (!device) return {};
+  if (!device_.empty() && *device != device_) {
+    return Error(Errc::kUsage, mountpoint() + ": something else is mounted over it");
+  }
+  return take_mount_away(mountpoint(), lazy);
+}
+
+void MountedFront::stop() {
+  const std::lock_guard lock(stop_mutex_);
+  workers_->stop();
+  for (const RequestId request : mount_.replies.parked_now()) mount_.tree.cancel(request);
+  if (!mount_.replies.wait_none_open(kAnswerParkedLimit)) {
+    log_error("requests are not answered although they were cancelled: " +
+              std::to_string(mount_.replies.open()));
+  }
+}
+
+void MountedFront::raise_read_ahead() const {
+  if (mount_.options.read_ahead_kib == 0 || device_.empty()) return;
+  if (const Result<void> set = set_read_ahead(device_, mount_.options.read_ahead_kib); !set) {
+    log_debug("read-ahead stays as it is: " + set.error().message());
+  }
+}
+
+FrontStatistics MountedFront::statistics() const {
+  FrontStatistics now;
+  for (size_t i = 0; i < now.requests.size(); ++i) now.requests[i] = mount_.requests[i].load();
+  now.errors = mount_.replies.errors();
+  now.waiting = mount_.replies.parked_count();
+  now.parked_total = mount_.replies.parked_total();
+  now.known_nodes = mount_.tree.lookups().size();
+  now.notifier = notifier_.statistics();
+  return now;
+}
+
+std::string MountedFront::description() const {
+  return "fuse " + std::to_string(mount_.protocol_major.load()) + "." +
+         std::to_string(mount_.protocol_minor.load()) + ", libfuse " + fuse_pkgversion() + ", profile " +
+         (mount_.no_open.load() ? "no_open" : "keep_cache") + ", " + std::to_string(mount_.options.workers) +
+         " workers";
+}
+
+}  // namespace
+
+std::string_view front_op_name(FrontOp op) {
+  switch (op) {
+    case FrontOp::kLookup:
+      return "lookup";
+    case FrontOp::kForget:
+      return "forget";
+    case FrontOp::kGetattr:
+      return "getattr";
+    case FrontOp::kReadlink:
+      return "readlink";
+    case FrontOp::kOpen:
+      return "open";
+    case FrontOp::kRead:
+      return "read";
+    case FrontOp::kFlush:
+      return "flush";
+    case FrontOp::kRelease:
+      return "release";
+    case FrontOp::kOpendir:
+      return "opendir";
+    case FrontOp::kReaddir:
+      return "readdir";
+    case FrontOp::kReaddirplus:
+      return "readdirplus";
+    case FrontOp::kReleasedir:
+      return "releasedir";
+    case FrontOp::kStatfs:
+      return "statfs";
+    case FrontOp::kGetxattr:
+      return "getxattr";
+    case FrontOp::kListxattr:
+      return "listxattr";
+    case FrontOp::kLseek:
+      return "lseek";
+    case FrontOp::kRefused:
+      return "refused";
+    case FrontOp::kInterrupt:
+      return "interrupt";
+    case FrontOp::kCount:
+      break;
+  }
+  return "unknown";
+}
+
+Result<std::unique_ptr<Front>> Front::mount(FrontOptions options, Tree& tree, Notifier& notifier,
+                                            FrontEvents events) {
+  Result<std::string> absolute = check_mountpoint(options.mountpoint);
+  if (!absolute) return absolute.error();
+  if (Result<void> usable = check_fuse_usable(options.allow_other); !usable) return usable.error();
+  options.mountpoint = std::move(*absolute);
+  auto front = std::make_unique<MountedFront>(std::move(options), tree, notifier, std::move(events));
+  if (Result<void> started = front->start(); !started) return started.error();
+  return std::unique_ptr<Front>(std::move(front));
+}
+
+}  // namespace rsyncfs

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What every request of one mount needs.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "fs/fuse/front.h"
+#include "fs/fuse/reply_book.h"
+#include "fs/tree/tree.h"
+
+namespace rsyncfs {
+
+struct MountContext {
+  MountContext(Tree& mounted_tree, FrontOptions mount_options)
+      : tree(mounted_tree), options(std::move(mount_options)) {}
+
+  void count(FrontOp op) { requests[static_cast<size_t>(op)].fetch_add(1, std::memory_order_relaxed); }
+
+  Tree& tree;
+  const FrontOptions options;
+  ReplyBook replies;
+  std::array<std::atomic<uint64_t>, static_cast<size_t>(FrontOp::kCount)> requests{};
+  // Set by FUSE_INIT, before its answer goes out.
+  std::atomic<bool> initialized{false};
+  std::atomic<bool> no_open{false};  // what the profile became with this kernel
+  std::atomic<unsigned> protocol_major{0};
+  std::atomic<unsigned> protocol_minor{0};
+};
+
+}  // namespace rsyncfs

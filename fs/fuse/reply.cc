@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "fs/fuse/reply.h"
+
+#include <cerrno>
+
+#include "fs/fuse/errno_map.h"
+#include "fs/fuse/fuse_api.h"
+
+namespace rsyncfs {
+namespace {
+
+// Answers that say something normal.
+bool is_failure(int error_number) {
+  return error_number != ENOENT && error_number != ENODATA && error_number != ENOSYS && error_number != EINTR;
+}
+
+double seconds(const MountContext& mount) {
+  return static_cast<double>(mount.options.cache_timeout.count());
+}
+
+}  // namespace
+
+std::shared_ptr<Reply> Reply::make(fuse_req* request, MountContext& mount) {
+  return std::make_shared<Reply>(request, mount);
+}
+
+Reply::Reply(fuse_req* request, MountContext& mount) : mount_(mount), request_(request) {
+  mount_.replies.opened();
+}
+
+Reply::~Reply() {
+  RSYNCFS_CHECK(request_ == nullptr);
+  mount_.replies.closed();
+}
+
+void Reply::park(RequestId waiting) {
+  if (waiting == 0) return;
+  const std::lock_guard lock(mutex_);
+  if (request_ == nullptr) return;
+  waiting_.store(waiting);
+  parked_ = true;
+  mount_.replies.parked(waiting);
+  fuse_req_interrupt_func(request_, &Reply::on_interrupt, this);
+}
+
+// `self` is alive: take() unregisters this callback, and waits while it runs, before the request is answered.
+void Reply::on_interrupt(fuse_req* /*request*/, void* self) {
+  Reply& reply = *static_cast<Reply*>(self);
+  reply.mount_.count(FrontOp::kInterrupt);
+  reply.mount_.tree.cancel(reply.waiting_.load());
+}
+
+fuse_req* Reply::take() {
+  fuse_req* request = nullptr;
+  bool parked = false;
+  {
+    const std::lock_guard lock(mutex_);
+    RSYNCFS_CHECK(request_ != nullptr);
+    request = std::exchange(request_, nullptr);
+    parked = parked_;
+  }
+  if (parked) {
+    fuse_req_interrupt_func(request, nullptr, nullptr);
+    mount_.replies.unparked(waiting_.load());
+  }
+  return request;
+}
+
+void Reply::fail(const Error& error) {
+  fail(errno_of(error));
+}
+
+void Reply::fail(int error_number) {
+  if (is_failure(error_number)) mount_.replies.failed();
+  fuse_reply_err(take(), error_number);
+}
+
+void Reply::entry(const Entry& entry) {
+  fuse_entry_param answer{};
+  answer.ino = entry.node;
+  answer.attr = entry.attr;
+  answer.attr_timeout = seconds(mount_);
+  answer.entry_timeout = seconds(mount_);
+  // Not delivered (the asker was interrupted): the kernel does not know that it holds the node.
+  if (fuse_reply_entry(take(), &answer) != 0 && entry.node != 0) mount_.tree.forget(entry.node, 1);
+}
+
+void Reply::attributes(const struct stat& attr) {
+  fuse_reply_attr(take(), &attr, seconds(mount_));
+}
+
+void Reply::link(const std::string& target) {
+  fuse_reply_readlink(take(), target.c_str());
+}
+
+void Reply::opened_directory(uint64_t handle) {
+  fuse_file_info info{};
+  info.fh = handle;
+  info.cache_readdir = 1;
+  info.keep_cache = 1;
+  if (fuse_reply_open(take(), &info) != 0) mount_.tree.releasedir(handle);
+}
+
+void Reply::opened_file() {
+  fuse_file_info info{};
+  info.keep_cache = 1;
+  info.noflush = 1;
+  fuse_reply_open(take(), &info);
+}
+
+void Reply::bytes(std::span<const std::byte> data) {
+  fuse_reply_buf(take(), reinterpret_cast<const char*>(data.data()), data.size());
+}
+
+bool Reply::listing(std::span<const char> packed) {
+  return fuse_reply_buf(take(), packed.data(), packed.size()) == 0;
+}
+
+void Reply::xattr_size(uint64_t size) {
+  fuse_reply_xattr(take(), size);
+}
+
+void Reply::position(uint64_t offset) {
+  fuse_reply_lseek(take(), static_cast<off_t>(offset));
+}
+
+void Reply::file_system(const struct statvfs& answer) {
+  fuse_reply_statfs(take(), &answer);
+}
+
+void Reply::done() {
+  fuse_reply_err(take(), 0);
+}
+
+void Reply::none() {
+  fuse_reply_none(take());
+}
+
+}  // namespace rsyncfs

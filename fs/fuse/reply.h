@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The answer to one FUSE request: given exactly once, by whichever thread comes to it. Private to fs/fuse.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "fs/fuse/mount_context.h"
+#include "fs/tree/tree.h"
+
+struct fuse_req;
+
+namespace rsyncfs {
+
+// Giving a second answer, and destroying a Reply that was not given, abort: the first confuses the kernel,
+// the second hangs a process for ever. Answering from any thread is safe against park() and an interrupt at
+// the same moment.
+//
+// Lock order: mutex_, then libfuse's lock of the request. The interrupt callback runs under the latter and
+// takes neither.
+class Reply : public std::enable_shared_from_this<Reply> {
+ public:
+  static std::shared_ptr<Reply> make(fuse_req* request, MountContext& mount);
+  Reply(fuse_req* request, MountContext& mount);
+  ~Reply();
+  Reply(const Reply&) = delete;
+  Reply& operator=(const Reply&) = delete;
+
+  // The request waits for `waiting`: from now on an interrupt cancels that. Nothing if `waiting` is 0 or the
+  // answer was already given.
+  void park(RequestId waiting);
+
+  void fail(const Error& error);
+  void fail(int error_number);
+  void entry(const Entry& entry);
+  void attributes(const struct stat& attr);
+  void link(const std::string& target);
+  void opened_directory(uint64_t handle);
+  void opened_file();
+  void bytes(std::span<const std::byte> data);
+  bool listing(std::span<const char> packed);  // false: the asker is gone
+  void xattr_size(uint64_t size);
+  void position(uint64_t offset);
+  void file_system(const struct statvfs& answer);
+  void done();  // success without data
+  void none();  // the kernel expects no answer
+
+ private:
+  static void on_interrupt(fuse_req* request, void* self);
+  fuse_req* take();
+
+  MountContext& mount_;
+  std::mutex mutex_;  // guards request_ and parked_
+  fuse_req* request_;
+  bool parked_ = false;
+  std::atomic<RequestId> waiting_{0};
+};
+
+}  // namespace rsyncfs

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The replies of one mount that are not given yet.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <unordered_set>
+#include <vector>
+
+#include "sync/engine/syncer.h"
+
+namespace rsyncfs {
+
+// Any thread.
+class ReplyBook {
+ public:
+  void opened() { open_.fetch_add(1); }
+  void closed();
+  void parked(RequestId request);
+  void unparked(RequestId request);
+  void failed() { errors_.fetch_add(1, std::memory_order_relaxed); }
+
+  uint64_t open() const { return open_.load(); }
+  uint64_t errors() const { return errors_.load(std::memory_order_relaxed); }
+  uint64_t parked_total() const { return parked_total_.load(std::memory_order_relaxed); }
+  std::vector<RequestId> parked_now() const;
+  size_t parked_count() const;
+  // True when every reply was given within the limit.
+  bool wait_none_open(std::chrono::milliseconds limit);
+
+ private:
+  std::atomic<uint64_t> open_{0};
+  std::atomic<uint64_t> errors_{0};
+  std::atomic<uint64_t> parked_total_{0};
+  mutable std::mutex mutex_;  // guards parked_
+  std::condition_variable none_open_;
+  std::unordered_set<RequestId> parked_;
+};
+
+}  // namespace rsyncfs

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "fs/fuse/session.h"
+
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <vector>
+
+#include "fs/fuse/fuse_api.h"
+#include "fs/fuse/fuse_log.h"
+#include "fs/fuse/operations.h"
+#include "io/base/log.h"
+
+namespace rsyncfs {
+namespace {
+
+// A comma would end the option, a backslash escape what follows.
+std::string escape_option(const std::string& value) {
+  std::string escaped;
+  for (const char c : value) {
+    if (c == ',' || c == '\\') escaped.push_back('\\');
+    escaped.push_back(c);
+  }
+  return escaped;
+}
+
+std::vector<std::string> session_arguments(const FrontOptions& options) {
+  std::string list =
+      "fsname=" + escape_option(options.fsname) + ",subtype=rsyncfs,default_permissions,noatime";
+  list += ",max_read=" + std::to_string(kMaxRequestBytes);
+  list += options.read_only ? ",ro" : ",rw";
+  list += options.suid ? ",suid" : ",nosuid";
+  list += options.dev ? ",dev" : ",nodev";
+  if (options.allow_other) list += ",allow_other";
+  for (const std::string& option : options.mount_options) list += "," + escape_option(option);
+  std::vector<std::string> arguments{"rsyncfs", "-o", list};
+  if (options.debug) arguments.emplace_back("-d");
+  return arguments;
+}
+
+ssize_t channel_read(int fd, void* buffer, size_t size, void* /*user_data*/) {
+  return ::read(fd, buffer, size);
+}
+
+ssize_t channel_writev(int fd, iovec* parts, int count, void* /*user_data*/) {
+  return ::writev(fd, parts, count);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Session>> Session::create(MountContext& mount) {
+  send_fuse_messages_to_log();
+  fuse_args arguments = FUSE_ARGS_INIT(0, nullptr);
+  for (const std::string& argument : session_arguments(mount.options)) {
+    if (fuse_opt_add_arg(&arguments, argument.c_str()) != 0) return Error::os(ENOMEM, "mount options");
+  }
+  const FuseMessages messages;
+  fuse_session* session = fuse_session_new(&arguments, &fuse_operations(), sizeof(fuse_lowlevel_ops), &mount);
+  fuse_opt_free_args(&arguments);
+  if (session == nullptr) {
+    return Error(Errc::kUsage, messages.last().empty() ? "mount options: refused" : messages.last());
+  }
+  return std::unique_ptr<Session>(new Session(session));
+}
+
+Session::~Session() {
+  if (mounted_) fuse_session_unmount(session_);
+  fuse_session_destroy(session_);
+}
+
+Result<void> Session::mount(const std::string& mountpoint) {
+  const FuseMessages messages;
+  errno = 0;
+  if (fuse_session_mount(session_, mountpoint.c_str()) != 0) {
+    return Error(Errc::kOs, "mount on " + mountpoint + ": " +
+                                (messages.last().empty() ? "refused by fusermount3" : messages.last()))
+        .with_errno(errno != 0 ? errno : EPERM);
+  }
+  mounted_ = true;
+  return {};
+}
+
+Result<void> Session::use_channel(int fd) {
+  fuse_custom_io io{};
+  io.read = channel_read;
+  io.writev = channel_writev;
+  const int failed = fuse_session_custom_io(session_, &io, fd);
+  if (failed != 0) return Error::os(failed < 0 ? -failed : failed, "FUSE channel");
+  return {};
+}
+
+struct Session::Buffer::Storage {
+  fuse_buf buffer{};
+};
+
+Session::Buffer::Buffer() : storage_(std::make_unique<Storage>()) {}
+
+// libfuse allocates it at the first request, with malloc().
+Session::Buffer::~Buffer() {
+  std::free(storage_->buffer.mem);
+}
+
+bool Session::serve(Buffer& buffer) {
+  fuse_buf& request = buffer.storage_->buffer;
+  const int received = fuse_session_receive_buf(session_, &request);
+  if (received == -EINTR || received == -EAGAIN) return !exited();
+  if (received <= 0) {
+    if (received < 0) log_error(Error::os(-received, "reading FUSE requests").message());
+    return false;
+  }
+  fuse_session_process_buf(session_, &request);
+  return !exited();
+}
+
+void Session::exit() {
+  fuse_session_exit(session_);
+}
+
+bool Session::exited() const {
+  return fuse_session_exited(session_) != 0;
+}
+
+int Session::drop_entry(NodeId parent, std::string_view name) {
+  const std::string terminated(name);
+  return fuse_lowlevel_notify_inval_entry(session_, parent, terminated.c_str(), terminated.size());
+}
+
+int Session::drop_attributes(NodeId node) {
+  return fuse_lowlevel_notify_inval_inode(session_, node, -1, 0);
+}
+
+int Session::drop_all(NodeId node) {
+  return fuse_lowlevel_notify_inval_inode(session_, node, 0, 0);
+}
+
+}  // namespace rsyncfs

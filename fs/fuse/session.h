@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// One libfuse session: made, attached to a mount or to a given channel, served, taken down. Private to
+// fs/fuse and its tests.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "fs/fuse/mount_context.h"
+#include "fs/fuse/notifier.h"
+#include "io/base/result.h"
+
+struct fuse_session;
+
+namespace rsyncfs {
+
+class Session final : public KernelCaches {
+ public:
+  // kUsage names an option that libfuse does not know.
+  static Result<std::unique_ptr<Session>> create(MountContext& mount);
+  ~Session() override;  // takes the mount away, lazily, if it is still there, and closes the channel
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  Result<void> mount(const std::string& mountpoint);
+  // The mount was taken away by somebody else: what lies there now is not ours to unmount.
+  void disown_mount() { mounted_ = false; }
+  // Serves a channel that keeps messages apart (SOCK_SEQPACKET) instead of a mount; owns `fd` from now on.
+  Result<void> use_channel(int fd);
+
+  // Any thread: takes one request and has it answered, now or later. False when the session ended.
+  class Buffer;
+  bool serve(Buffer& buffer);
+  void exit();  // any thread: serve() returns false from the next request or signal on
+  bool exited() const;
+
+  int drop_entry(NodeId parent, std::string_view name) override;
+  int drop_attributes(NodeId node) override;
+  int drop_all(NodeId node) override;
+
+ private:
+  explicit Session(fuse_session* session) : session_(session) {}
+
+  fuse_session* session_;
+  bool mounted_ = false;
+};
+
+// Where one thread's requests are read into.
+class Session::Buffer {
+ public:
+  Buffer();
+  ~Buffer();
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+ private:
+  friend class Session;
+  struct Storage;
+  std::unique_ptr<Storage> storage_;
+};
+
+}  // namespace rsyncfs
