@@ -19,8 +19,10 @@ constexpr std::chrono::minutes kDownloadLimit{3};
 // Run in the cache directory. A package of the list may have left the mirror since: try the next.
 constexpr const char* kObtain = R"sh(
 set -u
-versions=$(apt-cache madison rsync | awk '{print $3}' | grep '^3\.2\.' | sort -uV)
-[ -n "$versions" ] || { echo "apt-cache madison rsync lists no 3.2 version (apt-get update not run?)" >&2; exit 1; }
+list() { apt-cache madison rsync | awk '{print $3}' | grep '^3\.2\.' | sort -uV; }
+versions=$(list)
+[ -n "$versions" ] || { apt-get -q update >&2; versions=$(list); }
+[ -n "$versions" ] || { echo "apt-cache madison rsync lists no 3.2 version" >&2; exit 1; }
 for version in $versions; do
   rm -rf unpacked *.deb
   apt-get download -o APT::Sandbox::User=root "rsync=$version" >&2 || continue
