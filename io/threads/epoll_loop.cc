@@ -196,11 +196,8 @@ void EpollLoop::begin(OpId id) {
   EpollOp& op = found->second;
   if (op.cancelled) return finish(id, -ECANCELED);
   if (op.file != nullptr) return begin_file(id, op);
-  // Bytes keep their order: nobody overtakes an operation that waits for the same descriptor.
-  if (!waiters_.waiting(op.fd, op.direction())) {
-    const int64_t outcome = try_now(op);
-    if (outcome != -EAGAIN) return finish(id, outcome);
-  }
+  const int64_t outcome = try_now(op);
+  if (outcome != -EAGAIN) return finish(id, outcome);
   op.waiting = true;
   if (const int error = waiters_.add(op.fd, op.direction(), id); error < 0) {
     op.waiting = false;

@@ -65,11 +65,6 @@ void FdWaiters::served(int fd, Direction direction, OpId op) {
   if (found->second.in.empty() && found->second.out.empty()) entries_.erase(found);
 }
 
-bool FdWaiters::waiting(int fd, Direction direction) const {
-  const auto found = entries_.find(fd);
-  return found != entries_.end() && !found->second.list(direction).empty();
-}
-
 std::vector<OpId> FdWaiters::waiters(int fd, Direction direction) const {
   const auto found = entries_.find(fd);
   return found == entries_.end() ? std::vector<OpId>{} : found->second.list(direction);

@@ -31,7 +31,6 @@ class FdWaiters {
   int add(int fd, Direction direction, OpId op);
   void remove(int fd, Direction direction, OpId op);  // before its event
   void served(int fd, Direction direction, OpId op);  // after its event; rearm() follows
-  bool waiting(int fd, Direction direction) const;
   // In order of arrival; a copy, because completing one may change the list.
   std::vector<OpId> waiters(int fd, Direction direction) const;
   // After an event: arms what still waits.

@@ -72,6 +72,23 @@ TEST_P(LoopFileTest, ReadsWhatIsNotCached) {
   EXPECT_TRUE(copy == text);
 }
 
+TEST_P(LoopFileTest, WhatIsPartlyCachedIsReadWhole) {
+  const std::string text = pattern(size_t{128} << 10, 7);
+  const UniqueFd file = make_temp_file(text);
+  ASSERT_EQ(::fsync(file.get()), 0);
+  ASSERT_EQ(::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
+  ASSERT_EQ(::posix_fadvise(file.get(), 0, 0, POSIX_FADV_RANDOM), 0);
+  char first = 0;
+  ASSERT_EQ(::pread(file.get(), &first, 1, 0), 1);  // one page, without read-ahead
+  std::string copy(text.size(), '\0');
+  Outcome got;
+  loop().read_at(file.get(), writable(copy), 0, into(got));
+  run_all();
+  ASSERT_EQ(error_of(got), 0);
+  EXPECT_EQ(**got, text.size());
+  EXPECT_TRUE(copy == text);
+}
+
 TEST_P(LoopFileTest, WritesAtAnOffset) {
   const UniqueFd file = make_temp_file("aaaaaaaaaa");
   Outcome inside;
