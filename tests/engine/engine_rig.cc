@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "tests/engine/engine_rig.h"
+
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <stdexcept>
+
+namespace rsyncfs {
+
+namespace {
+
+template <class T>
+T must(Result<T> result) {
+  if (!result) throw std::runtime_error(result.error().message());
+  return std::move(result).value();
+}
+
+constexpr std::chrono::seconds kAnswerLimit{60};  // a request that is not answered at all is a defect
+
+}  // namespace
+
+EngineRig::EngineRig(const std::string& source, const std::string& store_directory, SyncerOptions options) {
+  const char* io = std::getenv("RSYNCFS_TEST_IO");
+  loop_ = must(make_loop(must(parse_io_choice(io == nullptr ? "auto" : io)))).loop;
+  ReplicaOptions store;
+  store.directory = store_directory;
+  store.source = source;
+  replica_ = must(Replica::open(store));
+  executor_ = std::make_unique<Executor>(2);
+  options.source = must(parse_source(source));
+  syncer_ = Syncer::create(*loop_, *executor_, *replica_, std::move(options), *this);
+  thread_ = std::thread([this] { loop_->run(); });
+}
+
+EngineRig::~EngineRig() {
+  std::promise<void> over;
+  syncer_->shut_down([&] { over.set_value(); });
+  over.get_future().wait();
+  loop_->stop();
+  thread_.join();
+  executor_.reset();  // name lookups under way post to the loop
+  loop_.reset();
+  syncer_.reset();
+  replica_.reset();
+}
+
+template <class T, class Call>
+Result<T> EngineRig::wait(Call call) {
+  auto promise = std::make_shared<std::promise<Result<T>>>();
+  auto future = promise->get_future();
+  call([promise](Result<T> result) { promise->set_value(std::move(result)); });
+  if (future.wait_for(kAnswerLimit) != std::future_status::ready)
+    throw std::runtime_error("no answer at all");
+  return future.get();
+}
+
+Result<void> EngineRig::start() {
+  return wait<void>([this](Done<void> done) { syncer_->start(std::move(done)); });
+}
+
+Result<void> EngineRig::list(NodeId directory) {
+  return wait<void>([&](Done<void> done) { syncer_->list_directory(directory, std::move(done)); });
+}
+
+Result<Node> EngineRig::find(const std::string& path) {
+  NodeId node = kRootNode;
+  size_t begin = 0;
+  while (begin < path.size()) {
+    const size_t end = std::min(path.find('/', begin), path.size());
+    const auto directory = replica_->node(node);
+    if (!directory) return directory.error();
+    if (!syncer_->may_answer_listing(*directory)) {
+      if (const auto listed = list(node); !listed) return listed.error();
+    }
+    const auto child = replica_->lookup(node, path.substr(begin, end - begin));
+    if (!child) return child.error();
+    node = child->id;
+    begin = end + 1;
+  }
+  return replica_->node(node);
+}
+
+Result<std::string> EngineRig::read(NodeId node, uint64_t offset, uint32_t length) {
+  const auto text = [](std::span<const std::byte> bytes) {
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());  // NOLINT: bytes as text
+  };
+  const auto content = replica_->content(node);
+  if (!content) return content.error();
+  if (*content) {
+    if (const auto view = (*content)->view(offset, length)) return text(*view);
+  }
+  const auto bytes =
+      wait<ReadBytes>([&](Done<ReadBytes> done) { syncer_->read(node, offset, length, std::move(done)); });
+  if (!bytes) return bytes.error();
+  return text(bytes->bytes);
+}
+
+Result<std::string> EngineRig::read_all(const std::string& path) {
+  const auto node = find(path);
+  if (!node) return node.error();
+  constexpr uint32_t kPiece = 128 * 1024;
+  std::string out;
+  while (true) {
+    auto piece = read(node->id, out.size(), kPiece);
+    if (!piece) return piece.error();
+    out += *piece;
+    if (piece->size() < kPiece) return out;
+  }
+}
+
+Result<void> EngineRig::hydrate(NodeId node) {
+  return wait<void>([&](Done<void> done) { syncer_->hydrate(node, std::move(done)); });
+}
+
+Result<void> EngineRig::fetch_xattrs(NodeId node) {
+  return wait<void>([&](Done<void> done) { syncer_->fetch_xattrs(node, std::move(done)); });
+}
+
+SyncerStatus EngineRig::status() {
+  std::promise<SyncerStatus> promise;
+  syncer_->status([&](SyncerStatus status) { promise.set_value(std::move(status)); });
+  return promise.get_future().get();
+}
+
+bool EngineRig::wait_for_tree() {
+  for (int i = 0; i < 1000; ++i) {
+    if (status().tree_listed) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
+}
+
+std::vector<NameChange> EngineRig::take_changes() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(changes_, {});
+}
+
+void EngineRig::on_changes(std::vector<NameChange> changes) {
+  const std::lock_guard lock(mutex_);
+  changes_.insert(changes_.end(), changes.begin(), changes.end());
+}
+
+void EngineRig::on_content_changed(NodeId /*node*/) {}
+
+}  // namespace rsyncfs

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A Syncer on a real loop with a real Replica, for tests against a real server; its calls made to wait.
+#pragma once
+
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "io/loop.h"
+#include "sync/engine/syncer.h"
+#include "sync/replica/replica.h"
+#include "tests/support/temp_dir.h"
+
+namespace rsyncfs {
+
+class EngineRig final : public SyncerEvents {
+ public:
+  // Both engines of the loop are used in turn: RSYNCFS_TEST_IO=uring|threads|auto picks one.
+  EngineRig(const std::string& source, const std::string& store_directory, SyncerOptions options = {});
+  ~EngineRig() override;
+  EngineRig(const EngineRig&) = delete;
+  EngineRig& operator=(const EngineRig&) = delete;
+
+  Syncer& syncer() { return *syncer_; }
+  Replica& replica() { return *replica_; }
+
+  Result<void> start();
+  // Walks `path` from the root, listing directories that may not be answered yet.
+  Result<Node> find(const std::string& path);
+  Result<void> list(NodeId directory);
+  // Bytes as a reader gets them: from the Replica where they are there, through the Syncer otherwise.
+  Result<std::string> read(NodeId node, uint64_t offset, uint32_t length);
+  Result<std::string> read_all(const std::string& path);
+  Result<void> hydrate(NodeId node);
+  Result<void> fetch_xattrs(NodeId node);
+  SyncerStatus status();
+  // Until the whole tree's list is in; false after ten seconds.
+  bool wait_for_tree();
+  std::vector<NameChange> take_changes();
+
+  void on_changes(std::vector<NameChange> changes) override;
+  void on_content_changed(NodeId node) override;
+
+ private:
+  template <class T, class Call>
+  Result<T> wait(Call call);
+
+  std::unique_ptr<Loop> loop_;
+  std::unique_ptr<Replica> replica_;
+  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<Syncer> syncer_;
+  std::thread thread_;
+  std::mutex mutex_;
+  std::vector<NameChange> changes_;
+};
+
+}  // namespace rsyncfs

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include <array>
+#include <cstdio>
+
+#include <gtest/gtest.h>
+
+#include "sync/transport/connect.h"
+
+namespace rsyncfs {
+namespace {
+
+using Words = std::vector<std::string>;
+
+std::string through_shell(const std::string& word) {
+  const std::string command = "printf %s " + shell_escape(word);
+  FILE* pipe = ::popen(command.c_str(), "r");
+  std::string out;
+  std::array<char, 256> buffer{};
+  while (const size_t n = std::fread(buffer.data(), 1, buffer.size(), pipe)) out.append(buffer.data(), n);
+  ::pclose(pipe);
+  return out;
+}
+
+TEST(ShellCommandTest, EscapedWordsComeBackFromARealShell) {
+  for (const std::string word :
+       {"plain", "", "a b", "$(touch x)", "`id`", "a'b\"c", "back\\slash", "new\nline 'q' $x", "*?[a-z]",
+        "tab\there", "~root", "\xff\xfe", "-rf", "a;b&c|d<e>f(g)h{i}", "#!", "!x"}) {
+    EXPECT_EQ(through_shell(word), word);
+  }
+}
+
+TEST(ShellCommandTest, DefaultIsSshThatNeverAsks) {
+  const auto argv = remote_shell_command("", "ann", "host", "rsync", {"--server", "--sender", ".", "a b"},
+                                         std::chrono::seconds(7));
+  ASSERT_TRUE(argv.ok());
+  EXPECT_EQ(*argv, (Words{"ssh", "-oBatchMode=yes", "-oConnectTimeout=7", "-oServerAliveInterval=15", "-l",
+                          "ann", "host", "rsync", "--server", "--sender", ".", "a\\ b"}));
+}
+
+TEST(ShellCommandTest, OwnShellIsSplitAsRsyncDoes) {
+  const auto argv = remote_shell_command("ssh -F '/my dir/cfg'  -p 22", "", "h", "/opt/rsync", {"."},
+                                         std::chrono::seconds(1));
+  ASSERT_TRUE(argv.ok());
+  EXPECT_EQ(*argv, (Words{"ssh", "-F", "/my dir/cfg", "-p", "22", "h", "/opt/rsync", "."}));
+  EXPECT_FALSE(remote_shell_command("ssh 'x", "", "h", "rsync", {}, std::chrono::seconds(1)).ok());
+  EXPECT_FALSE(remote_shell_command("  ", "", "h", "rsync", {}, std::chrono::seconds(1)).ok());
+}
+
+TEST(ShellCommandTest, TildeOfThePathIsLeftToTheRemoteShell) {
+  const auto argv =
+      remote_shell_command("ssh", "", "h", "rsync", {".", "~ann/my dir/"}, std::chrono::seconds(1));
+  ASSERT_TRUE(argv.ok());
+  EXPECT_EQ(argv->back(), "~ann/my\\ dir/");
+}
+
+}  // namespace
+}  // namespace rsyncfs
