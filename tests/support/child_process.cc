@@ -32,7 +32,7 @@ std::vector<std::string> make_environment(const ProcessOptions& options) {
     const std::string_view text = *entry;
     if (!replaced(text.substr(0, text.find('=')))) out.emplace_back(text);
   }
-  for (const auto& [name, value] : options.environment) out.push_back(name + "=" + value);
+  for (const auto& [name, value] : options.environment) out.emplace_back(name).append("=").append(value);
   return out;
 }
 

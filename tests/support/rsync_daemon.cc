@@ -91,7 +91,7 @@ void RsyncDaemon::write_configuration() {
       std::string secrets;
       for (const auto& [user, password] : module.users) {
         names += (names.empty() ? "" : ",") + user;
-        secrets += user + ":" + password + "\n";
+        secrets.append(user).append(":").append(password).append("\n");
       }
       put("auth users", names);
       put("secrets file", dir_ / ("secrets." + module.name));

@@ -79,7 +79,7 @@ void make_chosen_names(const std::string& dir) {
                                  "- exclude", ". merge",   ".rsync-filter",
                                  "x~",        "\x01",      "\x7f",
                                  "caf\xe9"}) {
-    write_file(dir + "/" + name, "named " + name);
+    write_file(std::string(dir).append("/").append(name), "named " + name);
   }
   write_file(dir + "/" + std::string(255, 'n'), "long");
   write_file(dir + "/" + std::string(255, '\xff'), "long");
@@ -135,7 +135,7 @@ void make_links(const std::string& dir) {
                                                          {"dir", "a"},
                                                          {"file", "a/one"}};
   for (const auto& [name, target] : targets)
-    check(symlink(target.c_str(), (dir + "/" + name).c_str()), "symlink");
+    check(symlink(target.c_str(), std::string(dir).append("/").append(name).c_str()), "symlink");
   check(link((dir + "/dangling").c_str(), (dir + "/c/dangling2").c_str()), "link symlink");
 }
 
