@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Our durable local copy of the tree: names, attributes, versions and extents in SQLite (WAL), blocks in private
-// sparse files, all under one state directory. Layout: sync/replica/FORMAT.md.
+// Our durable local copy of the tree: names, attributes, versions and extents in SQLite (WAL), blocks in
+// private sparse files, all under one state directory. Layout: sync/replica/FORMAT.md.
 //
-// Threads: reading methods from any thread (a bounded pool of read connections); writing methods from any thread, one
-// at a time (an internal mutex; no transaction keeps it longer than a few ms). Errors: kOs (disk), kCorrupt (store
-// damaged), kNotFound where stated.
+// Threads: reading methods from any thread (a bounded pool of read connections); writing methods from any
+// thread, one at a time (an internal mutex; no transaction keeps it longer than a few ms). Errors: kOs
+// (disk), kCorrupt (store damaged), kNotFound where stated.
 #pragma once
 
 #include <functional>
@@ -31,8 +31,8 @@ struct ReplicaOptions {
 
 struct ReplicaStatistics {
   uint64_t nodes = 0;
-  uint64_t cached_bytes = 0;   // bytes of contents present
-  uint64_t cached_files = 0;   // complete contents
+  uint64_t cached_bytes = 0;  // bytes of contents present
+  uint64_t cached_files = 0;  // complete contents
   uint64_t partial_files = 0;
 };
 
@@ -44,39 +44,44 @@ struct ContentState {
 
 class Replica {
  public:
-  // Takes an exclusive lock on the directory: a second opener gets kRefused with the holder's pid in the message.
-  // Recovers from a crash: contents recorded are there, orphans of the last mount are purged in the background
-  // by purge_orphans().
+  // Takes an exclusive lock on the directory: a second opener gets kRefused with the holder's pid in the
+  // message. Recovers from a crash: contents recorded are there, orphans of the last mount are purged in the
+  // background by purge_orphans().
   static Result<std::unique_ptr<Replica>> open(const ReplicaOptions& options);
   virtual ~Replica() = default;
 
   // ---- names and attributes ----
-  virtual Result<Node> node(NodeId id) const = 0;                                                // kNotFound
-  virtual Result<Node> lookup(NodeId parent, std::string_view name) const = 0;                   // kNotFound
-  // Every name of a directory, in byte order; `visit` is called with a read transaction open and must not call back.
-  virtual Result<void> list(NodeId directory,
-                            const std::function<void(std::string_view name, const Node& node)>& visit) const = 0;
+  virtual Result<Node> node(NodeId id) const = 0;                               // kNotFound
+  virtual Result<Node> lookup(NodeId parent, std::string_view name) const = 0;  // kNotFound
+  // Every name of a directory, in byte order; `visit` is called with a read transaction open and must not
+  // call back.
+  virtual Result<void> list(
+      NodeId directory, const std::function<void(std::string_view name, const Node& node)>& visit) const = 0;
   // The names after `after` (exclusive; "" = from the start), at most `limit`; for read-ahead by directory.
-  virtual Result<std::vector<std::pair<DirectoryEntry, Node>>> list_after(NodeId directory, std::string_view after,
+  virtual Result<std::vector<std::pair<DirectoryEntry, Node>>> list_after(NodeId directory,
+                                                                          std::string_view after,
                                                                           size_t limit) const = 0;
   virtual Result<std::string> link_target(NodeId id) const = 0;
   virtual Result<StoredXattrs> xattrs(NodeId id) const = 0;
   virtual Result<std::optional<std::string>> xattr_value(std::string_view digest, uint64_t size) const = 0;
-  // One path that leads to the node, relative to the root without leading '/'; "" is the root. kNotFound for orphans.
+  // One path that leads to the node, relative to the root without leading '/'; "" is the root. kNotFound for
+  // orphans.
   virtual Result<std::string> path_of(NodeId id) const = 0;
   // A name that leads to the node and its parent. kNotFound for orphans and the root.
   virtual Result<std::pair<NodeId, std::string>> name_of(NodeId id) const = 0;
 
   // ---- writing what the source lists ----
-  // Brings one directory to what the source shows. `names` sorted by byte order, unique. `complete`: a stored name
-  // that is absent is gone (its node, and everything below it, becomes orphan); otherwise it stays.
-  // Nothing is written where nothing changed. A regular file whose size or mtime differs, or any change of type,
-  // becomes a new node with the old ino; attribute changes stay on the node.
-  // `nodes_out[i]` is the node of names[i]. `groups`: one object for all directories of one list.
+  // Brings one directory to what the source shows. `names` sorted by byte order, unique. `complete`: a stored
+  // name that is absent is gone (its node, and everything below it, becomes orphan); otherwise it stays. (A
+  // regular file of another version of which nothing was ever stored keeps its node: nobody has seen its
+  // bytes.) Nothing is written where nothing changed. A regular file whose size or mtime differs, or any
+  // change of type, becomes a new node with the old ino; attribute changes stay on the node. `nodes_out[i]`
+  // is the node of names[i]. `groups`: one object for all directories of one list.
   class Batch {
    public:
     virtual ~Batch() = default;  // without commit(): rolled back
-    virtual Result<std::vector<NameChange>> apply_directory(NodeId directory, const std::vector<ListedName>& names,
+    virtual Result<std::vector<NameChange>> apply_directory(NodeId directory,
+                                                            const std::vector<ListedName>& names,
                                                             bool complete, HardLinkGroups& groups,
                                                             std::vector<NodeId>& nodes_out) = 0;
     // The root's own attributes, or those of any directory.
@@ -89,23 +94,31 @@ class Replica {
   virtual Result<void> store_xattr_value(std::string_view digest, uint64_t size, std::string_view value) = 0;
   virtual Result<void> store_id_names(const std::map<uint32_t, std::string>& users,
                                       const std::map<uint32_t, std::string>& groups) = 0;
-  virtual Result<std::pair<std::map<uint32_t, std::string>, std::map<uint32_t, std::string>>> id_names() const = 0;
+  virtual Result<std::pair<std::map<uint32_t, std::string>, std::map<uint32_t, std::string>>> id_names()
+      const = 0;
 
   // ---- content ----
   // Committed content, cached and mapped; null when nothing of it is here.
   virtual Result<std::shared_ptr<const Content>> content(NodeId id) = 0;
   virtual Result<ContentState> content_state(NodeId id) const = 0;
-  // `size` is the expected size; the file may turn out otherwise. Existing partial content is kept as it is, its
-  // extents are readable through content() and may be given as a delta basis; the writer writes into a fresh one.
+  // `size` is the expected size; the file may turn out otherwise. Existing partial content is kept as it is,
+  // its extents are readable through content() and may be given as a delta basis; the writer writes into a
+  // fresh one.
   virtual Result<std::unique_ptr<ContentWriter>> create_content(NodeId id, uint64_t expected_size) = 0;
+  // Goes on with the committed partial content of a node: the writer adds to what is there, at any offset,
+  // and commit_partial() records all of it. Without one (or of another size): as create_content().
+  virtual Result<std::unique_ptr<ContentWriter>> resume_content(NodeId id, uint64_t expected_size) = 0;
   struct FinishedContent {
     NodeId node = 0;
     std::unique_ptr<ContentWriter> writer;
     uint64_t size = 0;        // of the whole file; differs from the node's: the node's size is updated
     std::string digest_name;  // "xxh128", ...
     std::string digest;       // raw bytes
+    // The version that the bytes are of; without it, the one that the node had when the writer was created.
+    std::optional<FileVersion> version;
   };
-  // Makes complete contents visible, all in one transaction; data is in the block files before it.
+  // Makes complete contents visible, all in one transaction; data is in the block files before it. The bytes
+  // of a node that was deleted, or was given another version, in the meantime are dropped without an error.
   virtual Result<void> finish_contents(std::vector<FinishedContent> finished) = 0;
   virtual Result<void> drop_content(NodeId id) = 0;
 
@@ -118,6 +131,9 @@ class Replica {
   virtual Result<std::optional<std::string>> meta(std::string_view key) const = 0;
   virtual Result<void> set_meta(std::string_view key, std::string_view value) = 0;
   virtual Result<ReplicaStatistics> statistics() const = 0;
+  // Reads the whole database and compares what must agree; kCorrupt names the first thing that does not.
+  // Slow.
+  virtual Result<void> check() const = 0;
   virtual const std::string& directory() const = 0;
 };
 

@@ -30,17 +30,28 @@ struct NodeAttributes {
   bool operator==(const NodeAttributes&) const = default;
 };
 
+// By what versions of a regular file are told apart.
+struct FileVersion {
+  uint64_t size = 0;
+  int64_t mtime_s = 0;
+  uint32_t mtime_ns = 0;
+  bool operator==(const FileVersion&) const = default;
+};
+
 struct Node {
   NodeId id = 0;
   uint64_t ino = 0;  // st_ino: survives a replacement of the content, and remounts
   NodeAttributes attr;
-  uint64_t xattr_set = 0;    // 0: none
-  int64_t listed_at_s = 0;   // directories: when the names were last known complete (Unix time), 0 = never
-  bool orphan = false;       // no name leads here any more; kept while the kernel may hold it
+  uint64_t xattr_set = 0;  // 0: none
+  int64_t listed_at_s =
+      0;  // directories: when a complete listing last changed something (Unix time), 0 = never listed
+  bool orphan = false;  // no name leads here any more; kept while the kernel may hold it
+  FileVersion version() const { return {attr.size, attr.mtime_s, attr.mtime_ns}; }
 };
 
-// One extended attribute. ACLs are here too, as system.posix_acl_access / _default in the kernel's format, with the
-// source's ids. An abbreviated one has only the digest: the value is in Replica::xattr_value() once fetched.
+// One extended attribute. ACLs are here too, as system.posix_acl_access / _default in the kernel's format,
+// with the source's ids. An abbreviated one has only the digest: the value is in Replica::xattr_value() once
+// fetched.
 struct StoredXattr {
   std::string name;
   std::string value;  // or the 16-byte digest
@@ -62,11 +73,11 @@ struct ListedName {
   std::string_view link_target;
   const StoredXattrs* xattrs = nullptr;  // null: none
   uint32_t hlink_group = 0;              // names with equal groups are one inode; 0 = none
-  bool xattrs_known = true;              // false: the list carried no xattrs (server without -X): keep what is stored
+  bool xattrs_known = true;  // false: the list carried no xattrs (server without -X): keep what is stored
 };
 
-// The hard-link groups of one file list, shared by all directories of that list. When a batch that was given it is not
-// committed, it names nodes that do not exist: begin the list again with a new one.
+// The hard-link groups of one file list, shared by all directories of that list. When a batch that was given
+// it is not committed, it names nodes that do not exist: begin the list again with a new one.
 class HardLinkGroups {
  public:
   NodeId node_of(uint32_t group) const;  // 0: not met yet

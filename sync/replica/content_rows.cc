@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/replica/content_rows.h"
+
+#include "sync/replica/slabs.h"
+
+namespace rsyncfs {
+namespace {
+
+constexpr Sql kFind{"SELECT slab, position, size, present, extents FROM contents WHERE node=?"};
+constexpr Sql kPut{
+    "INSERT OR REPLACE INTO contents(node, slab, position, size, present, epoch, extents, digest_name, "
+    "digest)"
+    " VALUES(?,?,?,?,?,?,?,?,?)"};
+constexpr Sql kErase{"DELETE FROM contents WHERE node=?"};
+
+bool plausible(const ContentRow& row) {
+  if (row.place.slab != 0) {
+    return row.complete && row.place.position <= kSlabBytes &&
+           row.place.size <= kSlabBytes - row.place.position;
+  }
+  if (row.place.position == 0 && row.place.size != 0) return false;
+  return row.extents.ranges().empty() || row.extents.ranges().back().end <= row.place.size;
+}
+
+// Adds (sign 1) or takes away (sign -1) what the row stands for.
+void account(Transaction& transaction, const ContentRow& row, int64_t sign) {
+  Totals& totals = transaction.totals();
+  totals.cached_bytes += sign * static_cast<int64_t>(row.present);
+  (row.complete ? totals.cached_files : totals.partial_files) += sign;
+  if (row.place.slab != 0) {
+    transaction.use_slab(row.place.slab, sign, sign * static_cast<int64_t>(row.place.size));
+  }
+}
+
+}  // namespace
+
+Result<std::optional<ContentRow>> find_content(Connection& db, NodeId node) {
+  Query query(db, kFind);
+  query.unsigned_integer(node);
+  auto found = query.step();
+  if (!found) return found.error();
+  if (!*found) return std::optional<ContentRow>();
+  ContentRow row;
+  row.node = node;
+  row.place = BytesPlace{query.unsigned_at(0), query.unsigned_at(1), query.unsigned_at(2)};
+  row.present = query.unsigned_at(3);
+  row.complete = query.is_null(4);
+  if (!row.complete) {
+    auto extents = ExtentSet::parse(query.blob_at(4));
+    row.sound = extents.has_value();
+    if (extents) row.extents = std::move(*extents);
+  }
+  row.sound = row.sound && plausible(row);
+  return std::optional<ContentRow>(std::move(row));
+}
+
+namespace {
+
+// `stays`: the bytes at this place are not freed.
+Result<void> erase(Transaction& transaction, NodeId node, const BytesPlace* stays) {
+  auto old = find_content(transaction.db(), node);
+  if (!old) return old.error();
+  if (!old->has_value()) return {};
+  Query query(transaction.db(), kErase);
+  query.unsigned_integer(node);
+  if (auto done = query.run(); !done) return done;
+  account(transaction, **old, -1);
+  Aftermath& aftermath = transaction.aftermath();
+  aftermath.contents_changed.push_back(node);
+  const BytesPlace& place = (*old)->place;
+  const bool has_bytes = place.slab != 0 || place.position != 0;
+  if (has_bytes && (stays == nullptr || !stays->same_place(place))) aftermath.freed.push_back(place);
+  return {};
+}
+
+}  // namespace
+
+Result<void> put_content(Transaction& transaction, const ContentRow& row) {
+  RSYNCFS_CHECK(plausible(row));
+  if (auto done = erase(transaction, row.node, &row.place); !done) return done;
+  const std::string extents = row.extents.serialize();
+  Query put(transaction.db(), kPut);
+  put.unsigned_integer(row.node).unsigned_integer(row.place.slab).unsigned_integer(row.place.position);
+  put.unsigned_integer(row.place.size).unsigned_integer(row.present);
+  put.unsigned_integer(transaction.writer().epoch());
+  if (row.complete) {
+    put.null().blob(row.digest_name).blob(row.digest);
+  } else {
+    put.blob(extents).null().null();
+  }
+  if (auto done = put.run(); !done) return done;
+  account(transaction, row, 1);
+  transaction.aftermath().written.push_back(row.place);
+  return {};
+}
+
+Result<void> erase_content(Transaction& transaction, NodeId node) {
+  return erase(transaction, node, nullptr);
+}
+
+}  // namespace rsyncfs

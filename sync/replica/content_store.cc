@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/replica/content_store.h"
+
+#include <string>
+#include <utility>
+
+#include "io/base/log.h"
+#include "sync/replica/mapped_content.h"
+#include "sync/replica/node_rows.h"
+#include "sync/replica/sweep.h"
+
+namespace rsyncfs {
+namespace {
+
+// How often a content may change under the reader that looks for it.
+constexpr int kMaxAttempts = 100;
+
+constexpr Sql kSetSize{"UPDATE nodes SET size=? WHERE id=? AND size<>?"};
+
+StoredContentWriter& stored(const Replica::FinishedContent& finished) {
+  RSYNCFS_CHECK(finished.writer != nullptr);
+  return static_cast<StoredContentWriter&>(*finished.writer);
+}
+
+}  // namespace
+
+ContentStore::ContentStore(const StateDirectory& directory, Writer& writer, ReadPool& reads,
+                           SyncEpochs& epochs, size_t max_maps)
+    : directory_(directory),
+      writer_(writer),
+      reads_(reads),
+      epochs_(epochs),
+      blocks_(directory, writer),
+      slabs_(directory, max_maps),
+      cache_(max_maps) {}
+
+Result<void> ContentStore::recover() {
+  if (auto done = blocks_.recover(); !done) return done;
+  return slabs_.recover(writer_.db());
+}
+
+void ContentStore::start(Housekeeper& housekeeper) {
+  housekeeper_ = &housekeeper;
+  post([this] { sweep(); });
+}
+
+Result<std::shared_ptr<const Content>> ContentStore::content(NodeId node) {
+  if (auto known = cache_.find(node)) return known;
+  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    // Row, map and pin are only good if nothing was dropped while they were taken: bytes are freed after the
+    // drop.
+    const uint64_t generation = cache_.generation();
+    auto row = read_row(node);
+    if (!row) return row.error();
+    if (!row->has_value()) return std::shared_ptr<const Content>();
+    auto opened = open(**row);
+    if (opened && cache_.insert(node, *opened, generation)) return opened;
+    if (opened || generation != cache_.generation()) continue;
+    if (opened.error().code() == Errc::kOs) return opened;
+    distrust(node, opened.error());
+    return std::shared_ptr<const Content>();
+  }
+  return Error(Errc::kLimit, "the content changes all the time");
+}
+
+Result<std::optional<ContentRow>> ContentStore::read_row(NodeId node) const {
+  auto connection = reads_.take();
+  if (!connection) return connection.error();
+  const ReadPool::Lease lease(reads_, *connection);
+  return find_content(*lease, node);
+}
+
+Result<std::shared_ptr<const Content>> ContentStore::open(const ContentRow& row) {
+  if (!row.sound) return Error(Errc::kCorrupt, "the description of a content is damaged");
+  if (row.place.slab != 0) {
+    auto slab = slabs_.map(row.place.slab);
+    if (!slab) return slab.error();
+    return SlabContent::make(row, std::move(*slab));
+  }
+  if (row.place.position == 0) return SlabContent::make(row, nullptr);
+  return BlockContent::make(row, blocks_.path(row.place.position));
+}
+
+// The store lost bytes that it speaks of: they count as absent, so that they are fetched again.
+void ContentStore::distrust(NodeId node, const Error& why) {
+  log_error("the store lost a content, it will be fetched again: " + why.message());
+  if (housekeeper_ == nullptr) return;
+  const bool posted = housekeeper_->post([this, node] {
+    auto transaction = writer_.begin();
+    if (!transaction) return;
+    // Written again in the meantime?
+    auto row = find_content((*transaction)->db(), node);
+    if (row && (!row->has_value() || open(**row))) return;
+    if (auto done = erase_content(**transaction, node); !done) return;
+    if (auto done = (*transaction)->commit(); !done) log_error(done.error().message());
+  });
+  if (!posted) log_warn("too busy to forget a lost content");  // found again when it is asked for again
+}
+
+Result<ContentState> ContentStore::state(NodeId node) const {
+  auto row = read_row(node);
+  if (!row) return row.error();
+  if (!row->has_value() || !(*row)->sound) return ContentState();
+  return ContentState{(*row)->present, (*row)->complete};
+}
+
+Result<std::unique_ptr<StoredContentWriter>> ContentStore::make_writer(NodeId node, uint64_t expected_size) {
+  auto connection = reads_.take();
+  if (!connection) return connection.error();
+  const ReadPool::Lease lease(reads_, *connection);
+  auto found = find_node(*lease, node);
+  if (!found) return found.error();
+  if (!found->has_value()) return Error(Errc::kNotFound, "no such node");
+  return std::make_unique<StoredContentWriter>(*this, node, (*found)->version(), expected_size);
+}
+
+Result<std::unique_ptr<ContentWriter>> ContentStore::create(NodeId node, uint64_t expected_size) {
+  auto writer = make_writer(node, expected_size);
+  if (!writer) return writer.error();
+  if (expected_size > kSlabMaxFileBytes) {
+    if (auto done = (*writer)->use_block_file(); !done) return done.error();
+  }
+  return std::unique_ptr<ContentWriter>(std::move(*writer));
+}
+
+Result<std::unique_ptr<ContentWriter>> ContentStore::resume(NodeId node, uint64_t expected_size) {
+  const uint64_t generation = cache_.generation();
+  auto row = read_row(node);
+  if (!row) return row.error();
+  const bool usable =
+      row->has_value() && (*row)->sound && !(*row)->complete && (*row)->place.size == expected_size;
+  if (!usable) return create(node, expected_size);
+  // Also looks whether the file is as long as it should be.
+  if (auto opened = open(**row); !opened && opened.error().code() != Errc::kOs)
+    return create(node, expected_size);
+  auto file = blocks_.reopen((*row)->place.position);
+  if (!file && file.error().code() == Errc::kNotFound) return create(node, expected_size);
+  if (!file) return file.error();
+  if (generation != cache_.generation()) {
+    // It may just have been dropped.
+    blocks_.closed(file->id);
+    return create(node, expected_size);
+  }
+  auto writer = make_writer(node, expected_size);
+  if (!writer) {
+    blocks_.closed(file->id);
+    return writer.error();
+  }
+  if (auto done = (*writer)->adopt(std::move(*file), (*row)->extents); !done) return done.error();
+  return std::unique_ptr<ContentWriter>(std::move(*writer));
+}
+
+Result<bool> ContentStore::record_partial(NodeId node, const FileVersion& version, const BytesPlace& place,
+                                          const ExtentSet& written) {
+  auto transaction = writer_.begin();
+  if (!transaction) return transaction.error();
+  auto now = find_node((*transaction)->db(), node);
+  if (!now) return now.error();
+  if (!now->has_value() || (*now)->version() != version) return false;
+  ContentRow row;
+  row.node = node;
+  row.place = place;
+  row.present = written.bytes();
+  row.extents = written;
+  auto old = find_content((*transaction)->db(), node);
+  if (!old) return old.error();
+  // What is here already stays until this one has more.
+  if (old->has_value() && (*old)->sound && !(*old)->place.same_place(place) &&
+      ((*old)->complete || (*old)->present > row.present)) {
+    return false;
+  }
+  if (auto done = put_content(**transaction, row); !done) return done.error();
+  if (auto done = (*transaction)->commit(); !done) return done.error();
+  return true;
+}
+
+Result<void> ContentStore::finish(std::vector<Replica::FinishedContent> finished) {
+  for (const auto& item : finished) {
+    if (auto done = stored(item).end_at(item.size); !done) return done;
+  }
+  auto transaction = writer_.begin();
+  if (!transaction) return transaction.error();
+  if (auto done = put_finished(**transaction, finished); !done) return done;
+  if (auto done = (*transaction)->commit(); !done) return done;
+  slabs_.committed();
+  return {};
+}
+
+Result<void> ContentStore::put_finished(Transaction& transaction,
+                                        std::vector<Replica::FinishedContent>& finished) {
+  std::vector<std::span<const std::byte>> small;
+  for (auto& item : finished) {
+    auto node = find_node(transaction.db(), item.node);
+    if (!node) return node.error();
+    // Nobody will ask for it any more.
+    if (!node->has_value() || (*node)->version() != item.version.value_or(stored(item).version()))
+      item.node = 0;
+    if (item.node != 0 && stored(item).in_memory() && item.size != 0) small.push_back(stored(item).bytes());
+  }
+  auto places = slabs_.append(transaction, small);
+  if (!places) return places.error();
+  auto next = places->begin();
+  for (auto& item : finished) {
+    if (item.node == 0) continue;
+    ContentRow row;
+    row.node = item.node;
+    row.present = item.size;
+    row.complete = true;
+    row.digest_name = std::move(item.digest_name);
+    row.digest = std::move(item.digest);
+    row.place = BytesPlace{0, stored(item).block_file(), item.size};
+    if (stored(item).in_memory() && item.size != 0) row.place = *next++;
+    if (auto done = put_content(transaction, row); !done) return done;
+    Query resize(transaction.db(), kSetSize);
+    resize.unsigned_integer(item.size).unsigned_integer(item.node).unsigned_integer(item.size);
+    if (auto done = resize.run(); !done) return done;
+  }
+  return {};
+}
+
+void ContentStore::committed(const Aftermath& aftermath) {
+  cache_.drop(aftermath.contents_changed);
+  epochs_.wrote(aftermath.written);
+  for (const BytesPlace& place : aftermath.written) {
+    if (place.slab == 0 && place.position != 0) blocks_.recorded(place.position);
+  }
+  std::vector<BytesPlace> holes;
+  std::vector<uint64_t> files;
+  for (const BytesPlace& place : aftermath.freed) {
+    if (place.slab != 0) {
+      holes.push_back(place);
+    } else if (blocks_.released(place.position)) {
+      files.push_back(place.position);
+    }
+  }
+  if (holes.empty() && files.empty() && aftermath.slabs_emptied.empty()) return;
+  post([this, holes = std::move(holes), files = std::move(files), slabs = aftermath.slabs_emptied] {
+    for (const uint64_t slab : slabs) slabs_.remove(slab);
+    slabs_.free(holes);
+    for (const uint64_t file : files) blocks_.remove(file);
+  });
+}
+
+void ContentStore::sweep() {
+  auto connection = reads_.take();
+  if (!connection) return;
+  const ReadPool::Lease lease(reads_, *connection);
+  sweep_leftovers(directory_, *lease, slabs_.first_new(), blocks_.first_new());
+}
+
+void ContentStore::post(std::function<void()> task) {
+  if (housekeeper_ == nullptr || !housekeeper_->post(task)) task();
+}
+
+}  // namespace rsyncfs

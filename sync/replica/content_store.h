@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Contents as a whole: their rows, the files that their bytes are in, and the maps through which they are
+// read.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "io/base/result.h"
+#include "sync/replica/block_files.h"
+#include "sync/replica/content_cache.h"
+#include "sync/replica/content_rows.h"
+#include "sync/replica/content_writer.h"
+#include "sync/replica/housekeeper.h"
+#include "sync/replica/read_pool.h"
+#include "sync/replica/replica.h"
+#include "sync/replica/slabs.h"
+#include "sync/replica/state_directory.h"
+#include "sync/replica/sync_epochs.h"
+#include "sync/replica/writer.h"
+
+namespace rsyncfs {
+
+// The references must outlive it. Any thread.
+class ContentStore {
+ public:
+  ContentStore(const StateDirectory& directory, Writer& writer, ReadPool& reads, SyncEpochs& epochs,
+               size_t max_maps);
+
+  // Before anything else; then `housekeeper` may be used, until the store ends.
+  Result<void> recover();
+  void start(Housekeeper& housekeeper);
+  // No other call may run; what is posted from now on is done at once.
+  void stop() { housekeeper_ = nullptr; }
+
+  Result<std::shared_ptr<const Content>> content(NodeId node);
+  Result<ContentState> state(NodeId node) const;
+  Result<std::unique_ptr<ContentWriter>> create(NodeId node, uint64_t expected_size);
+  Result<std::unique_ptr<ContentWriter>> resume(NodeId node, uint64_t expected_size);
+  Result<void> finish(std::vector<Replica::FinishedContent> finished);
+
+  // For StoredContentWriter.
+  BlockFiles& block_files() { return blocks_; }
+  // False: not recorded, because more is here already, or nobody wants it any more.
+  Result<bool> record_partial(NodeId node, const FileVersion& version, const BytesPlace& place,
+                              const ExtentSet& written);
+
+  // The writer tells of every commit.
+  void committed(const Aftermath& aftermath);
+
+ private:
+  Result<std::optional<ContentRow>> read_row(NodeId node) const;
+  Result<std::shared_ptr<const Content>> open(const ContentRow& row);
+  Result<std::unique_ptr<StoredContentWriter>> make_writer(NodeId node, uint64_t expected_size);
+  Result<void> put_finished(Transaction& transaction, std::vector<Replica::FinishedContent>& finished);
+  void distrust(NodeId node, const Error& why);
+  void sweep();
+  void post(std::function<void()> task);
+
+  const StateDirectory& directory_;
+  Writer& writer_;
+  ReadPool& reads_;
+  SyncEpochs& epochs_;
+  Housekeeper* housekeeper_ = nullptr;
+  BlockFiles blocks_;
+  Slabs slabs_;
+  ContentCache cache_;
+};
+
+}  // namespace rsyncfs

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/replica/node_rows.h"
+
+namespace rsyncfs {
+namespace {
+
+constexpr Sql kFindNode{"SELECT " RSYNCFS_NODE_COLUMNS " FROM nodes AS n WHERE n.id=?"};
+constexpr Sql kFindName{
+    "SELECT " RSYNCFS_NODE_COLUMNS
+    " FROM names JOIN nodes AS n ON n.id=names.node WHERE names.parent=? AND names.name=?"};
+constexpr Sql kLinkTarget{"SELECT link_target FROM nodes WHERE id=?"};
+constexpr Sql kNameOf{"SELECT parent, name FROM names WHERE node=? LIMIT 1"};
+constexpr Sql kCountNames{"SELECT count(*) FROM (SELECT 1 FROM names WHERE node=? LIMIT ?)"};
+constexpr Sql kInsertNode{
+    "INSERT INTO nodes(ino, mode, uid, gid, nlink, rdev, size, mtime_s, mtime_ns, xattr_set, listed_at_s, "
+    "orphan,"
+    " link_target) VALUES(?,?,?,?,?,?,?,?,?,?,0,0,?)"};
+constexpr Sql kOwnIno{"UPDATE nodes SET ino=id WHERE id=?"};
+constexpr Sql kUpdateNode{
+    "UPDATE nodes SET mode=?, uid=?, gid=?, nlink=?, rdev=?, size=?, mtime_s=?, mtime_ns=?, xattr_set=? "
+    "WHERE id=?"};
+constexpr Sql kSetNlink{"UPDATE nodes SET nlink=? WHERE id=?"};
+constexpr Sql kSetListing{"UPDATE nodes SET nlink=?, listed_at_s=? WHERE id=?"};
+constexpr Sql kPutName{"INSERT OR REPLACE INTO names(parent, name, node) VALUES(?, ?, ?)"};
+constexpr Sql kEraseName{"DELETE FROM names WHERE parent=? AND name=?"};
+
+uint64_t join_rdev(const NodeAttributes& attr) {
+  return static_cast<uint64_t>(attr.rdev_major) << 32 | attr.rdev_minor;
+}
+
+}  // namespace
+
+Node node_at(const Query& query, int first_column) {
+  int column = first_column;
+  Node node;
+  node.id = query.unsigned_at(column++);
+  node.ino = query.unsigned_at(column++);
+  node.attr.mode = static_cast<uint32_t>(query.integer_at(column++));
+  node.attr.uid = static_cast<uint32_t>(query.integer_at(column++));
+  node.attr.gid = static_cast<uint32_t>(query.integer_at(column++));
+  node.attr.nlink = static_cast<uint32_t>(query.integer_at(column++));
+  const uint64_t rdev = query.unsigned_at(column++);
+  node.attr.rdev_major = static_cast<uint32_t>(rdev >> 32);
+  node.attr.rdev_minor = static_cast<uint32_t>(rdev);
+  node.attr.size = query.unsigned_at(column++);
+  node.attr.mtime_s = query.integer_at(column++);
+  node.attr.mtime_ns = static_cast<uint32_t>(query.integer_at(column++));
+  node.xattr_set = query.unsigned_at(column++);
+  node.listed_at_s = query.integer_at(column++);
+  node.orphan = query.integer_at(column++) != 0;
+  return node;
+}
+
+Result<std::optional<Node>> find_node(Connection& db, NodeId id) {
+  Query query(db, kFindNode);
+  query.unsigned_integer(id);
+  auto row = query.step();
+  if (!row) return row.error();
+  if (!*row) return std::optional<Node>();
+  return std::optional<Node>(node_at(query, 0));
+}
+
+Result<std::optional<Node>> find_name(Connection& db, NodeId parent, std::string_view name) {
+  Query query(db, kFindName);
+  query.unsigned_integer(parent).blob(name);
+  auto row = query.step();
+  if (!row) return row.error();
+  if (!*row) return std::optional<Node>();
+  return std::optional<Node>(node_at(query, 0));
+}
+
+Result<std::string> read_link_target(Connection& db, NodeId id) {
+  Query query(db, kLinkTarget);
+  query.unsigned_integer(id);
+  auto row = query.step();
+  if (!row) return row.error();
+  if (!*row) return Error(Errc::kNotFound, "no such node");
+  return std::string(query.blob_at(0));
+}
+
+Result<std::optional<std::pair<NodeId, std::string>>> find_name_of(Connection& db, NodeId id) {
+  using Found = std::optional<std::pair<NodeId, std::string>>;
+  Query query(db, kNameOf);
+  query.unsigned_integer(id);
+  auto row = query.step();
+  if (!row) return row.error();
+  if (!*row) return Found();
+  return Found(std::in_place, query.unsigned_at(0), query.blob_at(1));
+}
+
+Result<uint32_t> count_names(Connection& db, NodeId id, uint32_t limit) {
+  Query query(db, kCountNames);
+  query.unsigned_integer(id).integer(limit);
+  auto row = query.step();
+  if (!row) return row.error();
+  return static_cast<uint32_t>(query.integer_at(0));
+}
+
+Result<NodeId> insert_node(Transaction& transaction, const Node& node, std::string_view link_target) {
+  Connection& db = transaction.db();
+  const NodeAttributes& attr = node.attr;
+  Query insert(db, kInsertNode);
+  insert.unsigned_integer(node.ino).integer(attr.mode).integer(attr.uid).integer(attr.gid).integer(
+      attr.nlink);
+  insert.unsigned_integer(join_rdev(attr))
+      .unsigned_integer(attr.size)
+      .integer(attr.mtime_s)
+      .integer(attr.mtime_ns);
+  insert.unsigned_integer(node.xattr_set);
+  if (link_target.empty()) {
+    insert.null();
+  } else {
+    insert.blob(link_target);
+  }
+  if (auto done = insert.run(); !done) return done.error();
+  const auto id = static_cast<NodeId>(db.last_insert_id());
+  if (node.ino == 0) {
+    Query own(db, kOwnIno);
+    own.unsigned_integer(id);
+    if (auto done = own.run(); !done) return done.error();
+  }
+  transaction.use_xattr_set(node.xattr_set, 1);
+  ++transaction.totals().nodes;
+  return id;
+}
+
+Result<void> update_node(Transaction& transaction, const Node& node) {
+  const NodeAttributes& attr = node.attr;
+  Query update(transaction.db(), kUpdateNode);
+  update.integer(attr.mode).integer(attr.uid).integer(attr.gid).integer(attr.nlink);
+  update.unsigned_integer(join_rdev(attr))
+      .unsigned_integer(attr.size)
+      .integer(attr.mtime_s)
+      .integer(attr.mtime_ns);
+  update.unsigned_integer(node.xattr_set).unsigned_integer(node.id);
+  return update.run();
+}
+
+Result<void> set_nlink(Transaction& transaction, NodeId id, uint32_t nlink) {
+  Query update(transaction.db(), kSetNlink);
+  update.integer(nlink).unsigned_integer(id);
+  return update.run();
+}
+
+Result<void> set_listing_state(Transaction& transaction, NodeId directory, uint32_t nlink,
+                               int64_t listed_at_s) {
+  Query update(transaction.db(), kSetListing);
+  update.integer(nlink).integer(listed_at_s).unsigned_integer(directory);
+  return update.run();
+}
+
+Result<void> put_name(Transaction& transaction, NodeId parent, std::string_view name, NodeId node) {
+  Query put(transaction.db(), kPutName);
+  put.unsigned_integer(parent).blob(name).unsigned_integer(node);
+  return put.run();
+}
+
+Result<void> erase_name(Transaction& transaction, NodeId parent, std::string_view name) {
+  Query erase(transaction.db(), kEraseName);
+  erase.unsigned_integer(parent).blob(name);
+  return erase.run();
+}
+
+}  // namespace rsyncfs

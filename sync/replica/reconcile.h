@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Brings one stored directory to what the source lists: a merge of two sorted sequences that writes only
+// differences.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/base/result.h"
+#include "sync/replica/node_rows.h"
+#include "sync/replica/types.h"
+#include "sync/replica/writer.h"
+
+namespace rsyncfs {
+
+class Reconciler {
+ public:
+  // The references must outlive run(). `now_s`: Unix time of the listing.
+  Reconciler(Transaction& transaction, NodeId directory, HardLinkGroups& groups, int64_t now_s)
+      : transaction_(transaction), directory_(directory), groups_(groups), now_s_(now_s) {}
+
+  Result<std::vector<NameChange>> run(const std::vector<ListedName>& names, bool complete,
+                                      std::vector<NodeId>& nodes_out);
+
+ private:
+  // What differs, found while the stored names are being read, done afterwards.
+  struct Step {
+    size_t listed = 0;
+    Node stored;  // id 0: the name is new
+    bool same_version = false;
+  };
+  struct Removal {
+    std::string name;
+    Node stored;
+  };
+
+  Result<void> compare(const std::vector<ListedName>& names, bool complete, std::vector<NodeId>& nodes_out);
+  Result<void> compare_one(size_t index, const Node& stored, std::string_view stored_target,
+                           std::vector<NodeId>& nodes_out);
+  Result<void> remove(const Removal& removal);
+  Result<NodeId> apply(const Step& step);
+  Result<NodeId> apply_directory(const Step& step);
+  Result<NodeId> apply_other(const Step& step);
+  Result<NodeId> join_group(const Step& step, const Node& target);
+  Result<NodeId> keep(const Step& step);
+  // A new node for the name. It takes over the ino of the one before, if no other name goes on showing that.
+  Result<NodeId> renew(const Step& step);
+  // What the source says, but never less than the names that we have.
+  Result<uint32_t> nlink_in_group(const ListedName& listed, const Node& node);
+  // The other version of a file of which nothing is here: its node goes on with it, for nobody has seen the
+  // old one.
+  Result<bool> may_change_in_place(const Step& step);
+  Result<bool> must_separate(const Step& step);
+  Result<bool> may_inherit_ino(const Step& step);
+  Result<void> lead_to(const Step& step, NodeId node);
+  Result<void> update(const ListedName& listed, const Node& stored, uint32_t nlink);
+  Result<void> finish_directory(bool complete);
+  const ListedName* find_listed(std::string_view name) const;
+
+  Transaction& transaction_;
+  const NodeId directory_;
+  HardLinkGroups& groups_;
+  const int64_t now_s_;
+  const std::vector<ListedName>* names_ = nullptr;
+  Node self_;
+  uint32_t subdirectories_ = 0;
+  std::vector<Removal> removals_;
+  std::vector<Step> steps_;
+  std::vector<NameChange> changes_;
+};
+
+// The attributes of one node, as its own entry in a list has them.
+Result<std::vector<NameChange>> apply_own_attributes(Transaction& transaction, NodeId node,
+                                                     const ListedName& self);
+
+}  // namespace rsyncfs

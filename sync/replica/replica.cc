@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <ctime>
+
+#include "io/base/log.h"
+#include "sync/replica/id_names.h"
+#include "sync/replica/node_rows.h"
+#include "sync/replica/orphans.h"
+#include "sync/replica/reconcile.h"
+#include "sync/replica/replica_impl.h"
+#include "sync/replica/schema.h"
+#include "sync/replica/self_check.h"
+#include "sync/replica/xattr_sets.h"
+
+namespace rsyncfs {
+namespace {
+
+constexpr size_t kCleanerCacheBytes = 64 << 10;
+// The log may grow to this (64 MiB) while there are always writers.
+constexpr int kMaxLogPages = 16384;
+
+// Settings of the user's share a table with our own.
+std::string user_key(std::string_view key) {
+  return "user." + std::string(key);
+}
+
+constexpr Sql kPutXattrValue{"INSERT OR REPLACE INTO xattr_values(digest, size, value) VALUES(?, ?, ?)"};
+
+class StoredBatch final : public Replica::Batch {
+ public:
+  explicit StoredBatch(std::unique_ptr<Transaction> transaction) : transaction_(std::move(transaction)) {}
+
+  Result<std::vector<NameChange>> apply_directory(NodeId directory, const std::vector<ListedName>& names,
+                                                  bool complete, HardLinkGroups& groups,
+                                                  std::vector<NodeId>& nodes_out) override {
+    Reconciler reconciler(*transaction_, directory, groups, std::time(nullptr));
+    return judged(reconciler.run(names, complete, nodes_out));
+  }
+
+  Result<std::vector<NameChange>> apply_attributes(NodeId node, const ListedName& self) override {
+    return judged(apply_own_attributes(*transaction_, node, self));
+  }
+
+  Result<void> commit() override {
+    auto done = transaction_->commit();
+    return done;
+  }
+
+ private:
+  // After a failure of the disk the batch is half done, and must not be committed.
+  Result<std::vector<NameChange>> judged(Result<std::vector<NameChange>> result) {
+    if (!result && result.error().code() != Errc::kNotFound && result.error().code() != Errc::kProtocol) {
+      transaction_->fail(result.error());
+    }
+    return result;
+  }
+  std::unique_ptr<Transaction> transaction_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Replica>> Replica::open(const ReplicaOptions& options) {
+  auto directory = StateDirectory::open(options.directory);
+  if (!directory) return directory.error();
+  auto db = Connection::open(directory->database(), Connection::Mode::kWrite, options.sqlite_cache_bytes);
+  if (!db) return db.error();
+  if (auto done = prepare_schema(**db); !done) return done.error().with_context(options.directory);
+  auto writer = Writer::open(std::move(*db));
+  if (!writer) return writer.error();
+  auto replica = std::make_unique<StoredReplica>(std::move(*directory), std::move(*writer), options);
+  if (auto done = replica->start(options); !done) return done.error();
+  return std::unique_ptr<Replica>(std::move(replica));
+}
+
+StoredReplica::StoredReplica(StateDirectory directory, std::unique_ptr<Writer> writer,
+                             const ReplicaOptions& options)
+    : directory_(std::move(directory)),
+      writer_(std::move(writer)),
+      reads_(directory_.database(), options.read_connections, options.sqlite_cache_bytes),
+      epochs_(directory_, *writer_),
+      contents_(directory_, *writer_, reads_, epochs_, options.max_maps) {
+  writer_->after_commit([this](const Aftermath& aftermath) { contents_.committed(aftermath); });
+}
+
+Result<void> StoredReplica::start(const ReplicaOptions& options) {
+  if (auto done = claim_source(options.source); !done) return done;
+  if (auto done = epochs_.recover(boot_id()); !done) return done;
+  if (auto done = contents_.recover(); !done) return done;
+  auto cleaner = Connection::open(directory_.database(), Connection::Mode::kWrite, kCleanerCacheBytes);
+  if (!cleaner) return cleaner.error();
+  cleaner_ = std::move(*cleaner);
+  housekeeper_ = std::make_unique<Housekeeper>([this] { clean(); });
+  contents_.start(*housekeeper_);
+  writer_->db().on_commit([](void* self, int pages) { static_cast<Housekeeper*>(self)->log_grew(pages); },
+                          housekeeper_.get());
+  return {};
+}
+
+StoredReplica::~StoredReplica() {
+  if (housekeeper_ == nullptr) return;
+  contents_.stop();
+  // Its last tasks may write; nobody listens to the log any more after it.
+  housekeeper_.reset();
+  if (auto done = epochs_.sync(); !done) log_error(done.error().message());
+}
+
+Result<void> StoredReplica::claim_source(const std::string& source) {
+  auto stored = read_setting(writer_->db(), "source");
+  if (!stored) return stored.error();
+  if (!stored->has_value()) return write_setting(writer_->db(), "source", source);
+  if (**stored == source) return {};
+  return Error(Errc::kRefused, directory_.path() + " is the store of " + **stored + ", not of " + source);
+}
+
+void StoredReplica::clean() {
+  if (auto done = epochs_.sync(); !done) log_error(done.error().message());
+  auto left = cleaner_->checkpoint();
+  if (left && *left > kMaxLogPages) {
+    // Writers were always in between, so the log could not begin anew: keep them out once.
+    auto transaction = writer_->begin();
+    if (transaction) left = cleaner_->checkpoint();
+  }
+  if (!left) log_error(left.error().message());
+}
+
+Result<Node> StoredReplica::node(NodeId id) const {
+  auto found = reading([id](Connection& db) { return find_node(db, id); });
+  if (!found) return found.error();
+  if (!found->has_value()) return Error(Errc::kNotFound, "no such node").with_errno(ESTALE);
+  return **found;
+}
+
+Result<Node> StoredReplica::lookup(NodeId parent, std::string_view name) const {
+  auto found = reading([parent, name](Connection& db) { return find_name(db, parent, name); });
+  if (!found) return found.error();
+  if (!found->has_value()) return Error(Errc::kNotFound, "no such name").with_errno(ENOENT);
+  return **found;
+}
+
+Result<std::string> StoredReplica::link_target(NodeId id) const {
+  return reading([id](Connection& db) { return read_link_target(db, id); });
+}
+
+Result<StoredXattrs> StoredReplica::xattrs(NodeId id) const {
+  return reading([id](Connection& db) -> Result<StoredXattrs> {
+    auto node = find_node(db, id);
+    if (!node) return node.error();
+    if (!node->has_value()) return Error(Errc::kNotFound, "no such node").with_errno(ESTALE);
+    return read_xattr_set(db, (*node)->xattr_set);
+  });
+}
+
+Result<std::unique_ptr<Replica::Batch>> StoredReplica::begin() {
+  auto transaction = writer_->begin();
+  if (!transaction) return transaction.error();
+  return std::unique_ptr<Batch>(std::make_unique<StoredBatch>(std::move(*transaction)));
+}
+
+Result<void> StoredReplica::store_xattr_value(std::string_view digest, uint64_t size,
+                                              std::string_view value) {
+  auto transaction = writer_->begin();
+  if (!transaction) return transaction.error();
+  Query put((*transaction)->db(), kPutXattrValue);
+  put.blob(digest).unsigned_integer(size).blob(value);
+  if (auto done = put.run(); !done) return done;
+  put.reset();
+  return (*transaction)->commit();
+}
+
+Result<void> StoredReplica::store_id_names(const std::map<uint32_t, std::string>& users,
+                                           const std::map<uint32_t, std::string>& groups) {
+  auto transaction = writer_->begin();
+  if (!transaction) return transaction.error();
+  if (auto done = merge_id_names(**transaction, users, groups); !done) return done;
+  return (*transaction)->commit();
+}
+
+Result<std::pair<IdNames, IdNames>> StoredReplica::id_names() const {
+  return reading([](Connection& db) { return read_id_names(db); });
+}
+
+Result<void> StoredReplica::drop_content(NodeId id) {
+  auto transaction = writer_->begin();
+  if (!transaction) return transaction.error();
+  if (auto done = erase_content(**transaction, id); !done) return done;
+  return (*transaction)->commit();
+}
+
+Result<void> StoredReplica::forget_orphans(const std::vector<NodeId>& nodes) {
+  // The kernel forgets in masses, and mostly what still has its name.
+  if (nodes.empty() || writer_->totals().orphans == 0) return {};
+  auto transaction = writer_->begin();
+  if (!transaction) return transaction.error();
+  if (auto done = delete_orphans(**transaction, nodes); !done) return done.error();
+  return (*transaction)->commit();
+}
+
+Result<size_t> StoredReplica::purge_orphans(size_t limit) {
+  auto transaction = writer_->begin();
+  if (!transaction) return transaction.error();
+  auto nodes = some_orphans((*transaction)->db(), limit);
+  if (!nodes) return nodes.error();
+  auto deleted = delete_orphans(**transaction, *nodes);
+  if (!deleted) return deleted;
+  if (auto done = (*transaction)->commit(); !done) return done.error();
+  return deleted;
+}
+
+Result<std::optional<std::string>> StoredReplica::meta(std::string_view key) const {
+  return reading([key](Connection& db) { return read_setting(db, user_key(key)); });
+}
+
+Result<void> StoredReplica::set_meta(std::string_view key, std::string_view value) {
+  auto transaction = writer_->begin();
+  if (!transaction) return transaction.error();
+  if (auto done = write_setting((*transaction)->db(), user_key(key), value); !done) return done;
+  return (*transaction)->commit();
+}
+
+Result<ReplicaStatistics> StoredReplica::statistics() const {
+  const Totals totals = writer_->totals();
+  return ReplicaStatistics{static_cast<uint64_t>(totals.nodes), static_cast<uint64_t>(totals.cached_bytes),
+                           static_cast<uint64_t>(totals.cached_files),
+                           static_cast<uint64_t>(totals.partial_files)};
+}
+
+Result<void> StoredReplica::check() const {
+  return reading([](Connection& db) { return check_database(db); });
+}
+
+}  // namespace rsyncfs

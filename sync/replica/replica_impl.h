@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The Replica, put together from its parts.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "sync/replica/content_store.h"
+#include "sync/replica/housekeeper.h"
+#include "sync/replica/read_pool.h"
+#include "sync/replica/replica.h"
+#include "sync/replica/state_directory.h"
+#include "sync/replica/sync_epochs.h"
+#include "sync/replica/writer.h"
+
+namespace rsyncfs {
+
+class StoredReplica final : public Replica {
+ public:
+  StoredReplica(StateDirectory directory, std::unique_ptr<Writer> writer, const ReplicaOptions& options);
+  StoredReplica(const StoredReplica&) = delete;
+  StoredReplica& operator=(const StoredReplica&) = delete;
+  ~StoredReplica() override;
+  Result<void> start(const ReplicaOptions& options);
+
+  Result<Node> node(NodeId id) const override;
+  Result<Node> lookup(NodeId parent, std::string_view name) const override;
+  Result<void> list(NodeId directory,
+                    const std::function<void(std::string_view name, const Node& node)>& visit) const override;
+  Result<std::vector<std::pair<DirectoryEntry, Node>>> list_after(NodeId directory, std::string_view after,
+                                                                  size_t limit) const override;
+  Result<std::string> link_target(NodeId id) const override;
+  Result<StoredXattrs> xattrs(NodeId id) const override;
+  Result<std::optional<std::string>> xattr_value(std::string_view digest, uint64_t size) const override;
+  Result<std::string> path_of(NodeId id) const override;
+  Result<std::pair<NodeId, std::string>> name_of(NodeId id) const override;
+
+  Result<std::unique_ptr<Batch>> begin() override;
+  Result<void> store_xattr_value(std::string_view digest, uint64_t size, std::string_view value) override;
+  Result<void> store_id_names(const std::map<uint32_t, std::string>& users,
+                              const std::map<uint32_t, std::string>& groups) override;
+  Result<std::pair<std::map<uint32_t, std::string>, std::map<uint32_t, std::string>>> id_names()
+      const override;
+
+  Result<std::shared_ptr<const Content>> content(NodeId id) override { return contents_.content(id); }
+  Result<ContentState> content_state(NodeId id) const override { return contents_.state(id); }
+  Result<std::unique_ptr<ContentWriter>> create_content(NodeId id, uint64_t expected_size) override {
+    return contents_.create(id, expected_size);
+  }
+  Result<std::unique_ptr<ContentWriter>> resume_content(NodeId id, uint64_t expected_size) override {
+    return contents_.resume(id, expected_size);
+  }
+  Result<void> finish_contents(std::vector<FinishedContent> finished) override {
+    return contents_.finish(std::move(finished));
+  }
+  Result<void> drop_content(NodeId id) override;
+
+  Result<void> forget_orphans(const std::vector<NodeId>& nodes) override;
+  Result<size_t> purge_orphans(size_t limit) override;
+
+  Result<std::optional<std::string>> meta(std::string_view key) const override;
+  Result<void> set_meta(std::string_view key, std::string_view value) override;
+  Result<ReplicaStatistics> statistics() const override;
+  Result<void> check() const override;
+  const std::string& directory() const override { return directory_.path(); }
+
+ private:
+  // Calls body(Connection&) with a read connection; both give a Result.
+  template <class Body>
+  auto reading(const Body& body) const -> decltype(body(std::declval<Connection&>())) {
+    auto connection = reads_.take();
+    if (!connection) return connection.error();
+    const ReadPool::Lease lease(reads_, *connection);
+    return body(*lease);
+  }
+  Result<void> claim_source(const std::string& source);
+  void clean();
+
+  StateDirectory directory_;
+  std::unique_ptr<Writer> writer_;
+  mutable ReadPool reads_;
+  SyncEpochs epochs_;
+  ContentStore contents_;
+  std::unique_ptr<Connection> cleaner_;  // of the housekeeper
+  std::unique_ptr<Housekeeper> housekeeper_;
+};
+
+}  // namespace rsyncfs

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/replica/self_check.h"
+
+#include <array>
+#include <string>
+
+namespace rsyncfs {
+namespace {
+
+constexpr Sql kIntegrity{"PRAGMA integrity_check(1)"};
+constexpr Sql kBegin{"BEGIN"};
+constexpr Sql kEnd{"COMMIT"};
+
+struct Rule {
+  const char* broken;
+  Sql count;  // of violations
+};
+
+// S_IFMT is 61440, S_IFDIR 16384.
+constexpr std::array kRules = {
+    Rule{"names lead to nodes that are missing or orphans",
+         {"SELECT count(*) FROM names LEFT JOIN nodes AS n ON n.id=names.node WHERE n.id IS NULL OR "
+          "n.orphan=1"}},
+    Rule{"names lie in something that is no directory",
+         {"SELECT count(*) FROM names LEFT JOIN nodes AS n ON n.id=names.parent"
+          " WHERE n.id IS NULL OR n.orphan=1 OR (n.mode & 61440)<>16384"}},
+    Rule{"nodes have no name and are no orphans",
+         {"SELECT count(*) FROM nodes WHERE orphan=0 AND id<>1 AND NOT EXISTS"
+          " (SELECT 1 FROM names WHERE names.node=nodes.id)"}},
+    Rule{"nodes have more names than nlink",
+         {"SELECT count(*) FROM (SELECT n.nlink AS nlink, count(*) AS names FROM names JOIN nodes AS n"
+          " ON n.id=names.node GROUP BY names.node HAVING count(*)>n.nlink)"}},
+    Rule{"directories have several names",
+         {"SELECT count(*) FROM (SELECT 1 FROM names JOIN nodes AS n ON n.id=names.node"
+          " WHERE (n.mode & 61440)=16384 GROUP BY names.node HAVING count(*)>1)"}},
+    Rule{"listed directories have the wrong nlink",
+         {"SELECT count(*) FROM nodes AS d WHERE d.listed_at_s<>0 AND d.orphan=0 AND d.nlink<>2+"
+          "(SELECT count(*) FROM names JOIN nodes AS n ON n.id=names.node"
+          " WHERE names.parent=d.id AND (n.mode & 61440)=16384)"}},
+    Rule{"live inode numbers are shared",
+         {"SELECT count(*) FROM (SELECT 1 FROM nodes WHERE orphan=0 GROUP BY ino HAVING count(*)>1)"}},
+    Rule{"sets of extended attributes are missing",
+         {"SELECT count(*) FROM nodes WHERE xattr_set<>0 AND xattr_set NOT IN (SELECT id FROM xattr_sets)"}},
+    Rule{"uses of extended attributes are miscounted",
+         {"SELECT count(*) FROM xattr_sets AS s LEFT JOIN"
+          " (SELECT xattr_set AS id, count(*) AS uses FROM nodes GROUP BY xattr_set) AS n ON n.id=s.id"
+          " WHERE s.uses<>coalesce(n.uses, 0)"}},
+    Rule{"contents belong to no node",
+         {"SELECT count(*) FROM contents WHERE node NOT IN (SELECT id FROM nodes)"}},
+    Rule{"slabs are miscounted",
+         {"SELECT count(*) FROM slabs AS s LEFT JOIN"
+          " (SELECT slab AS id, count(*) AS files, sum(size) AS bytes FROM contents GROUP BY slab) AS c ON "
+          "c.id=s.id"
+          " WHERE s.live_files<>coalesce(c.files, 0) OR s.live_bytes<>coalesce(c.bytes, 0)"}},
+    Rule{"contents lie beyond the used part of their slab",
+         {"SELECT count(*) FROM contents AS c WHERE slab<>0 AND NOT EXISTS"
+          " (SELECT 1 FROM slabs AS s WHERE s.id=c.slab AND c.position+c.size<=s.used)"}},
+    Rule{"contents share bytes",
+         {"SELECT count(*) FROM (SELECT slab, position+size AS ends,"
+          " lead(position) OVER (PARTITION BY slab ORDER BY position) AS next FROM contents WHERE slab<>0)"
+          " WHERE next<ends"}},
+    Rule{"the totals are wrong",
+         {"SELECT count(*) FROM totals WHERE nodes<>(SELECT count(*) FROM nodes)"
+          " OR orphans<>(SELECT count(*) FROM nodes WHERE orphan=1)"
+          " OR cached_bytes<>(SELECT coalesce(sum(present),0) FROM contents)"
+          " OR cached_files<>(SELECT count(*) FROM contents WHERE extents IS NULL)"
+          " OR partial_files<>(SELECT count(*) FROM contents WHERE extents IS NOT NULL)"}},
+};
+
+Result<void> check_rules(Connection& db) {
+  {
+    Query query(db, kIntegrity);
+    auto row = query.step();
+    if (!row) return row.error();
+    if (query.blob_at(0) != "ok") {
+      return Error(Errc::kCorrupt, "the store's database is damaged: " + std::string(query.blob_at(0)));
+    }
+  }
+  for (const Rule& rule : kRules) {
+    Query query(db, rule.count);
+    auto row = query.step();
+    if (!row) return row.error();
+    if (const int64_t count = query.integer_at(0); count != 0) {
+      return Error(Errc::kCorrupt, "the store is inconsistent: " + std::string(rule.broken) + " (" +
+                                       std::to_string(count) + ")");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> check_database(Connection& db) {
+  // One moment for all of the rules.
+  if (auto done = Query(db, kBegin).run(); !done) return done;
+  auto checked = check_rules(db);
+  static_cast<void>(Query(db, kEnd).run());
+  return checked;
+}
+
+}  // namespace rsyncfs

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/replica/writer.h"
+
+namespace rsyncfs {
+namespace {
+
+constexpr Sql kReadTotals{
+    "SELECT nodes, orphans, cached_bytes, cached_files, partial_files FROM totals WHERE id=1"};
+constexpr Sql kAddTotals{
+    "UPDATE totals SET nodes=nodes+?, orphans=orphans+?, cached_bytes=cached_bytes+?,"
+    " cached_files=cached_files+?, partial_files=partial_files+? WHERE id=1"};
+constexpr Sql kUseSlab{"UPDATE slabs SET live_files=live_files+?, live_bytes=live_bytes+? WHERE id=?"};
+constexpr Sql kDropEmptySlab{"DELETE FROM slabs WHERE id=? AND live_files=0 AND sealed=1"};
+
+bool is_zero(const Totals& t) {
+  return t.nodes == 0 && t.orphans == 0 && t.cached_bytes == 0 && t.cached_files == 0 && t.partial_files == 0;
+}
+
+}  // namespace
+
+Transaction::~Transaction() {
+  if (!committed_) {
+    // Fails only when SQLite has already rolled back by itself.
+    if (writer_.db_->in_transaction()) static_cast<void>(writer_.db_->execute("ROLLBACK"));
+    writer_.xattr_sets_.forget();
+  }
+  writer_.release();
+}
+
+Connection& Transaction::db() {
+  return *writer_.db_;
+}
+
+void Transaction::use_xattr_set(uint64_t set, int64_t by) {
+  if (set != 0) xattr_uses_[set] += by;
+}
+
+void Transaction::use_slab(uint64_t slab, int64_t files, int64_t bytes) {
+  SlabUse& use = slab_uses_[slab];
+  use.files += files;
+  use.bytes += bytes;
+}
+
+Result<void> Transaction::flush_slabs() {
+  for (const auto& [slab, use] : slab_uses_) {
+    Query update(db(), kUseSlab);
+    update.integer(use.files).integer(use.bytes).unsigned_integer(slab);
+    if (auto done = update.run(); !done) return done;
+    if (use.files > 0) continue;
+    Query drop(db(), kDropEmptySlab);
+    drop.unsigned_integer(slab);
+    if (auto done = drop.run(); !done) return done;
+    if (db().changes() > 0) aftermath_.slabs_emptied.push_back(slab);
+  }
+  return {};
+}
+
+Result<void> Transaction::flush() {
+  for (const auto& [set, by] : xattr_uses_) {
+    if (by == 0) continue;
+    if (auto done = writer_.xattr_sets_.add_uses(db(), set, by); !done) return done;
+  }
+  if (auto done = flush_slabs(); !done) return done;
+  if (is_zero(totals_)) return {};
+  Query add(db(), kAddTotals);
+  add.integer(totals_.nodes).integer(totals_.orphans).integer(totals_.cached_bytes);
+  add.integer(totals_.cached_files).integer(totals_.partial_files);
+  return add.run();
+}
+
+Result<void> Transaction::commit() {
+  RSYNCFS_CHECK(!committed_);
+  if (failure_) return *failure_;
+  if (auto done = flush(); !done) {
+    failure_ = done.error();
+    return done;
+  }
+  if (auto done = writer_.db_->execute("COMMIT"); !done) {
+    failure_ = done.error();
+    return done;
+  }
+  committed_ = true;
+  {
+    std::lock_guard lock(writer_.mutex_);
+    writer_.totals_.nodes += totals_.nodes;
+    writer_.totals_.orphans += totals_.orphans;
+    writer_.totals_.cached_bytes += totals_.cached_bytes;
+    writer_.totals_.cached_files += totals_.cached_files;
+    writer_.totals_.partial_files += totals_.partial_files;
+  }
+  if (writer_.follow_) writer_.follow_(aftermath_);
+  return {};
+}
+
+Result<std::unique_ptr<Writer>> Writer::open(std::unique_ptr<Connection> db) {
+  std::unique_ptr<Writer> out(new Writer(std::move(db)));
+  Query query(*out->db_, kReadTotals);
+  auto row = query.step();
+  if (!row) return row.error();
+  if (!*row) return Error(Errc::kCorrupt, "the store's totals are missing");
+  out->totals_.nodes = query.integer_at(0);
+  out->totals_.orphans = query.integer_at(1);
+  out->totals_.cached_bytes = query.integer_at(2);
+  out->totals_.cached_files = query.integer_at(3);
+  out->totals_.partial_files = query.integer_at(4);
+  query.reset();
+  return out;
+}
+
+Result<std::unique_ptr<Transaction>> Writer::begin() {
+  {
+    std::unique_lock lock(mutex_);
+    released_.wait(lock, [this] { return !held_; });
+    held_ = true;
+  }
+  std::unique_ptr<Transaction> out(new Transaction(*this));
+  if (auto done = db_->execute("BEGIN IMMEDIATE"); !done) return done.error();
+  return out;
+}
+
+void Writer::release() {
+  {
+    std::lock_guard lock(mutex_);
+    held_ = false;
+  }
+  released_.notify_one();
+}
+
+Totals Writer::totals() const {
+  std::lock_guard lock(mutex_);
+  return totals_;
+}
+
+}  // namespace rsyncfs

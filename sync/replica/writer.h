@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The one connection that writes, lent to one transaction at a time, and what must follow a commit.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/base/result.h"
+#include "sync/replica/database.h"
+#include "sync/replica/types.h"
+#include "sync/replica/xattr_sets.h"
+
+namespace rsyncfs {
+
+// Kept up to date by every transaction, so that asking costs nothing.
+struct Totals {
+  int64_t nodes = 0;
+  int64_t orphans = 0;
+  int64_t cached_bytes = 0;
+  int64_t cached_files = 0;
+  int64_t partial_files = 0;
+};
+
+// Where the bytes of a content lie: in a slab at `position`, or (slab 0) in block file number `position`;
+// both 0 for an empty file.
+struct BytesPlace {
+  uint64_t slab = 0;
+  uint64_t position = 0;
+  uint64_t size = 0;
+  bool same_place(const BytesPlace& other) const { return slab == other.slab && position == other.position; }
+};
+
+// What a committed transaction changed outside of the database.
+struct Aftermath {
+  std::vector<NodeId> contents_changed;  // had a content before, which is no longer valid
+  std::vector<BytesPlace> written;
+  std::vector<BytesPlace> freed;
+  std::vector<uint64_t> slabs_emptied;
+};
+
+class Writer;
+
+// Holds the writer until it ends; may end on another thread than it began.
+class Transaction {
+ public:
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+  ~Transaction();  // rolled back unless committed
+
+  Connection& db();
+  Writer& writer() { return writer_; }
+  Totals& totals() { return totals_; }  // what this transaction adds
+  Aftermath& aftermath() { return aftermath_; }
+  void use_xattr_set(uint64_t set, int64_t by);
+  void use_slab(uint64_t slab, int64_t files, int64_t bytes);
+  // After a failure half way: commit() will refuse.
+  void fail(const Error& why) { failure_ = why; }
+  Result<void> commit();
+
+ private:
+  friend class Writer;
+  struct SlabUse {
+    int64_t files = 0;
+    int64_t bytes = 0;
+  };
+  explicit Transaction(Writer& writer) : writer_(writer) {}
+  Result<void> flush();
+  Result<void> flush_slabs();
+
+  Writer& writer_;
+  Totals totals_;
+  Aftermath aftermath_;
+  std::map<uint64_t, int64_t> xattr_uses_;
+  std::map<uint64_t, SlabUse> slab_uses_;
+  std::optional<Error> failure_;
+  bool committed_ = false;
+};
+
+class Writer {
+ public:
+  // `db` has its schema.
+  static Result<std::unique_ptr<Writer>> open(std::unique_ptr<Connection> db);
+
+  // Waits for the transaction before. A thread that has one must not begin another.
+  Result<std::unique_ptr<Transaction>> begin();
+  // Called after each commit, before the next transaction can begin. Set once, before other threads use this.
+  void after_commit(std::function<void(const Aftermath&)> follow) { follow_ = std::move(follow); }
+
+  Totals totals() const;  // any thread
+  // With a transaction only:
+  Connection& db() { return *db_; }
+  XattrSets& xattr_sets() { return xattr_sets_; }
+  uint64_t epoch() const { return epoch_; }
+  void set_epoch(uint64_t epoch) { epoch_ = epoch; }
+
+ private:
+  friend class Transaction;
+  explicit Writer(std::unique_ptr<Connection> db) : db_(std::move(db)) {}
+  void release();
+
+  std::unique_ptr<Connection> db_;
+  XattrSets xattr_sets_;
+  uint64_t epoch_ = 0;
+  std::function<void(const Aftermath&)> follow_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable released_;
+  bool held_ = false;  // guarded by mutex_
+  Totals totals_;      // guarded by mutex_
+};
+
+}  // namespace rsyncfs
