@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// How `fetch` shows that it goes on: one line that is drawn over on a terminal, a line now and then
+// elsewhere.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "fs/control/protocol.h"
+
+namespace rsyncfs {
+
+// "[#####-----]  50 %  1.0 MiB of 2.0 MiB, 3 of 5 files, 1.2 MiB/s, 00:01 left", at most `width` columns.
+std::string progress_line(const FetchProgress& progress, std::chrono::duration<double> elapsed, size_t width);
+
+class ProgressBar {
+ public:
+  enum class Style : uint8_t { kTerminal, kLines, kSilent };
+  static constexpr std::chrono::seconds kLineInterval{5};
+
+  explicit ProgressBar(Style style) : style_(style) {}
+  static Style style_for(int fd);
+
+  void show(const FetchProgress& progress);
+  // Before any other output: takes the drawn line away.
+  void clear();
+
+ private:
+  Style style_;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  std::optional<std::chrono::steady_clock::time_point> last_line_;
+  bool drawn_ = false;
+};
+
+}  // namespace rsyncfs

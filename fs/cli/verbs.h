@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What each verb does. Each returns the program's exit code and has said why it failed.
+#pragma once
+
+#include "fs/cli/command_line.h"
+
+namespace rsyncfs {
+
+int run_mount(MountRequest request);
+int run_unmount(const UnmountCommand& command);
+int run_status(const StatusCommand& command);
+int run_info(const InfoCommand& command);
+int run_fetch(const FetchCommand& command);
+
+}  // namespace rsyncfs

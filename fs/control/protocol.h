@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What verbs and daemon say to each other over the control socket: one JSON object per line. A request is one
+// line; the answer is any number of progress and failure lines and one last line. Reference:
+// fs/control/PROTOCOL.md.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/base/result.h"
+
+namespace rsyncfs {
+
+constexpr size_t kMaxControlLine = 256 * 1024;         // bytes of a request, the newline included
+constexpr size_t kMaxControlAnswer = 4 * 1024 * 1024;  // bytes of a line of the answer
+constexpr size_t kMaxControlPaths = 1024;              // paths of one request
+
+enum class ControlVerb : uint8_t { kStatus, kInfo, kFetch, kUnmount };
+std::string_view control_verb_name(ControlVerb verb);
+
+struct ControlRequest {
+  ControlVerb verb = ControlVerb::kStatus;
+  // info (one), fetch (one or more): raw bytes, relative to the mountpoint, no leading '/'; "" is the root.
+  std::vector<std::string> paths = {};
+  bool lazy = false;  // umount: detach now, finish when the last user is gone
+  bool operator==(const ControlRequest&) const = default;
+};
+
+struct FetchProgress {
+  uint64_t files_done = 0;
+  uint64_t files_total = 0;  // found so far
+  uint64_t bytes_done = 0;
+  uint64_t bytes_total = 0;  // of the files found so far
+  uint64_t files_failed = 0;
+  bool counting = false;  // the totals may still grow
+  bool operator==(const FetchProgress&) const = default;
+};
+
+// Why a request failed, where the verb does something about it.
+enum class ControlFailure : uint8_t { kOther, kUsage, kBusy, kNotFound };
+
+struct ControlAnswer {
+  enum class Kind : uint8_t { kProgress, kFailedPath, kDone, kFailed };
+  Kind kind = Kind::kDone;
+  FetchProgress progress = {};                      // kProgress; also kDone of a fetch
+  std::string path = {};                            // kFailedPath: raw bytes
+  std::string reason = {};                          // kFailedPath, kFailed: one line
+  ControlFailure failure = ControlFailure::kOther;  // kFailed
+  std::string document = {};  // kDone of status and info: a JSON object (fs/control/STATUS_JSON.md)
+  bool operator==(const ControlAnswer&) const = default;
+};
+
+// One line without its newline. Decoders take hostile bytes: kProtocol, or the whole object.
+std::string encode(const ControlRequest& request);
+Result<ControlRequest> decode_control_request(std::string_view line);
+std::string encode(const ControlAnswer& answer);
+Result<ControlAnswer> decode_control_answer(std::string_view line);
+
+}  // namespace rsyncfs

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "fs/daemon/daemon.h"
+
+#include <unistd.h>
+
+#include <ctime>
+#include <utility>
+
+#include "fs/control/mount_record.h"
+#include "fs/daemon/version.h"
+#include "io/base/log.h"
+
+namespace rsyncfs {
+namespace {
+
+constexpr std::chrono::hours kForEver{24 * 365 * 100};
+
+// A source that answers "no" stays wrong however long one waits; the others may come back.
+bool may_come_back(Errc code) {
+  switch (code) {
+    case Errc::kUnreachable:
+    case Errc::kTimedOut:
+    case Errc::kDisconnected:
+    case Errc::kRefused:
+    case Errc::kOs:
+    case Errc::kCanceled:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+Daemon::Daemon(MountPlan plan, MainThread main_thread)
+    : plan_(std::move(plan)), main_(std::move(main_thread)) {}
+
+Daemon::~Daemon() {
+  shut_down();
+}
+
+Result<void> Daemon::start() {
+  log_info("rsyncfs " + std::string(version()) + ": " + plan_.canonical_source + " on " + plan_.mountpoint);
+  using Step = Result<void> (Daemon::*)();
+  for (const Step step : {&Daemon::open_store, &Daemon::start_loop, &Daemon::make_contact,
+                          &Daemon::open_control, &Daemon::mount}) {
+    Result<void> done = (this->*step)();
+    if (done && main_.stop_requested()) done = Error(Errc::kCanceled, "interrupted");
+    if (done) continue;
+    log_error("not mounted: " + done.error().message());
+    shut_down();
+    return done;
+  }
+  log_info("mounted: " + front_->description());
+  return {};
+}
+
+Result<void> Daemon::open_store() {
+  ReplicaOptions options;
+  options.directory = plan_.store;
+  options.source = plan_.canonical_source;
+  const auto end = Clock::now() + kStoreLockLimit;
+  for (;;) {
+    Result<std::unique_ptr<Replica>> opened = Replica::open(options);
+    if (opened) {
+      replica_ = std::move(opened.value());
+      break;
+    }
+    const bool held = opened.error().code() == Errc::kRefused && opened.error().os_errno() == EBUSY;
+    if (!held || Clock::now() > end || main_.stop_requested()) return opened.error().with_context("store");
+    constexpr std::chrono::milliseconds kPause{50};
+    main_.run_until([] { return false; }, kPause, /*interruptible=*/true);
+  }
+  // No kernel knows a node of this store yet, so what no name leads to is garbage.
+  const auto purge_end = Clock::now() + kPurgeLimit;
+  constexpr size_t kPurgeAtOnce = 1000;
+  while (Clock::now() < purge_end) {
+    const Result<size_t> purged = replica_->purge_orphans(kPurgeAtOnce);
+    if (!purged) log_warn("purging the store: " + purged.error().message());
+    if (!purged || *purged == 0) break;
+  }
+  const Result<Node> root = replica_->node(kRootNode);
+  knows_tree_ = root && root->listed_at_s != 0;
+  return {};
+}
+
+Result<void> Daemon::start_loop() {
+  Result<LoopSelection> selected = make_loop(plan_.options.io);
+  if (!selected) return selected.error();
+  loop_ = std::move(selected->loop);
+  io_reason_ = std::move(selected->reason);
+  log_info("io: " + std::string(loop_->engine()) + ": " + io_reason_);
+  loop_thread_ = std::thread([loop = loop_.get()] { loop->run(); });
+  executor_ = std::make_unique<Executor>(kExecutorThreads);
+  return {};
+}
+
+SyncerOptions Daemon::syncer_options() const {
+  const MountOptions& given = plan_.options;
+  SyncerOptions options;
+  options.source = plan_.source;
+  options.password = plan_.password;
+  options.remote_shell = given.remote_shell;
+  options.rsync_path = given.rsync_path;
+  options.timeout = given.timeout;
+  options.connect_timeout = given.connect_timeout;
+  options.max_protocol = given.protocol;
+  options.xattrs = given.xattrs;
+  options.acls = given.acls;
+  options.numeric_ids = given.numeric_ids;
+  options.compress = given.compress;
+  options.checksum = given.checksum_choice;
+  options.filters = given.filters;
+  options.max_sessions = given.max_sessions;
+  return options;
+}
+
+Result<void> Daemon::make_contact() {
+  notifier_ = std::make_unique<Notifier>();
+  syncer_ = Syncer::create(*loop_, *executor_, *replica_, syncer_options(), *notifier_);
+  // Shared: an outcome that comes after the limit must still find it.
+  const auto contact = std::make_shared<std::optional<Result<void>>>();
+  syncer_started_ = true;
+  syncer_->start([this, contact](Result<void> outcome) {
+    main_.post([contact, outcome = std::move(outcome)] { *contact = outcome; });
+  });
+  const std::chrono::milliseconds patience = plan_.options.connect_timeout + plan_.options.timeout;
+  const std::chrono::milliseconds limit =
+      knows_tree_ ? std::min<std::chrono::milliseconds>(patience, kOfflineGrace) : patience;
+  main_.run_until([&] { return contact->has_value(); }, limit, /*interruptible=*/true);
+  if (main_.stop_requested()) return Error(Errc::kCanceled, "interrupted");
+  if (!*contact) return judge_first_contact(std::nullopt);
+  return (*contact)->ok() ? Result<void>() : judge_first_contact((*contact)->error());
+}
+
+Result<void> Daemon::judge_first_contact(const std::optional<Error>& failure) {
+  const Error cause =
+      failure.value_or(Error(Errc::kTimedOut, plan_.canonical_source + ": no answer in time"));
+  if (knows_tree_ && may_come_back(cause.code())) {
+    notes_.push_back("the source cannot be reached yet, what is stored is shown: " + cause.message());
+    log_warn(notes_.back());
+    return {};
+  }
+  if (cause.code() == Errc::kAuth && !plan_.has_password && plan_.source.kind == Source::Kind::kDaemon) {
+    return Error(Errc::kAuth, cause.message() + " (no password given: set RSYNC_PASSWORD or password_file=)");
+  }
+  return cause;
+}
+
+Result<void> Daemon::open_control() {
+  tree_ = std::make_unique<Tree>(*replica_, *syncer_, *executor_);
+  const std::string source_path = plan_.canonical_source;
+  service_ = std::make_unique<ControlService>(
+      *loop_, *executor_, *replica_, *syncer_, *tree_,
+      MountFacts{plan_.canonical_source, source_path, plan_.mountpoint, plan_.store, io_reason_,
+                 time(nullptr)},
+      [this](bool lazy, Done<void> done) { unmount_for(lazy, std::move(done)); });
+  Result<std::unique_ptr<ControlServer>> server = ControlServer::create(
+      *loop_, plan_.runtime_directory + "/" + socket_name(plan_.mountpoint), geteuid(), *service_);
+  if (!server) return server.error();
+  control_ = std::move(server.value());
+  return write_mount_record(plan_.runtime_directory, {getpid(), plan_.mountpoint, plan_.canonical_source});
+}
+
+FrontOptions Daemon::front_options() const {
+  const MountOptions& given = plan_.options;
+  FrontOptions options;
+  options.mountpoint = plan_.mountpoint;
+  options.fsname = given.fsname;
+  options.allow_other = given.allow_other;
+  options.suid = given.suid;
+  options.dev = given.dev;
+  options.posix_acl = given.acls;
+  options.debug = plan_.debug;
+  if (!given.exec) options.mount_options.emplace_back("noexec");
+  if (given.allow_root) options.mount_options.emplace_back("allow_root");
+  if (given.auto_unmount) options.mount_options.emplace_back("auto_unmount");
+  if (given.subtype != MountOptions().subtype) options.mount_options.push_back("subtype=" + given.subtype);
+  return options;
+}
+
+Result<void> Daemon::mount() {
+  FrontEvents events;
+  events.ended = [this] { main_.post([this] { ended_ = true; }); };
+  Result<std::unique_ptr<Front>> front = Front::mount(front_options(), *tree_, *notifier_, std::move(events));
+  if (!front) return front.error();
+  front_ = std::move(front.value());
+  if (!front_->wait_ready(kInitLimit)) return Error(Errc::kTimedOut, "the kernel does not answer the mount");
+  service_->set_front(front_.get());
+  loop_->post([this] { control_->start(); });
+  control_started_ = true;
+  return {};
+}
+
+void Daemon::run() {
+  main_.run_until([this] { return ended_; }, kForEver, /*interruptible=*/true);
+  if (!ended_) obey_signal();
+  shut_down();
+}
+
+void Daemon::obey_signal() {
+  const Result<void> unmounted = front_->unmount(/*lazy=*/false);
+  if (!unmounted) {
+    // Told to end, it ends: whoever is inside keeps a detached mount that answers nothing more.
+    log_warn("unmounting: " + unmounted.error().message() + "; detaching");
+    if (const Result<void> detached = front_->unmount(/*lazy=*/true); !detached) {
+      log_error("detaching: " + detached.error().message());
+    }
+    front_->stop();
+  }
+  main_.run_until([this] { return ended_; }, kShutDownLimit, /*interruptible=*/false);
+}
+
+// On the loop thread; the kernel may take its time, so it happens elsewhere, one at a time.
+void Daemon::unmount_for(bool lazy, Done<void> done) {
+  main_.post([this, lazy, done = std::move(done)]() mutable {
+    if (unmounter_.joinable()) unmounter_.join();
+    if (!front_) return done(Error(Errc::kCanceled, "already unmounting"));
+    unmounter_ = std::thread([this, lazy, done = std::move(done)]() mutable { done(front_->unmount(lazy)); });
+  });
+}
+
+bool Daemon::wait_for_loop(std::chrono::milliseconds limit, UniqueFunction<void(Task)> work) {
+  // Shared: a completion that comes after the limit must still find them.
+  const auto finished = std::make_shared<bool>(false);
+  loop_->post([this, finished, work = std::move(work)]() mutable {
+    work([this, finished] { main_.post([finished] { *finished = true; }); });
+  });
+  return main_.run_until([&] { return *finished; }, limit, /*interruptible=*/false);
+}
+
+void Daemon::end_syncer() {
+  if (!syncer_started_) return;
+  syncer_started_ = false;
+  const bool ended =
+      wait_for_loop(kShutDownLimit, [this](Task done) { syncer_->shut_down(std::move(done)); });
+  if (!ended) log_error("the syncer did not shut down in time");
+}
+
+void Daemon::end_control() {
+  if (!control_) return;
+  remove_mount_files(plan_.runtime_directory, plan_.mountpoint);
+  if (!control_started_) return;
+  control_started_ = false;
+  const std::chrono::milliseconds limit = ControlServer::kStopLimit + std::chrono::seconds(1);
+  wait_for_loop(limit, [this](Task done) { control_->stop(std::move(done)); });
+}
+
+// Also of what start() did not finish. From the kernel's side inwards: nobody asks, then nobody works, then
+// nothing is left to work on.
+void Daemon::shut_down() {
+  if (unmounter_.joinable()) unmounter_.join();
+  if (service_) service_->set_front(nullptr);
+  if (front_) log_info("unmounted");
+  front_.reset();
+  end_syncer();
+  end_control();
+  if (loop_) loop_->stop();
+  if (loop_thread_.joinable()) loop_thread_.join();
+  if (service_) service_->wait_idle();
+  tree_.reset();
+  syncer_.reset();
+  notifier_.reset();
+  control_.reset();
+  executor_.reset();
+  loop_.reset();
+  service_.reset();
+  replica_.reset();
+}
+
+}  // namespace rsyncfs

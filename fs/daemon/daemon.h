@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// One mount, from its store to its end: makes the parts, wires them, and takes them apart again in the right
+// order.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "fs/control/server.h"
+#include "fs/daemon/control_service.h"
+#include "fs/daemon/main_thread.h"
+#include "fs/daemon/mount_plan.h"
+#include "fs/fuse/front.h"
+#include "fs/fuse/notifier.h"
+#include "fs/tree/tree.h"
+#include "io/executor.h"
+#include "io/loop.h"
+#include "sync/engine/syncer.h"
+#include "sync/replica/replica.h"
+
+namespace rsyncfs {
+
+// Main thread only. run() blocks until the mount has ended.
+class Daemon {
+ public:
+  static constexpr unsigned kExecutorThreads = 3;
+  // A daemon that is just ending may still hold the store.
+  static constexpr std::chrono::seconds kStoreLockLimit{5};
+  // A store that knows the tree waits no longer for the source before it shows it.
+  static constexpr std::chrono::seconds kOfflineGrace{3};
+  static constexpr std::chrono::seconds kInitLimit{20};
+  static constexpr std::chrono::seconds kShutDownLimit{15};
+  static constexpr std::chrono::milliseconds kPurgeLimit{500};
+
+  Daemon(MountPlan plan, MainThread main_thread);
+  ~Daemon();
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  // Ok: usable. Otherwise the cause, in one line; nothing is mounted.
+  Result<void> start();
+  // Lines for the user that came up in start().
+  const std::vector<std::string>& notes() const { return notes_; }
+  // Until the mount is gone, by whomever.
+  void run();
+
+ private:
+  Result<void> open_store();
+  Result<void> start_loop();
+  Result<void> make_contact();
+  Result<void> judge_first_contact(const std::optional<Error>& failure);
+  Result<void> mount();
+  Result<void> open_control();
+  SyncerOptions syncer_options() const;
+  FrontOptions front_options() const;
+  void unmount_for(bool lazy, Done<void> done);
+  void obey_signal();
+  void shut_down();
+  void end_syncer();
+  void end_control();
+  // Runs `work(done)` on the loop and waits for `done`; false when the limit is over.
+  bool wait_for_loop(std::chrono::milliseconds limit, UniqueFunction<void(Task)> work);
+
+  MountPlan plan_;
+  MainThread main_;
+  std::vector<std::string> notes_;
+  bool knows_tree_ = false;  // the store has listed the root before
+  std::string io_reason_;
+  std::unique_ptr<Replica> replica_;
+  std::unique_ptr<Loop> loop_;
+  std::thread loop_thread_;
+  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<Notifier> notifier_;
+  std::unique_ptr<Syncer> syncer_;
+  bool syncer_started_ = false;
+  std::unique_ptr<Tree> tree_;
+  std::unique_ptr<ControlService> service_;
+  std::unique_ptr<ControlServer> control_;
+  bool control_started_ = false;
+  std::unique_ptr<Front> front_;
+  std::thread unmounter_;  // takes the mount away for `rsyncfs umount`
+  bool ended_ = false;
+};
+
+}  // namespace rsyncfs

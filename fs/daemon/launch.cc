@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "fs/daemon/launch.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <string>
+#include <utility>
+
+#include "fs/daemon/daemon.h"
+#include "io/base/log.h"
+#include "io/base/text.h"
+#include "io/base/unique_fd.h"
+
+namespace rsyncfs {
+namespace {
+
+// A log that has grown beyond this is put aside when the next mount begins.
+constexpr off_t kMaxLogBytes = off_t{16} << 20;
+
+void say(std::string_view line) {
+  const std::string text = "rsyncfs: " + escape_control(line) + "\n";
+  // Nowhere to complain when standard error is gone.
+  if (write(STDERR_FILENO, text.data(), text.size()) < 0) return;
+}
+
+void open_log(const MountPlan& plan) {
+  struct stat info {};
+  if (!plan.log_file.empty() && stat(plan.log_file.c_str(), &info) == 0 && S_ISREG(info.st_mode) &&
+      info.st_size > kMaxLogBytes) {
+    std::rename(plan.log_file.c_str(), (plan.log_file + ".old").c_str());
+  }
+  log_to(plan.log_file, plan.log_level);
+}
+
+// The daemon's side, from the fork (or the start, in front) on. `usable` is called once, when it is.
+int serve(MountPlan plan, const std::function<bool()>& usable) {
+  umask(077);
+  if (chdir("/") != 0) {
+    say(Error::os(errno, "cannot change to /").message());
+    return 1;
+  }
+  open_log(plan);
+  for (const std::string& note : plan.notes) say(note);
+  Result<MainThread> main_thread = MainThread::create();
+  if (!main_thread) {
+    say(main_thread.error().message());
+    return 1;
+  }
+  Daemon daemon(std::move(plan), std::move(main_thread.value()));
+  const Result<void> started = daemon.start();
+  for (const std::string& note : daemon.notes()) say(note);
+  if (!started) {
+    say(started.error().message());
+    return 1;
+  }
+  if (!usable()) return 1;  // ~Daemon unmounts
+  daemon.run();
+  return 0;
+}
+
+// The terminal and the pipes of whoever started us are not ours to keep.
+bool detach() {
+  if (setsid() < 0) return false;
+  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!null) return false;
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (dup2(null.get(), fd) < 0) return false;
+  }
+  return true;
+}
+
+// A daemon that was started with one of them closed would get a socket or a store file by that number.
+void open_standard_files() {
+  for (;;) {
+    const int fd = open("/dev/null", O_RDWR);
+    if (fd < 0) return;
+    if (fd > STDERR_FILENO) {
+      close(fd);
+      return;
+    }
+  }
+}
+
+// Until the daemon says that it is usable, or has ended.
+int await(pid_t child, int pipe_fd) {
+  // Typed at the terminal it reaches the daemon too, which then says what became of the mount.
+  std::signal(SIGINT, SIG_IGN);
+  char byte = 0;
+  ssize_t got = 0;
+  do {
+    got = read(pipe_fd, &byte, 1);
+  } while (got < 0 && errno == EINTR);
+  if (got == 1) return 0;
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFSIGNALED(status)) {
+    say("the daemon was ended by signal " + std::to_string(WTERMSIG(status)) + " before it was usable");
+  }
+  return 1;
+}
+
+}  // namespace
+
+int launch(MountPlan plan) {
+  open_standard_files();
+  if (plan.foreground) {
+    return serve(std::move(plan), [] { return true; });
+  }
+  close_range(STDERR_FILENO + 1, ~0U, 0);
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) {
+    say(Error::os(errno, "pipe").message());
+    return 1;
+  }
+  const pid_t child = fork();
+  if (child < 0) {
+    say(Error::os(errno, "fork").message());
+    return 1;
+  }
+  if (child > 0) {
+    close(ends[1]);
+    return await(child, ends[0]);
+  }
+  close(ends[0]);
+  const int result = serve(std::move(plan), [fd = ends[1]] {
+    // If nobody reads any more, whoever asked for the mount has given it up.
+    constexpr char kUsable = 'U';
+    const bool told = detach() && write(fd, &kUsable, 1) == 1;
+    close(fd);
+    return told;
+  });
+  _exit(result);
+}
+
+}  // namespace rsyncfs

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "fs/daemon/mount_plan.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <utility>
+
+#include "fs/daemon/mountpoint.h"
+#include "fs/daemon/password.h"
+#include "io/base/unique_fd.h"
+
+namespace rsyncfs {
+namespace {
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
+std::string working_directory() {
+  std::array<char, 4096> buffer{};
+  return getcwd(buffer.data(), buffer.size()) == nullptr ? "/" : buffer.data();
+}
+
+bool is_inside(const std::string& path, const std::string& directory) {
+  if (directory == "/") return true;
+  return path.rfind(directory, 0) == 0 && (path.size() == directory.size() || path[directory.size()] == '/');
+}
+
+Result<Source> definite_source(const std::string& text, const MountOptions& options) {
+  Result<Source> source = parse_source(text);
+  if (!source) return source;
+  // As with rsync, a port in the source wins over port=.
+  if (source->kind == Source::Kind::kDaemon && source->port == 0) source->port = options.port;
+  return source;
+}
+
+// The shell with its port, for host:path sources.
+std::string definite_shell(const MountOptions& options) {
+  std::string shell = options.remote_shell.empty() ? variable("RSYNC_RSH") : options.remote_shell;
+  if (options.port == 0) return shell;
+  if (shell.empty()) {
+    // The transport's own choice when it is told nothing, which has no place for a port.
+    shell = "ssh -oBatchMode=yes -oServerAliveInterval=15 -oConnectTimeout=" +
+            std::to_string(options.connect_timeout.count());
+  }
+  return shell + " -p " + std::to_string(options.port);
+}
+
+Result<void> find_password(MountPlan& plan) {
+  if (!plan.options.password_file.empty()) {
+    if (plan.source.kind != Source::Kind::kDaemon) {
+      return Error(Errc::kUsage, "option 'password_file' is for rsync daemons; " + plan.source_text +
+                                     " goes through a remote shell, which has its own ways");
+    }
+    Result<std::string> password = read_password_file(plan.options.password_file, geteuid());
+    if (!password) return password.error();
+    plan.password = std::move(password.value());
+    plan.has_password = true;
+  } else if (const char* password = std::getenv("RSYNC_PASSWORD")) {
+    plan.password = password;
+    plan.has_password = true;
+  }
+  // Neither the remote shell nor anything else that is started needs to see it.
+  unsetenv("RSYNC_PASSWORD");
+  return {};
+}
+
+// Whom rsync would log in as.
+void find_user(MountPlan& plan) {
+  if (plan.source.kind != Source::Kind::kDaemon || !plan.source.user.empty()) return;
+  plan.source.user = variable("USER");
+  if (plan.source.user.empty()) plan.source.user = variable("LOGNAME");
+  if (plan.source.user.empty()) plan.source.user = "nobody";
+}
+
+void find_log(MountPlan& plan, const MountRequest& request) {
+  plan.log_file = plan.options.log_file;
+  if (plan.log_file.empty() && !plan.foreground) plan.log_file = plan.store + "/rsyncfs.log";
+  LogLevel level = plan.foreground ? LogLevel::kWarn : LogLevel::kInfo;
+  if (request.verbosity < 0) level = LogLevel::kError;
+  if (request.verbosity > 0) level = request.verbosity == 1 ? LogLevel::kInfo : LogLevel::kDebug;
+  if (plan.debug) level = LogLevel::kDebug;
+  plan.log_level = plan.options.log_level.value_or(level);
+}
+
+Result<void> make_places(MountPlan& plan, const UserPlaces& user) {
+  Result<std::string> runtime = runtime_directory(user);
+  if (!runtime) return runtime.error();
+  plan.runtime_directory = lexical_absolute(*runtime, "/");
+  plan.store = plan.options.store;
+  if (plan.store.empty()) {
+    Result<std::string> root = state_root(user);
+    if (!root) return root.error();
+    plan.store = lexical_absolute(*root + "/" + mount_id(plan.canonical_source, plan.mountpoint), "/");
+  }
+  for (const std::string& place : {plan.store, plan.runtime_directory, plan.options.log_file}) {
+    if (!place.empty() && is_inside(place, plan.mountpoint)) {
+      return Error(Errc::kRefused,
+                   place +
+                       " would lie inside the mount; choose another place (store=, log_file=, "
+                       "RSYNCFS_STATE_DIR, RSYNCFS_RUNTIME_DIR)");
+    }
+  }
+  const Result<void> store =
+      plan.options.store.empty() ? make_private_directory(plan.store) : make_directory_path(plan.store);
+  if (!store) return store;
+  return make_private_directory(plan.runtime_directory);
+}
+
+// The log library knows no way to report that a file cannot be opened.
+Result<void> check_log(const std::string& path) {
+  if (path.empty()) return {};
+  const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600));
+  if (!fd) return Error::os(errno, "log file " + path);
+  return {};
+}
+
+}  // namespace
+
+Result<MountPlan> make_mount_plan(MountRequest request, const UserPlaces& user) {
+  if (const Result<void> checked = check_options(request.options); !checked) return checked.error();
+  MountPlan plan;
+  plan.options = request.options;
+  plan.foreground = request.foreground || request.debug;
+  plan.debug = request.debug;
+  plan.source_text = request.source;
+  Result<Source> source = definite_source(request.source, plan.options);
+  if (!source) return source.error();
+  plan.source = std::move(source.value());
+  plan.canonical_source = plan.source.canonical();
+  find_user(plan);
+  const std::string here = working_directory();
+  for (std::string* path : {&plan.options.store, &plan.options.log_file}) {
+    if (!path->empty()) *path = lexical_absolute(*path, here);
+  }
+  plan.options.remote_shell = definite_shell(plan.options);
+  if (plan.options.fsname.empty()) plan.options.fsname = plan.source_text;
+  if (const Result<void> found = find_password(plan); !found) return found.error();
+  Result<std::string> mountpoint = prepare_mountpoint(request.mountpoint, user, plan.notes);
+  if (!mountpoint) return mountpoint.error();
+  plan.mountpoint = std::move(mountpoint.value());
+  if (const Result<void> made = make_places(plan, user); !made) return made.error();
+  find_log(plan, request);
+  if (const Result<void> usable = check_log(plan.log_file); !usable) return usable.error();
+  if (plan.options.asked_read_write) {
+    plan.notes.emplace_back("writing is not in this version: the mount is read-only");
+  }
+  return plan;
+}
+
+}  // namespace rsyncfs

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include <array>
+#include <utility>
+
+#include "fs/daemon/option_values.h"
+#include "fs/daemon/options.h"
+
+namespace rsyncfs {
+namespace {
+
+using Options = MountOptions;
+using Value = std::string_view;
+
+// Stores a parsed value, or hands its failure on.
+template <class T, class Field>
+Result<void> store(Result<T> parsed, Field& field) {
+  if (!parsed) return parsed.error();
+  field = static_cast<Field>(std::move(parsed.value()));
+  return {};
+}
+template <class T, class Inner>
+Result<void> store(Result<T> parsed, std::optional<Inner>& field) {
+  if (!parsed) return parsed.error();
+  field = static_cast<Inner>(std::move(parsed.value()));
+  return {};
+}
+
+template <bool Options::*Field, bool Setting>
+Result<void> set(Options& options, Value /*value*/) {
+  options.*Field = Setting;
+  return {};
+}
+
+Result<void> accept(Options& /*options*/, Value /*value*/) {
+  return {};
+}
+
+Result<void> add_filter(Options& options, std::string_view prefix, Value rule) {
+  if (rule.empty()) return Error(Errc::kUsage, "a pattern is needed");
+  options.filters.push_back(std::string(prefix) + std::string(rule));
+  return {};
+}
+
+Result<void> set_seconds(std::chrono::seconds& field, Value value) {
+  constexpr uint64_t kLongest = 86'400;
+  const Result<uint64_t> parsed = parse_number(value, 1, kLongest);
+  if (!parsed) return parsed.error();
+  field = std::chrono::seconds(*parsed);
+  return {};
+}
+
+Result<void> set_text(std::string& field, Value value) {
+  if (value.empty()) return Error(Errc::kUsage, "a value is needed");
+  field = value;
+  return {};
+}
+
+Result<IoChoice> parse_engine(Value value) {
+  const Result<std::string> word = parse_word(value, {"auto", "uring", "threads"});
+  if (!word) return word.error();
+  if (*word == "auto") return IoChoice::kAuto;
+  return *word == "uring" ? IoChoice::kUring : IoChoice::kThreads;
+}
+
+constexpr OptionSpec kSource[] = {
+    {"password_file", "FILE", "read the daemon password from the first line of FILE ('-': standard input)",
+     [](Options& o, Value v) { return set_text(o.password_file, v); }},
+    {"rsh", "COMMAND", "remote shell for host:path sources (default: $RSYNC_RSH, or ssh)",
+     [](Options& o, Value v) { return set_text(o.remote_shell, v); }},
+    {"rsync_path", "PROGRAM", "rsync on the far side of the remote shell (default: rsync)",
+     [](Options& o, Value v) { return set_text(o.rsync_path, v); }},
+    {"port", "PORT", "port of the daemon or of the remote shell, where the source names none",
+     [](Options& o, Value v) { return store(parse_number(v, 1, 65535), o.port); }},
+    {"timeout", "SECONDS", "fail a request after so long without progress (default: 30)",
+     [](Options& o, Value v) { return set_seconds(o.timeout, v); }},
+    {"contimeout", "SECONDS", "give one connection attempt so long (default: 10)",
+     [](Options& o, Value v) { return set_seconds(o.connect_timeout, v); }},
+    {"compress", "CODEC", "compress what the source sends: zstd, zlibx or none (default: none)",
+     [](Options& o, Value v) {
+       return store(parse_word(v, {"zstd", "zlibx", "none"}), o.compress);
+     }},
+    {"checksum_choice", "NAME", "file digests: auto, xxh128, xxh3, xxh64, md5 or md4 (default: auto)",
+     [](Options& o, Value v) {
+       Result<void> stored =
+           store(parse_word(v, {"auto", "xxh128", "xxh3", "xxh64", "md5", "md4"}), o.checksum_choice);
+       if (o.checksum_choice == "auto") o.checksum_choice.clear();
+       return stored;
+     }},
+    {"protocol", "NUMBER", "speak at most this rsync protocol: 30, 31 or 32 (default: 32)",
+     [](Options& o, Value v) { return store(parse_number(v, 30, 32), o.protocol); }},
+    {"max_sessions", "NUMBER", "connections side by side (default: 4)",
+     [](Options& o, Value v) { return store(parse_number(v, 1, 64), o.max_sessions); }},
+    {"exclude", "PATTERN", "leave out what matches, as rsync --exclude; repeatable",
+     [](Options& o, Value v) { return add_filter(o, "- ", v); }},
+    {"include", "PATTERN", "do not leave out what matches, as rsync --include; repeatable",
+     [](Options& o, Value v) { return add_filter(o, "+ ", v); }},
+    {"filter", "RULE", "add a filter rule, as rsync --filter; repeatable",
+     [](Options& o, Value v) { return add_filter(o, "", v); }},
+};
+
+constexpr OptionSpec kShown[] = {
+    {"numeric_ids", "", "show the source's user and group numbers without looking at their names",
+     set<&Options::numeric_ids, true>},
+    {"xattrs", "", "show extended attributes (default)", set<&Options::xattrs, true>},
+    {"noxattrs", "", "do not ask for extended attributes", set<&Options::xattrs, false>},
+    {"acls", "", "show POSIX ACLs (default)", set<&Options::acls, true>},
+    {"noacls", "", "do not ask for ACLs", set<&Options::acls, false>},
+    {"uid", "USER", "show everything as owned by USER",
+     [](Options& o, Value v) { return store(parse_user(v), o.uid); }},
+    {"gid", "GROUP", "show everything as of group GROUP",
+     [](Options& o, Value v) { return store(parse_group(v), o.gid); }},
+    {"umask", "OCTAL", "permission bits that nothing shows",
+     [](Options& o, Value v) {
+       const Result<void> stored = store(parse_octal_mask(v), o.file_mask);
+       return stored ? store(parse_octal_mask(v), o.directory_mask) : stored;
+     }},
+    {"fmask", "OCTAL", "permission bits that no file shows",
+     [](Options& o, Value v) { return store(parse_octal_mask(v), o.file_mask); }},
+    {"dmask", "OCTAL", "permission bits that no directory shows",
+     [](Options& o, Value v) { return store(parse_octal_mask(v), o.directory_mask); }},
+};
+
+constexpr OptionSpec kMount[] = {
+    {"ro", "", "read-only (always so in this version)", set<&Options::asked_read_write, false>},
+    {"rw", "", "accepted; writing is not in this version, the mount is read-only",
+     set<&Options::asked_read_write, true>},
+    {"allow_other", "", "let all users in; the permissions shown are checked",
+     set<&Options::allow_other, true>},
+    {"allow_root", "", "let root in too", set<&Options::allow_root, true>},
+    {"default_permissions", "", "have the kernel check permissions (always so)", accept},
+    {"auto_unmount", "", "unmount when the daemon dies", set<&Options::auto_unmount, true>},
+    {"nonempty", "", "accepted: a directory with contents may be mounted over anyway", accept},
+    {"sloppy", "", "drop unknown options that come after this one (mount -s)", set<&Options::sloppy, true>},
+    {"suid", "", "honour set-user-id bits (root only; default: nosuid)", set<&Options::suid, true>},
+    {"nosuid", "", "ignore set-user-id bits (default)", set<&Options::suid, false>},
+    {"dev", "", "honour device files (root only; default: nodev)", set<&Options::dev, true>},
+    {"nodev", "", "ignore device files (default)", set<&Options::dev, false>},
+    {"exec", "", "allow programs to be run (default)", set<&Options::exec, true>},
+    {"noexec", "", "do not allow programs to be run", set<&Options::exec, false>},
+    {"fsname", "NAME", "first column of mount tables (default: SOURCE)",
+     [](Options& o, Value v) { return set_text(o.fsname, v); }},
+    {"subtype", "NAME", "type shown as fuse.NAME (default: rsyncfs)",
+     [](Options& o, Value v) { return set_text(o.subtype, v); }},
+};
+
+constexpr OptionSpec kLocal[] = {
+    {"store", "DIR", "keep what was fetched in DIR (default: below the state directory)",
+     [](Options& o, Value v) { return set_text(o.store, v); }},
+    {"io", "ENGINE", "auto, uring or threads (default: auto)",
+     [](Options& o, Value v) { return store(parse_engine(v), o.io); }},
+    {"log_file", "FILE", "log there (default: log in the store; standard error with -f)",
+     [](Options& o, Value v) { return set_text(o.log_file, v); }},
+    {"log_level", "LEVEL", "trace, debug, info, warning or error (default: info; warning with -f)",
+     [](Options& o, Value v) { return store(parse_log_level(v), o.log_level); }},
+};
+
+// What fstab lines and mount(8) carry; they are for others, or say what is so anyway.
+constexpr OptionSpec kDropped[] = {
+    {"_netdev", "", "", accept},    {"nofail", "", "", accept},      {"auto", "", "", accept},
+    {"noauto", "", "", accept},     {"user", "", "", accept},        {"nouser", "", "", accept},
+    {"users", "", "", accept},      {"owner", "", "", accept},       {"group", "", "", accept},
+    {"defaults", "", "", accept},   {"async", "", "", accept},       {"sync", "", "", accept},
+    {"dirsync", "", "", accept},    {"atime", "", "", accept},       {"noatime", "", "", accept},
+    {"diratime", "", "", accept},   {"nodiratime", "", "", accept},  {"relatime", "", "", accept},
+    {"norelatime", "", "", accept}, {"strictatime", "", "", accept}, {"nostrictatime", "", "", accept},
+    {"lazytime", "", "", accept},   {"nolazytime", "", "", accept},  {"silent", "", "", accept},
+    {"loud", "", "", accept},       {"comment", "TEXT", "", accept},
+};
+
+constexpr OptionGroup kGroups[] = {
+    {"The source", kSource},
+    {"What is shown", kShown},
+    {"The mount", kMount},
+    {"This side", kLocal},
+    {"Accepted for fstab and mount(8), without effect (x-* too)", kDropped},
+};
+
+}  // namespace
+
+std::span<const OptionGroup> option_groups() {
+  return kGroups;
+}
+
+}  // namespace rsyncfs

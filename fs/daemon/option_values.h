@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// From the text of an option to its value. Every failure is kUsage and says what would have been accepted.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+#include "io/base/log.h"
+#include "io/base/result.h"
+
+namespace rsyncfs {
+
+Result<uint64_t> parse_number(std::string_view text, uint64_t least, uint64_t most);
+Result<uint32_t> parse_octal_mask(std::string_view text);
+// A number, or a name of the local database.
+Result<uint32_t> parse_user(std::string_view text);
+Result<uint32_t> parse_group(std::string_view text);
+Result<std::string> parse_word(std::string_view text, std::initializer_list<std::string_view> accepted);
+Result<LogLevel> parse_log_level(std::string_view text);
+
+}  // namespace rsyncfs

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "fs/daemon/options.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace rsyncfs {
+namespace {
+
+constexpr size_t kMaxSuggestedLength = 64;  // longer words are not compared with the names we know
+
+std::string canonical_name(std::string_view name) {
+  std::string out(name);
+  std::replace(out.begin(), out.end(), '-', '_');
+  return out;
+}
+
+bool starts_with_x(std::string_view name) {
+  return name.size() > 2 && (name[0] == 'x' || name[0] == 'X') && (name[1] == '-' || name[1] == '_');
+}
+
+// Insertions, deletions, substitutions and swaps of neighbours that turn one word into the other.
+size_t edit_distance(std::string_view from, std::string_view to) {
+  std::vector<size_t> before;
+  std::vector<size_t> above(to.size() + 1);
+  std::iota(above.begin(), above.end(), size_t{0});
+  for (size_t i = 1; i <= from.size(); ++i) {
+    std::vector<size_t> row(to.size() + 1);
+    row[0] = i;
+    for (size_t j = 1; j <= to.size(); ++j) {
+      const size_t cost = from[i - 1] == to[j - 1] ? 0 : 1;
+      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + cost});
+      const bool swapped = i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1];
+      if (swapped) row[j] = std::min(row[j], before[j - 2] + 1);
+    }
+    before = std::move(above);
+    above = std::move(row);
+  }
+  return above.back();
+}
+
+// Names of one meaning for another reader: not a table entry, so that it is in no list.
+constexpr OptionSpec kForOthers{"x-*", "", "",
+                                [](MountOptions&, std::string_view) { return Result<void>(); }};
+
+}  // namespace
+
+const OptionSpec* find_option(std::string_view name) {
+  if (starts_with_x(name)) return &kForOthers;
+  const std::string wanted = canonical_name(name);
+  for (const OptionGroup& group : option_groups()) {
+    for (const OptionSpec& spec : group.options) {
+      if (spec.name == wanted) return &spec;
+    }
+  }
+  return nullptr;
+}
+
+std::string nearest_option(std::string_view name) {
+  if (name.empty() || name.size() > kMaxSuggestedLength) return "";
+  const std::string wanted = canonical_name(name);
+  // A third of the letters may differ, but never so many that any short word resembles any other.
+  size_t best = std::max<size_t>(1, wanted.size() / 3) + 1;
+  std::string found;
+  for (const OptionGroup& group : option_groups()) {
+    for (const OptionSpec& spec : group.options) {
+      const size_t distance = edit_distance(wanted, spec.name);
+      if (distance >= best) continue;
+      best = distance;
+      found = spec.name;
+    }
+  }
+  return found;
+}
+
+Result<void> apply_option(MountOptions& options, std::string_view name,
+                          std::optional<std::string_view> value) {
+  const std::string shown = "option '" + std::string(name) + "'";
+  const OptionSpec* spec = find_option(name);
+  if (spec == nullptr && options.sloppy) return {};
+  if (spec == nullptr) {
+    const std::string near = nearest_option(name);
+    return Error(Errc::kUsage, "unknown " + shown + (near.empty() ? "" : "; did you mean '" + near + "'?"));
+  }
+  if (spec == &kForOthers) return {};
+  if (spec->argument.empty() && value) return Error(Errc::kUsage, shown + " takes no value");
+  if (!spec->argument.empty() && !value) {
+    return Error(Errc::kUsage,
+                 shown + " needs a value: " + std::string(spec->name) + "=" + std::string(spec->argument));
+  }
+  const Result<void> parsed = spec->parse(options, value.value_or(""));
+  if (parsed) return {};
+  return Error(Errc::kUsage, shown + (value ? ": bad value '" + std::string(*value) + "': " : ": ") +
+                                 parsed.error().message());
+}
+
+std::vector<std::string> split_option_list(std::string_view list) {
+  std::vector<std::string> items;
+  std::string item;
+  const auto finish = [&] {
+    if (!item.empty()) items.push_back(std::move(item));
+    item.clear();
+  };
+  for (size_t i = 0; i < list.size(); ++i) {
+    const bool escapes =
+        list[i] == '\\' && i + 1 < list.size() && (list[i + 1] == ',' || list[i + 1] == '\\');
+    if (escapes) {
+      item += list[++i];
+    } else if (list[i] == ',') {
+      finish();
+    } else {
+      item += list[i];
+    }
+  }
+  finish();
+  return items;
+}
+
+std::string join_option_list(std::span<const std::string> items) {
+  std::string list;
+  for (const std::string& item : items) {
+    if (!list.empty()) list += ',';
+    for (const char c : item) {
+      if (c == ',' || c == '\\') list += '\\';
+      list += c;
+    }
+  }
+  return list;
+}
+
+Result<void> apply_option_list(MountOptions& options, std::string_view list) {
+  for (const std::string& item : split_option_list(list)) {
+    const size_t equal = item.find('=');
+    const std::string_view whole = item;
+    const Result<void> applied = equal == std::string::npos
+                                     ? apply_option(options, whole, std::nullopt)
+                                     : apply_option(options, whole.substr(0, equal), whole.substr(equal + 1));
+    if (!applied) return applied;
+  }
+  return {};
+}
+
+Result<void> check_options(const MountOptions& options) {
+  if (options.allow_other && options.allow_root) {
+    return Error(Errc::kUsage, "options 'allow_other' and 'allow_root' exclude each other");
+  }
+  return {};
+}
+
+}  // namespace rsyncfs

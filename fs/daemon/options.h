@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The mount options: one table for `-o NAME=VALUE`, for `--NAME=VALUE`, for --help and for the mount helper.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/base/log.h"
+#include "io/base/result.h"
+#include "io/loop.h"
+
+namespace rsyncfs {
+
+// What the user asked for. Plain data; the defaults are the defaults of the options.
+struct MountOptions {
+  // What the kernel is told.
+  bool allow_other = false;
+  bool allow_root = false;
+  bool auto_unmount = false;
+  bool suid = false;
+  bool dev = false;
+  bool exec = true;
+  bool sloppy = false;            // from here on, options that nobody knows are dropped
+  bool asked_read_write = false;  // rw was given: said to the user once, the mount is read-only all the same
+  std::string fsname;             // "" = SOURCE as typed
+  std::string subtype = "rsyncfs";
+
+  // What stat(2) shows instead of the source's own.
+  std::optional<uint32_t> uid;
+  std::optional<uint32_t> gid;
+  std::optional<uint32_t> file_mask;       // bits that no file shows
+  std::optional<uint32_t> directory_mask;  // bits that no directory shows
+
+  // The source and the way to it.
+  std::string password_file;  // "-" = standard input
+  std::string remote_shell;
+  std::string rsync_path = "rsync";
+  uint16_t port = 0;  // 0 = the scheme's
+  std::chrono::seconds timeout{30};
+  std::chrono::seconds connect_timeout{10};
+  std::string compress = "none";
+  std::string checksum_choice;  // "" = negotiated
+  bool numeric_ids = false;
+  bool xattrs = true;
+  bool acls = true;
+  std::vector<std::string> filters;  // rsync rules, "- *.o"
+  int protocol = 32;
+  unsigned max_sessions = 4;
+
+  // This side.
+  std::string store;  // "" = below the state directory
+  IoChoice io = IoChoice::kAuto;
+  std::string log_file;
+  std::optional<LogLevel> log_level;
+};
+
+struct OptionSpec {
+  std::string_view name;      // written with '_'; '-' is the same to users
+  std::string_view argument;  // what --help calls its value; "" = takes none
+  std::string_view help;      // "" = accepted for fstab's sake and without effect here
+  // `value` is "" for options without argument. kUsage, the message saying what is accepted.
+  Result<void> (*parse)(MountOptions& options, std::string_view value);
+};
+
+// A title of --help and its options.
+struct OptionGroup {
+  std::string_view title;
+  std::span<const OptionSpec> options;
+};
+std::span<const OptionGroup> option_groups();
+
+// Lower-level lookup: '-' and '_' are equal; x-* and X-* names are found too. Null if there is no such
+// option.
+const OptionSpec* find_option(std::string_view name);
+// The known name that resembles it most; "" if none does.
+std::string nearest_option(std::string_view name);
+
+// kUsage, with a line that names the option, and the nearest known one if it is unknown.
+Result<void> apply_option(MountOptions& options, std::string_view name,
+                          std::optional<std::string_view> value);
+
+// "a,b=c,d=x\,y" as its items: `\,` is a comma and `\\` a backslash; empty items are dropped.
+std::vector<std::string> split_option_list(std::string_view list);
+// The reverse: items joined so that split_option_list() gives them back.
+std::string join_option_list(std::span<const std::string> items);
+Result<void> apply_option_list(MountOptions& options, std::string_view list);
+
+// After all were applied: options that exclude each other. kUsage.
+Result<void> check_options(const MountOptions& options);
+
+}  // namespace rsyncfs

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "mount-helper/helper_options.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+namespace rsyncfs {
+namespace {
+
+// Items of an option list as they stand; a comma after a backslash does not end one.
+std::vector<std::string> split_list(std::string_view list) {
+  std::vector<std::string> items;
+  std::string item;
+  for (size_t i = 0; i <= list.size(); ++i) {
+    if (i == list.size() || list[i] == ',') {
+      if (!item.empty()) items.push_back(std::exchange(item, {}));
+      continue;
+    }
+    item += list[i];
+    if (list[i] == '\\' && i + 1 < list.size()) item += list[++i];
+  }
+  return items;
+}
+
+// Meant for mount(8), for fstab's readers and for systemd; it would pass them on to nobody.
+bool is_for_others(std::string_view option) {
+  constexpr std::array<std::string_view, 10> kNames = {"auto",  "noauto", "nofail", "_netdev", "user",
+                                                       "users", "nouser", "owner",  "group",   "defaults"};
+  const std::string_view name = option.substr(0, option.find('='));
+  return name.starts_with("x-") || name.starts_with("X-") || name == "comment" ||
+         std::find(kNames.begin(), kNames.end(), name) != kNames.end();
+}
+
+void take_options(HelperCall& call, std::string_view list) {
+  for (std::string& option : split_list(list)) {
+    if (option == "remount") {
+      call.remount = true;
+    } else if (!is_for_others(option)) {
+      call.options.push_back(std::move(option));
+    }
+  }
+}
+
+}  // namespace
+
+Result<HelperCall> parse_helper_call(const std::vector<std::string>& words) {
+  HelperCall call;
+  std::vector<std::string> positional;
+  for (size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    if (word.size() < 2 || word[0] != '-') {
+      positional.push_back(word);
+      continue;
+    }
+    // Letters may stand together ("-sn"), and the last may have its value attached or as the next word.
+    for (size_t at = 1; at < word.size(); ++at) {
+      const char letter = word[at];
+      if (letter == 's') call.sloppy = true;
+      if (letter == 'f') call.fake = true;
+      if (letter == 'v') call.verbose = true;
+      if (std::string_view("sfnv").find(letter) != std::string_view::npos) continue;
+      if (std::string_view("oNt").find(letter) == std::string_view::npos) {
+        return Error(Errc::kUsage, "unknown option '-" + std::string(1, letter) + "'");
+      }
+      std::string value = word.substr(at + 1);
+      if (value.empty() && ++i == words.size()) {
+        return Error(Errc::kUsage, "option '-" + std::string(1, letter) + "' needs a value");
+      }
+      if (value.empty()) value = words[i];
+      if (letter == 'o') take_options(call, value);
+      if (letter == 'N') call.mount_namespace = std::move(value);
+      break;
+    }
+  }
+  if (positional.size() != 2)
+    return Error(Errc::kUsage, "SOURCE and MOUNTPOINT are needed, as mount(8) gives them");
+  call.source = std::move(positional[0]);
+  call.mountpoint = std::move(positional[1]);
+  return call;
+}
+
+std::vector<std::string> mount_arguments(const HelperCall& call) {
+  std::vector<std::string> arguments = {"mount"};
+  if (call.verbose) arguments.emplace_back("-v");
+  std::string list = call.sloppy ? "sloppy" : "";
+  for (const std::string& option : call.options) list += (list.empty() ? "" : ",") + option;
+  if (!list.empty()) arguments.insert(arguments.end(), {"-o", list});
+  arguments.insert(arguments.end(), {"--", call.source, call.mountpoint});
+  return arguments;
+}
+
+int helper_exit_code(int program_exit_code) {
+  switch (program_exit_code) {
+    case 0:
+      return 0;
+    case 1:
+      return kMountFailed;
+    case 2:
+      return kMountUsage;
+    default:
+      return kMountSystem;
+  }
+}
+
+}  // namespace rsyncfs

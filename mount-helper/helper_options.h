@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What mount(8) says to a helper, and what the program that mounts is to be told. Source: mount(8) "EXTERNAL
+// HELPERS".
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "io/base/result.h"
+
+namespace rsyncfs {
+
+// Exit codes of a helper, as mount(8) documents them.
+constexpr int kMountUsage = 1;
+constexpr int kMountSystem = 2;
+constexpr int kMountFailed = 32;
+
+struct HelperCall {
+  std::string source;
+  std::string mountpoint;
+  std::vector<std::string> options;  // as in the list, without those that are for others
+  std::string mount_namespace;       // -N: a path, or a process number; "" = ours
+  bool sloppy = false;               // -s: drop what nobody knows
+  bool fake = false;                 // -f: check, do not mount
+  bool verbose = false;
+  bool remount = false;
+};
+
+// SOURCE MOUNTPOINT [-s] [-f] [-n] [-v] [-N NAMESPACE] [-t TYPE] [-o OPTIONS], in any order. kUsage.
+Result<HelperCall> parse_helper_call(const std::vector<std::string>& words);
+
+// Arguments of the program that mounts, without its name.
+std::vector<std::string> mount_arguments(const HelperCall& call);
+// Exit status of that program -> that of the helper.
+int helper_exit_code(int program_exit_code);
+
+}  // namespace rsyncfs

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// mount.rsyncfs: what mount(8), fstab and systemd call.
+#include <fcntl.h>
+#include <sched.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "io/base/text.h"
+#include "io/base/unique_fd.h"
+#include "mount-helper/helper_options.h"
+
+extern char** environ;
+
+namespace {
+
+using rsyncfs::Error;
+using rsyncfs::HelperCall;
+using rsyncfs::Result;
+
+void complain(const std::string& line) {
+  std::fprintf(stderr, "mount.rsyncfs: %s\n", rsyncfs::escape_control(line).c_str());
+}
+
+// The program of the same build or installation first.
+std::string find_program() {
+  std::array<char, 4096> own{};
+  const ssize_t length = readlink("/proc/self/exe", own.data(), own.size());
+  std::string beside(own.data(), length < 0 ? 0 : static_cast<size_t>(length));
+  beside.erase(beside.rfind('/') == std::string::npos ? 0 : beside.rfind('/'));
+  // /usr/sbin/mount.rsyncfs goes with /usr/bin/rsyncfs.
+  for (const std::string& path :
+       {beside + "/rsyncfs", beside + "/../bin/rsyncfs", std::string(RSYNCFS_INSTALLED),
+        std::string("/usr/local/bin/rsyncfs"), std::string("/usr/bin/rsyncfs")}) {
+    if (access(path.c_str(), X_OK) == 0) return path;
+  }
+  return "rsyncfs";
+}
+
+Result<void> enter_namespace(const std::string& given) {
+  if (given.empty()) return {};
+  const std::string path = given.front() == '/' ? given : "/proc/" + given + "/ns/mnt";
+  const rsyncfs::UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd || setns(fd.get(), CLONE_NEWNS) != 0) return Error::os(errno, "mount namespace " + path);
+  return {};
+}
+
+Result<int> run(const std::string& program, std::vector<std::string> arguments) {
+  std::vector<char*> argv;
+  std::string name = program;
+  argv.push_back(name.data());
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  pid_t pid = 0;
+  const int failed = posix_spawnp(&pid, program.c_str(), nullptr, nullptr, argv.data(), environ);
+  if (failed != 0) return Error::os(failed, "cannot run " + program);
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0) {
+    if (errno != EINTR) return Error::os(errno, "waiting for " + program);
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+// mount(8) itself changes the flags of a mount that is there; FUSE daemons have no part in it.
+Result<int> remount(const HelperCall& call) {
+  std::string options = "remount";
+  for (const std::string& option : call.options) {
+    for (const char* flag : {"ro", "suid", "nosuid", "dev", "nodev", "exec", "noexec"}) {
+      if (option == flag) options += "," + option;
+    }
+  }
+  return run("mount", {"-i", "-o", options, call.mountpoint});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // systemd starts helpers with next to no environment; ssh and fusermount3 are looked up in PATH.
+  setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", /*replace=*/0);
+  const Result<HelperCall> call =
+      rsyncfs::parse_helper_call(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));
+  if (!call) {
+    complain(call.error().message());
+    return rsyncfs::kMountUsage;
+  }
+  if (const Result<void> entered = enter_namespace(call->mount_namespace); !entered) {
+    complain(entered.error().message());
+    return rsyncfs::kMountSystem;
+  }
+  if (call->fake) return 0;
+  const Result<int> code =
+      call->remount ? remount(*call) : run(find_program(), rsyncfs::mount_arguments(*call));
+  if (!code) {
+    complain(code.error().message());
+    return rsyncfs::kMountSystem;
+  }
+  return call->remount ? *code : rsyncfs::helper_exit_code(*code);
+}
