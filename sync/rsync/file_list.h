@@ -96,7 +96,11 @@ class FileList {
   std::vector<PosixAcl> acls;
   std::map<uint32_t, std::string> user_names;  // source uid -> name, where the source sent it
   std::map<uint32_t, std::string> group_names;
-  uint32_t io_error = 0;  // non-zero: the source could not read everything; absence proves nothing
+  // Bits of io_error. Non-zero: the source could not read everything; absence proves nothing.
+  static constexpr uint32_t kIoErrorGeneral = 1;
+  static constexpr uint32_t kIoErrorVanished =
+      2;  // something went away while it was listed, or a path's parent is missing
+  uint32_t io_error = 0;
 };
 
 // rsync's order for two paths split into directory and last component (flist.c f_name_cmp, protocol >= 29):

@@ -214,12 +214,7 @@ Result<void> Opening::on_compat_flags(uint32_t flags) {
   }
   agreement_.varint_flags = (flags & kCompatVarintFlags) != 0;
   agreement_.id0_names = (flags & kCompatId0Names) != 0;
-  if (!agreement_.varint_flags) {
-    if (rest_sent_) return Error(Errc::kUnsupported, "the server is older than it was taken for");
-    if (negotiates_compression()) {
-      return Error(Errc::kUnsupported, "the server cannot negotiate compression; zlibx may work");
-    }
-  }
+  agreement_.unusable = !agreement_.varint_flags && (rest_sent_ || negotiates_compression());
   agreement_.checksum = config_.checksum.value_or(ChecksumKind::kMd5);
   agreement_.compression = config_.compression;
   const bool strings = agreement_.varint_flags;

@@ -25,6 +25,9 @@ struct Agreement {
   ChecksumKind checksum = ChecksumKind::kMd5;
   CompressionKind compression = CompressionKind::kNone;
   int32_t checksum_seed = 0;
+  // The server did not take the capabilities that we had to assume: it is old, or it refuses an option and is
+  // about to say so. Nothing it sends but messages can be understood.
+  bool unusable = false;
 };
 
 class Opening {

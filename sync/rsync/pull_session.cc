@@ -38,6 +38,8 @@ class PullSession::Impl : public MuxHandler {
       failure_ = valid.error();
       return;
     }
+    config_.root = clean_root(config_.root);
+    if (config_.peer == PeerKind::kDaemon && config_.root.starts_with('/')) config_.root.erase(0, 1);
     opening_.emplace(config_, limits_, output_,
                      [this](std::string_view line) { events_.on_message(MessageKind::kMotd, line); });
   }
@@ -53,10 +55,10 @@ class PullSession::Impl : public MuxHandler {
     if (failure_) return *failure_;
     if (state_ == PullState::kEnded) return {};
     if (state_ == PullState::kListing && list_complete_) {
-      // An empty list: the sender leaves at once. Its complaints say whether that is an error.
-      state_ = PullState::kEnded;
-      events_.on_list(list_);
-      return {};
+      // An empty list: the sender leaves at once.
+      failure_ = last_error_.empty() ? Error(Errc::kNotFound, "the server listed nothing, not even a root")
+                                     : session_error(last_error_, Errc::kNotFound);
+      return *failure_;
     }
     failure_ = state_ == PullState::kOpening ? opening_->cut_short()
                : !last_error_.empty()
@@ -137,6 +139,11 @@ class PullSession::Impl : public MuxHandler {
   }
 
   Result<void> on_mux_data(std::span<const std::byte> data) override {
+    if (agreement().unusable) {
+      return Error(Errc::kUnsupported, config_.compression == CompressionKind::kZstd
+                                           ? "the server cannot negotiate compression; zlibx may work"
+                                           : "the server is older than it was taken for");
+    }
     return stream_.feed(data, [this](std::span<const std::byte> bytes) { return parse(bytes); });
   }
 
@@ -168,6 +175,13 @@ class PullSession::Impl : public MuxHandler {
         return Parsed{data.size(), 0};
     }
     return Error(Errc::kProtocol, "data before the session was established");
+  }
+
+  // The server ends by itself when it cannot go on, as if we had asked it to.
+  Result<Parsed> parse_replies(std::span<const std::byte> data) {
+    auto parsed = replies_->parse(data);
+    if (parsed.ok() || parsed.error().code() != Errc::kDisconnected || last_error_.empty()) return parsed;
+    return session_error(last_error_, Errc::kDisconnected);
   }
 
   Result<Parsed> parse_list(std::span<const std::byte> data) {

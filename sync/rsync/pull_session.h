@@ -58,6 +58,12 @@ struct PullConfig {
   // opening is written at construction and costs one round trip. If it turns out otherwise: kUnsupported or
   // kAuth; open a new session without it.
   bool one_flight = false;
+
+  // Shell only: have the server's messages in the stream (--no-msgs2stderr) and not on its standard error,
+  // which is where rsync since 3.2.3 puts them. Without it neither a missing root nor a declined file has a
+  // reason. rsync before 3.2.0 does not know the option and ends at once, saying so on standard error: retry
+  // without.
+  bool messages_in_band = true;
 };
 
 // The arguments after "rsync" for PeerKind::kShell ("--server", "--sender", ...), path arguments unescaped:

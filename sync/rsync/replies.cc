@@ -113,6 +113,7 @@ Result<void> Replies::parse_head(WireReader& in) {
   NdxCoder coder = in_ndx_;
   const int32_t ndx = coder.read(in);
   if (!in.ok()) return {};
+  if (ndx == kNdxDone) return Error(Errc::kDisconnected, "the server stopped serving files");
   if (pending_.empty()) return Error(Errc::kProtocol, "the server sent a reply to nothing");
   const Pending& expected = pending_.front();
   if (ndx < 0 || static_cast<uint32_t>(ndx) != expected.ndx) {

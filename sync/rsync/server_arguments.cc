@@ -92,7 +92,7 @@ Result<void> validate_pull_config(const PullConfig& config) {
   if (has(config.root, kNul) || config.root.size() + config.module.size() > kMaxPath)
     return usage("not a path");
   for (const std::string& path : config.paths) {
-    if (has(path, kNul) || path.size() > kMaxPath) return usage("not a path");
+    if (has(path, kNul) || config.root.size() + path.size() > kMaxPath - 3) return usage("not a path");
   }
   for (const std::string& filter : config.filters) {
     if (filter.empty() || has(filter, kLineEnds) || filter.size() > kMaxFilter)
@@ -107,6 +107,8 @@ Result<void> validate_pull_config(const PullConfig& config) {
 std::string daemon_path(std::string_view module, std::string_view root) {
   std::string out(module);
   out += '/';
+  // The daemon cuts "MODULE/" off and then looks for options.
+  if (root.starts_with('-')) out += "./";
   while (!root.empty()) {
     const size_t slash = std::min(root.find('/'), root.size());
     out += escape_component(root.substr(0, slash), module);
@@ -116,15 +118,34 @@ std::string daemon_path(std::string_view module, std::string_view root) {
   return out;
 }
 
+std::string clean_root(std::string_view root) {
+  std::string out;
+  if (root.starts_with('/')) out = "/";
+  while (!root.empty()) {
+    const size_t slash = std::min(root.find('/'), root.size());
+    const std::string_view component = root.substr(0, slash);
+    if (!component.empty() && component != ".") {
+      if (!out.empty() && out != "/") out += '/';
+      out += component;
+    }
+    root.remove_prefix(std::min(slash + 1, root.size()));
+  }
+  return out;
+}
+
 std::vector<std::string> daemon_arguments(const PullConfig& config) {
   std::vector<std::string> out = common_arguments(config);
-  out.push_back(daemon_path(config.module, config.root));
+  // An unchrooted 3.5.0 daemon given a directory and names to find in it opens the names in the module's top
+  // directory. So the directory goes into the names.
+  out.push_back(daemon_path(config.module, config.paths.empty() ? config.root : std::string()));
   return out;
 }
 
 std::vector<std::string> shell_arguments(const PullConfig& config) {
   std::vector<std::string> out = common_arguments(config);
-  std::string path = config.root.empty() ? "." : config.root;
+  if (config.messages_in_band) out.insert(out.end() - 1, "--no-msgs2stderr");
+  std::string path = clean_root(config.root);
+  if (path.empty()) path = ".";
   if (path.starts_with('-')) path.insert(0, "./");
   if (!path.ends_with('/')) path += '/';
   out.push_back(std::move(path));
@@ -132,8 +153,11 @@ std::vector<std::string> shell_arguments(const PullConfig& config) {
 }
 
 std::string files_from_data(const PullConfig& config) {
+  std::string prefix;  // "ROOT/./NAME" is NAME seen from ROOT
+  if (config.peer == PeerKind::kDaemon && !config.root.empty()) prefix = config.root + "/./";
   std::string out;
   for (const std::string& path : config.paths) {
+    out += prefix;
     // An empty name would end the list.
     out += path.empty() ? "." : path;
     out += '\0';

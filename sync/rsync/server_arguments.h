@@ -16,13 +16,17 @@ namespace rsyncfs {
 // break.
 Result<void> validate_pull_config(const PullConfig& config);
 
+// `root` without empty and "." components and without trailing slashes; "/" stays.
+std::string clean_root(std::string_view root);
+
 // Everything a daemon is sent after "@RSYNCD: OK", its path escaped against the daemon's wildcards.
 std::vector<std::string> daemon_arguments(const PullConfig& config);
 
 // `root` below `module` as the one path argument: "module/root/", wildcards literal.
 std::string daemon_path(std::string_view module, std::string_view root);
 
-// The names of config.paths as --files-from data: each ended by NUL, then an empty one.
+// The names of config.paths as --files-from data: each ended by NUL, then an empty one. config.root must be
+// clean.
 std::string files_from_data(const PullConfig& config);
 
 }  // namespace rsyncfs
