@@ -23,6 +23,7 @@ Executor::~Executor() {
 void Executor::submit(Task task) {
   {
     const std::lock_guard lock(mutex_);
+    RSYNCFS_CHECK(queue_.size() < kMaxQueuedTasks);
     queue_.push_back(std::move(task));
   }
   ready_.notify_one();
@@ -54,6 +55,7 @@ Strand::~Strand() {
 void Strand::post(Task task) {
   {
     const std::lock_guard lock(mutex_);
+    RSYNCFS_CHECK(queue_.size() < kMaxQueuedTasks);
     queue_.push_back(std::move(task));
     if (running_) return;
     running_ = true;

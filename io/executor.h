@@ -3,6 +3,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstddef>
 #include <deque>
 #include <mutex>
 #include <thread>
@@ -13,6 +14,9 @@
 namespace rsyncfs {
 
 using Task = UniqueFunction<void()>;
+
+// A producer that runs this far ahead of an executor or a strand is a programmer error.
+inline constexpr size_t kMaxQueuedTasks = size_t{1} << 20;
 
 // A fixed set of threads over one queue. submit(): any thread. Tasks must not throw.
 class Executor {

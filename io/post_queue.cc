@@ -18,7 +18,7 @@ Result<UniqueFd> PostQueue::make_wake_fd() {
 void PostQueue::push(Task task, bool from_loop) {
   {
     const std::lock_guard lock(mutex_);
-    RSYNCFS_CHECK(tasks_.size() < kMaxTasks);
+    RSYNCFS_CHECK(tasks_.size() < kMaxQueuedTasks);
     tasks_.push_back(std::move(task));
     if (from_loop || wake_sent_) return;
     wake_sent_ = true;

@@ -14,9 +14,6 @@ namespace rsyncfs {
 // One eventfd write wakes the loop for everything pushed until the loop looks: bursts cost one system call.
 class PostQueue {
  public:
-  // A producer that runs this far ahead of the loop is a programmer error.
-  static constexpr size_t kMaxTasks = size_t{1} << 20;
-
   // `wake`: an eventfd in blocking mode.
   explicit PostQueue(UniqueFd wake) : wake_(std::move(wake)) {}
   PostQueue(const PostQueue&) = delete;

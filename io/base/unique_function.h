@@ -2,6 +2,7 @@
 // A callable that is moved, never copied: completions and replies own what they capture.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -20,11 +21,9 @@ class UniqueFunction<R(Args...)> {
   UniqueFunction() = default;
   UniqueFunction(std::nullptr_t) {}  // NOLINT(google-explicit-constructor)
   template <class F>
-  requires(!std::is_same_v<std::remove_cvref_t<F>, UniqueFunction> &&
-           std::is_invocable_r_v<R, std::remove_cvref_t<F>&, Args...>)
-      UniqueFunction(
-          F&& callable)  // NOLINT(google-explicit-constructor,bugprone-forwarding-reference-overload)
-      : callable_(std::make_unique<Holder<std::remove_cvref_t<F>>>(std::forward<F>(callable))) {}
+  requires(!std::is_same_v<F, UniqueFunction> && std::is_invocable_r_v<R, F&, Args...>)
+      UniqueFunction(F callable)  // NOLINT(google-explicit-constructor)
+      : callable_(std::make_unique<Holder<F>>(std::move(callable))) {}
 
   explicit operator bool() const { return callable_ != nullptr; }
   R operator()(Args... args) {
@@ -39,8 +38,7 @@ class UniqueFunction<R(Args...)> {
   };
   template <class F>
   struct Holder final : Base {
-    template <class G>
-    explicit Holder(G&& g) : f(std::forward<G>(g)) {}
+    explicit Holder(F&& callable) : f(std::move(callable)) {}
     R call(Args... args) override { return f(std::forward<Args>(args)...); }
     F f;
   };

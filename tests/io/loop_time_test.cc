@@ -239,6 +239,20 @@ TEST(TimerQueue, CancelledOnesDoNotPileUp) {
   EXPECT_EQ(fired, 1);
 }
 
+TEST(TimerQueue, OneThatStartsItselfAgainWaitsForTheNextCall) {
+  TimerQueue timers;
+  const std::atomic<bool> stop{false};
+  int fired = 0;
+  std::function<void()> again = [&] {
+    if (++fired < 100) timers.add(Clock::time_point{}, 0ns, again);
+  };
+  timers.add(Clock::time_point{}, 0ns, again);
+  timers.run_due(Clock::time_point{}, stop);
+  EXPECT_EQ(fired, 1);
+  timers.run_due(Clock::time_point{}, stop);
+  EXPECT_EQ(fired, 2);
+}
+
 TEST(TimerQueue, StopsBetweenTimers) {
   TimerQueue timers;
   std::atomic<bool> stop{false};
