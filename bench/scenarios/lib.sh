@@ -5,7 +5,7 @@
 set -euo pipefail
 scenario=$(basename "$0")
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-rsyncfs=${RSYNCFS:-$top/build/release/fs/cli/rsyncfs}
+rsyncfs=${RSYNCFS:-$top/build/release/rsyncfs}
 # shellcheck disable=SC2034  # for those who source this
 rounds=${ROUNDS:-3}
 
