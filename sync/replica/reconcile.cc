@@ -193,7 +193,9 @@ Result<bool> Reconciler::may_change_in_place(const Step& step) {
     return false;
   auto content = find_content(transaction_.db(), step.stored.id);
   if (!content) return content.error();
-  return !content->has_value();
+  if (content->has_value()) return false;
+  // Other names may go on showing the version before.
+  return may_inherit_ino(step);
 }
 
 Result<bool> Reconciler::must_separate(const Step& step) {
