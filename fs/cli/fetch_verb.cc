@@ -92,8 +92,8 @@ int run_fetch(const FetchCommand& command) {
     }
   }
   if (!command.quiet && !by_mountpoint.empty()) {
-    std::printf("%llu files, %s here%s\n", static_cast<unsigned long long>(sum.files_done),
-                human_bytes(sum.bytes_done).c_str(),
+    std::printf("%llu %s, %s here%s\n", static_cast<unsigned long long>(sum.files_done),
+                sum.files_done == 1 ? "file" : "files", human_bytes(sum.bytes_done).c_str(),
                 sum.files_failed == 0 ? "" : (", " + std::to_string(sum.files_failed) + " failed").c_str());
   }
   return failed || sum.files_failed > 0 ? kExitFailed : kExitDone;

@@ -93,7 +93,9 @@ std::string status_text(const MountStatus& status) {
                " and " + counted(status.partial_files, "partial one") + "; " + counted(status.nodes, "node") +
                " known");
   add_line(out, "traffic", traffic_line(syncer));
-  add_line(out, "io", status.io_engine + ": " + status.io_reason);
+  add_line(out, "io",
+           status.io_reason.starts_with(status.io_engine) ? status.io_reason
+                                                          : status.io_engine + ": " + status.io_reason);
   add_line(out, "fuse", status.front_description);
   add_line(out, "requests",
            joined(status.requests) + "; " + number(status.front_errors) + " failed, " +

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <ctime>
+#include <filesystem>
 #include <utility>
 
 #include "fs/control/mount_record.h"
@@ -51,7 +52,7 @@ Result<void> Daemon::start() {
     shut_down();
     return done;
   }
-  log_info("mounted: " + front_->description());
+  was_usable_ = true;
   return {};
 }
 
@@ -89,7 +90,7 @@ Result<void> Daemon::start_loop() {
   if (!selected) return selected.error();
   loop_ = std::move(selected->loop);
   io_reason_ = std::move(selected->reason);
-  log_info("io: " + std::string(loop_->engine()) + ": " + io_reason_);
+  log_info("io: " + io_reason_);
   loop_thread_ = std::thread([loop = loop_.get()] { loop->run(); });
   executor_ = std::make_unique<Executor>(kExecutorThreads);
   return {};
@@ -128,7 +129,7 @@ Result<void> Daemon::make_contact() {
   const std::chrono::milliseconds limit =
       knows_tree_ ? std::min<std::chrono::milliseconds>(patience, kOfflineGrace) : patience;
   main_.run_until([&] { return contact->has_value(); }, limit, /*interruptible=*/true);
-  if (main_.stop_requested()) return Error(Errc::kCanceled, "interrupted");
+  if (main_.stop_requested()) return {};
   if (!*contact) return judge_first_contact(std::nullopt);
   return (*contact)->ok() ? Result<void>() : judge_first_contact((*contact)->error());
 }
@@ -148,7 +149,10 @@ Result<void> Daemon::judge_first_contact(const std::optional<Error>& failure) {
 }
 
 Result<void> Daemon::open_control() {
-  tree_ = std::make_unique<Tree>(*replica_, *syncer_, *executor_);
+  const MountOptions& given = plan_.options;
+  tree_ = std::make_unique<Tree>(
+      *replica_, *syncer_, *executor_,
+      ShownAttributes{given.uid, given.gid, given.file_mask.value_or(0), given.directory_mask.value_or(0)});
   const std::string source_path = plan_.canonical_source;
   service_ = std::make_unique<ControlService>(
       *loop_, *executor_, *replica_, *syncer_, *tree_,
@@ -170,7 +174,8 @@ FrontOptions Daemon::front_options() const {
   options.allow_other = given.allow_other;
   options.suid = given.suid;
   options.dev = given.dev;
-  options.posix_acl = given.acls;
+  // An ACL would grant what the user chose not to show.
+  options.posix_acl = given.acls && !given.uid && !given.gid && !given.file_mask && !given.directory_mask;
   options.debug = plan_.debug;
   if (!given.exec) options.mount_options.emplace_back("noexec");
   if (given.allow_root) options.mount_options.emplace_back("allow_root");
@@ -266,6 +271,11 @@ void Daemon::shut_down() {
   loop_.reset();
   service_.reset();
   replica_.reset();
+  if (plan_.store_is_new && !was_usable_) {
+    // Nothing was ever kept there.
+    std::error_code ignored;
+    std::filesystem::remove_all(plan_.store, ignored);
+  }
 }
 
 }  // namespace rsyncfs

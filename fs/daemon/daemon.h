@@ -82,6 +82,7 @@ class Daemon {
   std::unique_ptr<Front> front_;
   std::thread unmounter_;  // takes the mount away for `rsyncfs umount`
   bool ended_ = false;
+  bool was_usable_ = false;
 };
 
 }  // namespace rsyncfs

@@ -106,6 +106,7 @@ Result<void> make_places(MountPlan& plan, const UserPlaces& user) {
                        "RSYNCFS_STATE_DIR, RSYNCFS_RUNTIME_DIR)");
     }
   }
+  plan.store_is_new = plan.options.store.empty() && access(plan.store.c_str(), F_OK) != 0;
   const Result<void> store =
       plan.options.store.empty() ? make_private_directory(plan.store) : make_directory_path(plan.store);
   if (!store) return store;

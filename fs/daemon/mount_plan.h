@@ -31,6 +31,7 @@ struct MountPlan {
   bool has_password = false;
   MountOptions options;           // paths absolute, remote shell definite
   std::string store;              // exists
+  bool store_is_new = false;      // made for this mount, in the state directory
   std::string runtime_directory;  // exists, mode 0700
   std::string log_file;           // "" = standard error
   LogLevel log_level = LogLevel::kInfo;

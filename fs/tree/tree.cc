@@ -43,8 +43,12 @@ uint64_t data_bytes(const Content& content) {
 
 }  // namespace
 
-Tree::Tree(Replica& replica, Syncer& syncer, Executor& executor)
-    : replica_(replica), syncer_(syncer), executor_(executor), forgets_(replica, lookups_, executor) {}
+Tree::Tree(Replica& replica, Syncer& syncer, Executor& executor, ShownAttributes shown)
+    : replica_(replica),
+      syncer_(syncer),
+      shown_(shown),
+      executor_(executor),
+      forgets_(replica, lookups_, executor) {}
 
 // A continuation on the executor may still be leaving its section after its `done` was called.
 Tree::~Tree() {
@@ -87,9 +91,14 @@ struct stat Tree::stat_of(const Node& node) const {
   struct stat st {};
   st.st_ino = node.ino;
   st.st_mode = node.attr.mode;
+  if (S_ISDIR(st.st_mode)) {
+    st.st_mode &= ~shown_.directory_mask;
+  } else if (!S_ISLNK(st.st_mode)) {
+    st.st_mode &= ~shown_.file_mask;
+  }
   st.st_nlink = node.orphan ? 0 : node.attr.nlink;
-  st.st_uid = syncer_.ids().local_uid(node.attr.uid);
-  st.st_gid = syncer_.ids().local_gid(node.attr.gid);
+  st.st_uid = shown_.uid.value_or(syncer_.ids().local_uid(node.attr.uid));
+  st.st_gid = shown_.gid.value_or(syncer_.ids().local_gid(node.attr.gid));
   if (S_ISCHR(node.attr.mode) || S_ISBLK(node.attr.mode)) {
     st.st_rdev = makedev(node.attr.rdev_major, node.attr.rdev_minor);
   }

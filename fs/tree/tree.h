@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -28,6 +29,14 @@ namespace rsyncfs {
 struct Entry {
   NodeId node = 0;
   struct stat attr {};
+};
+
+// What is shown instead of what the source says; permissions are checked against it.
+struct ShownAttributes {
+  std::optional<uint32_t> uid;
+  std::optional<uint32_t> gid;
+  uint32_t file_mask = 0;       // permission bits taken from everything but directories and symbolic links
+  uint32_t directory_mask = 0;  // and from directories
 };
 
 // Takes a directory's names.
@@ -61,7 +70,7 @@ enum class SeekKind : uint8_t { kData, kHole };
 class Tree {
  public:
   // All must outlive the Tree. `executor` takes what must not hold up the loop or a FUSE worker.
-  Tree(Replica& replica, Syncer& syncer, Executor& executor);
+  Tree(Replica& replica, Syncer& syncer, Executor& executor, ShownAttributes shown = {});
   // Waits for what the executor still does for it. No call may be under way, none may be parked.
   ~Tree();
   Tree(const Tree&) = delete;
@@ -138,6 +147,7 @@ class Tree {
 
   Replica& replica_;
   Syncer& syncer_;
+  const ShownAttributes shown_;
   Executor& executor_;
   AnswerGate gate_;
   LookupTable lookups_;
