@@ -39,7 +39,7 @@ Replies::Replies(const Agreement& agreement, const PullLimits& limits, FileList&
 
 void Replies::request_file(uint32_t ndx, const BlockSums& sums, FileSink& sink, ByteQueue& out) {
   RSYNCFS_CHECK(ndx < list_.size() && S_ISREG(list_.entry(ndx).mode));
-  Pending request{.ndx = ndx, .sink = &sink, .head = {}};
+  PendingRequest request{.ndx = ndx, .sink = &sink, .head = {}};
   // Without a strong sum a match could not be trusted: ask for the whole file.
   const bool with_sums = !sums.empty() && agreement_.checksum != ChecksumKind::kNone;
   if (with_sums) {
@@ -62,7 +62,7 @@ void Replies::request_file(uint32_t ndx, const BlockSums& sums, FileSink& sink, 
 
 void Replies::request_append(uint32_t ndx, uint64_t offset, FileSink& sink, ByteQueue& out) {
   RSYNCFS_CHECK(ndx < list_.size() && S_ISREG(list_.entry(ndx).mode));
-  Pending request{.ndx = ndx, .sink = &sink, .head = {}, .offset = offset, .append = true};
+  PendingRequest request{.ndx = ndx, .sink = &sink, .head = {}, .offset = offset, .append = true};
   if (offset > 0) {
     // "I have this much": block sums are announced but, in append mode, not sent.
     const uint64_t count = (offset + kMaxBlockLength - 1) / kMaxBlockLength;
@@ -115,7 +115,7 @@ Result<void> Replies::parse_head(WireReader& in) {
   if (!in.ok()) return {};
   if (ndx == kNdxDone) return Error(Errc::kDisconnected, "the server stopped serving files");
   if (pending_.empty()) return Error(Errc::kProtocol, "the server sent a reply to nothing");
-  const Pending& expected = pending_.front();
+  const PendingRequest& expected = pending_.front();
   if (ndx < 0 || static_cast<uint32_t>(ndx) != expected.ndx) {
     return Error(Errc::kProtocol, "the server answered entry " + std::to_string(ndx) + " instead of " +
                                       std::to_string(expected.ndx));
@@ -131,7 +131,7 @@ Result<void> Replies::parse_head(WireReader& in) {
                             : !transfer && (flags & kItemXattr) != 0;
   if (!as_asked) return Error(Errc::kProtocol, "the server's reply does not fit the request");
   in_ndx_ = coder;
-  const Pending request = expected;
+  const PendingRequest request = expected;
   pending_.pop_front();
   if (request.sink != nullptr) {
     begin_file(request);
@@ -143,7 +143,7 @@ Result<void> Replies::parse_head(WireReader& in) {
   return {};
 }
 
-void Replies::begin_file(const Pending& request) {
+void Replies::begin_file(const PendingRequest& request) {
   current_.emplace();
   current_->request = request;
   current_->digest.emplace(agreement_.checksum);
@@ -228,7 +228,7 @@ void Replies::finish_file(const ChecksumValue& sent) {
 Result<void> Replies::not_sent(uint32_t ndx, Error reason) {
   // The last of equal requests: this message overtakes the answers to earlier ones.
   const auto at = std::find_if(pending_.rbegin(), pending_.rend(),
-                               [&](const Pending& p) { return p.ndx == ndx && p.sink != nullptr; });
+                               [&](const PendingRequest& p) { return p.ndx == ndx && p.sink != nullptr; });
   if (at == pending_.rend())
     return Error(Errc::kProtocol, "the server declined a file that was not asked for");
   FileSink* sink = at->sink;

@@ -36,6 +36,33 @@ struct SumHead {
   static SumHead read(WireReader& in);
 };
 
+// A request that has no answer yet.
+struct PendingRequest {
+  uint32_t ndx = 0;
+  FileSink* sink = nullptr;  // null: extended attributes are asked for
+  SumHead head;
+  uint64_t offset = 0;  // of the first byte: append requests
+  bool append = false;
+};
+
+// The file whose tokens are being read.
+struct FileInFlight {
+  PendingRequest request;
+  std::optional<Digest> digest;
+  uint64_t offset = 0;
+  uint64_t limit = 0;
+  std::optional<Error> sink_error;
+};
+
+// Values being read.
+struct XattrAnswer {
+  uint32_t ndx = 0;
+  int64_t number = 0;
+  std::string* value = nullptr;  // being filled
+  size_t value_left = 0;
+  std::map<uint32_t, std::string> values;  // by number
+};
+
 class Replies : private TokenHandler {
  public:
   // `list` and `numbers` (see FileListDecoder::xattr_numbers) belong to the session.
@@ -57,27 +84,6 @@ class Replies : private TokenHandler {
   NdxCoder& in_ndx() { return in_ndx_; }
 
  private:
-  struct Pending {
-    uint32_t ndx = 0;
-    FileSink* sink = nullptr;  // null: extended attributes are asked for
-    SumHead head;
-    uint64_t offset = 0;  // of the first byte: append requests
-    bool append = false;
-  };
-  struct Current {
-    Pending request;
-    std::optional<Digest> digest;
-    uint64_t offset = 0;
-    uint64_t limit = 0;
-    std::optional<Error> sink_error;
-  };
-  struct XattrAnswer {
-    uint32_t ndx = 0;
-    int64_t number = 0;
-    std::string* value = nullptr;  // being filled
-    size_t value_left = 0;
-    std::map<uint32_t, std::string> values;  // by number
-  };
   enum class Phase : uint8_t { kHead, kTokens, kDigest, kXattrs, kXattrValue };
 
   Result<void> parse_head(WireReader& in);
@@ -86,7 +92,7 @@ class Replies : private TokenHandler {
   size_t take_xattr_value(std::span<const std::byte> data);
   void finish_xattrs();
   void deliver_known_xattrs(uint32_t ndx);
-  void begin_file(const Pending& request);
+  void begin_file(const PendingRequest& request);
   void finish_file(const ChecksumValue& sent);
   Result<void> on_literal(std::span<const std::byte> data) override;
   Result<void> on_block(uint32_t index) override;
@@ -100,10 +106,10 @@ class Replies : private TokenHandler {
   PullEvents& events_;
   NdxCoder out_ndx_;
   NdxCoder in_ndx_;
-  std::deque<Pending> pending_;
+  std::deque<PendingRequest> pending_;
   std::unique_ptr<TokenReader> tokens_;
   Phase phase_ = Phase::kHead;
-  std::optional<Current> current_;
+  std::optional<FileInFlight> current_;
   std::optional<XattrAnswer> xattr_answer_;
   // Sets asked for: a sender gives each value once. The entries wait for the answer; empty = answered.
   std::map<uint32_t, std::vector<uint32_t>> xattr_waiters_;

@@ -75,6 +75,7 @@ std::unique_ptr<BlockingPull> BlockingPull::over_pipe(const std::string& program
   config.peer = PeerKind::kShell;
   std::vector<std::string> argv = {program};
   for (std::string& argument : shell_arguments(config)) argv.push_back(std::move(argument));
+  if (options.edit_arguments) options.edit_arguments(argv);
   std::unique_ptr<BlockingPull> pull(new BlockingPull(std::move(config), std::move(options)));
   int fds[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) fail_setup_errno("socketpair");
@@ -86,6 +87,14 @@ std::unique_ptr<BlockingPull> BlockingPull::over_pipe(const std::string& program
   pull->server_ = std::make_unique<ChildProcess>(argv, process);
   ::close(fds[1]);
   return pull;
+}
+
+void without_negotiation(std::vector<std::string>& arguments) {
+  for (std::string& argument : arguments) {
+    const size_t at = argument.find("e.LsfxCIvu");
+    if (at != std::string::npos) argument.replace(at, std::string::npos, "e.Lsf");
+  }
+  arguments.insert(arguments.begin() + 1, "--protocol=31");
 }
 
 void BlockingPull::on_list(const FileList& /*list*/) {

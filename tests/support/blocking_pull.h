@@ -46,7 +46,12 @@ struct BlockingPullOptions {
   size_t read_size = 64 * 1024;  // at most so much is given to the session at once
   std::chrono::milliseconds limit = std::chrono::seconds(30);  // of each call below
   std::string* record = nullptr;                               // gets every byte from the server
+  // over_pipe(): changes the command line that the server gets, program included.
+  std::function<void(std::vector<std::string>&)> edit_arguments;
 };
+
+// For edit_arguments: a server told of no 'v' capability and of protocol 31 answers as rsync before 3.2.0.
+void without_negotiation(std::vector<std::string>& arguments);
 
 class BlockingPull : public PullEvents {
  public:

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// File lists: the first byte chooses the format, the rest is the list. What is accepted must be sound.
+#include <sys/stat.h>
+
+#include "sync/rsync/file_list_decoder.h"
+
+namespace rsyncfs {
+namespace {
+
+void check_entry(const FileList& list, uint32_t ndx) {
+  const FileEntry& entry = list.entry(ndx);
+  const std::string path = list.path(entry);
+  RSYNCFS_CHECK(!path.empty() && path.front() != '/' && path.find('\0') == std::string::npos);
+  RSYNCFS_CHECK(path == "." || ("/" + path + "/").find("/./") == std::string::npos);
+  RSYNCFS_CHECK(("/" + path + "/").find("/../") == std::string::npos && path.find("//") == std::string::npos);
+  const auto found = list.find(path);
+  RSYNCFS_CHECK(found && list.path(list.entry(*found)) == path);
+  const EntryExtra& extra = list.extra(entry);
+  RSYNCFS_CHECK(extra.xattrs < static_cast<int32_t>(list.xattr_sets.size()));
+  RSYNCFS_CHECK(extra.access_acl < static_cast<int32_t>(list.acls.size()));
+  RSYNCFS_CHECK(extra.default_acl < static_cast<int32_t>(list.acls.size()));
+  if (ndx == 0) return;
+  const FileEntry& before = list.entry(ndx - 1);
+  RSYNCFS_CHECK(compare_list_order(list.dirname(before), list.basename(before), S_ISDIR(before.mode),
+                                   list.dirname(entry), list.basename(entry), S_ISDIR(entry.mode)) <= 0);
+}
+
+void decode(const ListFormat& format, std::span<const std::byte> data) {
+  FileListDecoder decoder(format, {.max_entries = 10'000, .max_bytes = 16 << 20});
+  ItemStream stream;
+  size_t piece = 1;
+  while (!data.empty() && !decoder.done()) {
+    const auto part = data.first(std::min(piece, data.size()));
+    data = data.subspan(part.size());
+    piece = piece % 100 + 7;
+    if (!stream.feed(part, [&](std::span<const std::byte> bytes) { return decoder.parse(bytes); }).ok())
+      return;
+  }
+  if (!decoder.done()) return;
+  const FileList list = decoder.take();
+  for (uint32_t i = 0; i < list.size(); ++i) check_entry(list, i);
+}
+
+}  // namespace
+}  // namespace rsyncfs
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size == 0) return 0;
+  rsyncfs::ListFormat format;
+  format.protocol = 30 + (data[0] & 3) % 3;
+  format.varint_flags = (data[0] & 4) == 0;
+  format.id0_names = (data[0] & 8) == 0;
+  format.acls = (data[0] & 16) != 0;
+  format.xattrs = (data[0] & 32) != 0;
+  format.numeric_ids = (data[0] & 64) != 0;
+  rsyncfs::decode(format, std::as_bytes(std::span(data + 1, size - 1)));
+  return 0;
+}
