@@ -434,8 +434,9 @@ void LargeFiles::complete(const FilePtr& file) {
       for (auto& waiter : hydrators) waiter.done(Result<void>());
       // Readers that came meanwhile begin again: they find it complete.
       for (auto& reader : std::exchange(file->readers, {})) {
-        read(reader.id, file->target, reader.offset, static_cast<uint32_t>(reader.end - reader.offset),
-             std::move(reader.done));
+        const auto length = static_cast<uint32_t>(reader.end - reader.offset);
+        if (context_.answer_stored(file->target.node, reader.offset, length, reader.done)) continue;
+        read(reader.id, file->target, reader.offset, length, std::move(reader.done));
       }
     });
   });

@@ -82,6 +82,10 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   bool stalled() const { return stalled_; }  // ended because the server stopped answering
   bool armed() const { return !ended_ && wire_.state() == PullState::kArmed; }
   const FileList& list() const { return wire_.list(); }
+  // The store strand is reading the list: nothing may be asked that changes it (extended attribute values
+  // do).
+  void set_list_in_use(bool in_use) { list_in_use_ = in_use; }
+  bool list_in_use() const { return list_in_use_; }
   ChecksumKind checksum() const { return wire_.checksum(); }
   const std::vector<std::string>& errors() const { return errors_; }  // the server's error texts, bounded
   Clock::time_point opened_at() const { return opened_at_; }
@@ -135,6 +139,7 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   bool established_ = false;
   bool ended_ = false;
   bool stalled_ = false;
+  bool list_in_use_ = false;
   bool paused_ = false;
   bool awaiting_ = true;  // something is expected from the server
   Clock::time_point opened_at_;

@@ -37,7 +37,7 @@ SessionPool::~SessionPool() {
 std::shared_ptr<RemoteSession> SessionPool::open(SessionSpec spec, SessionUser& user) {
   if (closing_) return nullptr;
   if (!link_.may_attempt(Clock::now(), spec.demanded)) {
-    schedule_retry();
+    schedule_retry(spec.demanded);
     return nullptr;
   }
   if (!make_room(spec)) return nullptr;
@@ -200,10 +200,14 @@ void SessionPool::schedule_changed() {
 }
 
 // Somebody wanted a session and must wait for the link's next attempt.
-void SessionPool::schedule_retry() {
-  if (retry_timer_ != 0) return;
-  const auto wait = std::max<std::chrono::nanoseconds>(link_.next_attempt(true) - Clock::now(),
-                                                       std::chrono::milliseconds(10));
+void SessionPool::schedule_retry(bool demanded) {
+  const auto due = link_.next_attempt(demanded);
+  if (retry_timer_ != 0) {
+    if (retry_due_ <= due) return;
+    loop_.cancel_timer(retry_timer_);
+  }
+  retry_due_ = due;
+  const auto wait = std::max<std::chrono::nanoseconds>(due - Clock::now(), std::chrono::milliseconds(10));
   retry_timer_ = loop_.run_after(wait, [this] {
     retry_timer_ = 0;
     changed_();

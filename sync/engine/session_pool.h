@@ -54,6 +54,11 @@ class SessionPool final : public RemoteSession::Keeper {
   void set_xattr_user(SessionUser& user) { xattr_user_ = &user; }
 
   std::shared_ptr<RemoteSession> share(RemoteSession& session) const;
+  // The store strand has read the session's list.
+  void release_list(RemoteSession& session) {
+    session.set_list_in_use(false);
+    schedule_changed();
+  }
   void close(RemoteSession& session, const Error& why) { session.fail(why); }
   void close_all(const Error& why);
   void tick(Clock::time_point now);
@@ -75,7 +80,7 @@ class SessionPool final : public RemoteSession::Keeper {
   bool make_room(const SessionSpec& spec);
   bool drop_refused_feature(const Error& why);
   void schedule_changed();
-  void schedule_retry();
+  void schedule_retry(bool demanded);
 
   Loop& loop_;
   Executor& executor_;
@@ -91,6 +96,7 @@ class SessionPool final : public RemoteSession::Keeper {
   uint64_t ended_count_ = 0;
   bool change_scheduled_ = false;
   TimerId retry_timer_ = 0;
+  Clock::time_point retry_due_{};
   bool closing_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -112,7 +112,7 @@ void SyncerImpl::start(Done<void> done) {
       if (first_contact_) {
         Done<void> call = std::move(first_contact_);
         first_contact_ = nullptr;
-        call(std::move(listed));
+        call(listed ? std::move(listed) : listed.error().with_context(options_.source.canonical()));
       }
     });
   });
@@ -184,6 +184,8 @@ RequestId SyncerImpl::read(NodeId file, uint64_t offset, uint32_t length, Done<R
                                               RequestId id, Done<ReadBytes> answer) mutable {
     if (!target) {
       answer(target.error());
+    } else if (context_.answer_stored(target->node, offset, length, answer)) {
+      return;
     } else if (target->size <= kMaxWholeFileBytes) {
       whole_.read(id, std::move(*target), offset, length, std::move(answer));
     } else {
@@ -257,7 +259,7 @@ void SyncerImpl::link_failed(const Error& why) {
     if (first_contact_) {
       Done<void> call = std::move(first_contact_);
       first_contact_ = nullptr;
-      call(why);
+      call(why.with_context(options_.source.canonical()));
     }
     lister_.link_failed(why, hopeless);
     whole_.link_failed(hopeless);

@@ -48,6 +48,17 @@ struct EngineContext {
   SyncerEvents& events;
   IdMap& ids;
 
+  // Answers from what the Replica has by now; false (and `done` untouched) when not all of it is there. A
+  // request may come after the fetch that it would have joined.
+  bool answer_stored(NodeId node, uint64_t offset, uint32_t length, Done<ReadBytes>& done) const {
+    const auto content = replica.content(node);
+    if (!content || !*content) return false;
+    const auto view = (*content)->view(offset, length);
+    if (!view) return false;
+    done(ReadBytes{*content, *view});
+    return true;
+  }
+
   std::string patience() const {
     return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(options.timeout).count()) + " s";
   }

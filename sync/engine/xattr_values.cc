@@ -8,6 +8,7 @@ namespace rsyncfs {
 
 namespace {
 constexpr unsigned kMaxAttempts = 3;
+constexpr size_t kMaxFullXattr = 32;  // xattrs.c MAX_FULL_DATUM: longer values come as digests
 
 struct Value {
   std::string digest;
@@ -35,14 +36,20 @@ void XattrValues::pump() {
       continue;
     }
     // A value is given once per session: one that was asked before is no use.
+    bool soon = false;
     for (auto& found : pool_.find_entry(job.path)) {
-      if (!found.session->request_xattrs(found.ndx)) continue;
-      job.session = found.session;
+      // Its list takes the values up, so it must not be read on the store strand meanwhile.
+      if (found.session->list_in_use()) {
+        soon = true;
+        continue;
+      }
+      job.session = found.session;  // the answer may come from inside the request
       job.ndx = found.ndx;
-      ++job.attempts;
-      break;
+      if (found.session->request_xattrs(found.ndx)) break;
+      job.session.reset();
     }
-    if (job.session) continue;
+    if (job.session) ++job.attempts;
+    if (job.session || soon) continue;
     SessionSpec spec;
     spec.paths.push_back(job.path.empty() ? "./" : job.path);
     spec.demanded = true;
@@ -66,16 +73,16 @@ void XattrValues::session_xattrs(RemoteSession& session, uint32_t ndx,
     return item.second.session.get() == &session && item.second.ndx == ndx;
   });
   if (found == jobs_.end()) return;
-  const FileList& list = session.list();
-  const EntryExtra& extra = list.extra(list.entry(ndx));
   std::vector<Value> stored;
-  if (extra.xattrs >= 0) {
-    for (const ListedXattr& listed : list.xattr_sets[static_cast<size_t>(extra.xattrs)]) {
-      if (!listed.abbreviated) continue;
-      const auto value = std::find_if(values.begin(), values.end(),
-                                      [&](const auto& pair) { return pair.first == listed.name; });
-      if (value != values.end()) stored.push_back({listed.value, value->second});
-    }
+  for (auto& [name, bytes] : values) {
+    if (bytes.size() <= kMaxFullXattr) continue;
+    Digest md5(ChecksumKind::kMd5);  // as the list abbreviates them (xattrs.c): unseeded
+    md5.update(std::as_bytes(std::span(bytes.data(), bytes.size())));
+    const ChecksumValue digest = md5.finish();
+    const auto raw = digest.span();
+    stored.push_back(
+        {std::string(reinterpret_cast<const char*>(raw.data()), raw.size()),  // NOLINT: bytes as text
+         std::move(bytes)});
   }
   const NodeId node = found->first;
   context_.store.post([this, node, stored = std::move(stored)] {

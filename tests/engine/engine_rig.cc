@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "io/base/log.h"
+
 namespace rsyncfs {
 
 namespace {
@@ -21,6 +23,7 @@ constexpr std::chrono::seconds kAnswerLimit{60};  // a request that is not answe
 }  // namespace
 
 EngineRig::EngineRig(const std::string& source, const std::string& store_directory, SyncerOptions options) {
+  if (std::getenv("RSYNCFS_TEST_LOG") != nullptr) log_to("", LogLevel::kDebug);
   const char* io = std::getenv("RSYNCFS_TEST_IO");
   loop_ = must(make_loop(must(parse_io_choice(io == nullptr ? "auto" : io)))).loop;
   ReplicaOptions store;
@@ -40,8 +43,8 @@ EngineRig::~EngineRig() {
   loop_->stop();
   thread_.join();
   executor_.reset();  // name lookups under way post to the loop
-  loop_.reset();
   syncer_.reset();
+  loop_.reset();
   replica_.reset();
 }
 

@@ -80,12 +80,10 @@ TEST_F(OutageTest, ARestartWithinTheLimitIsNotNoticedByReaders) {
   ASSERT_TRUE(rig.start().ok());
   ASSERT_TRUE(rig.wait_for_tree());
   server.kill9();
-  std::thread later([&] {
-    ::usleep(1'500'000);
-    server.start();
-  });
-  const auto bytes = rig.read_all("a");
-  later.join();
+  auto reading = std::async(std::launch::async, [&] { return rig.read_all("a"); });
+  ::usleep(1'500'000);
+  server.start();  // on this thread: the child dies with the thread that started it
+  const auto bytes = reading.get();
   ASSERT_TRUE(bytes.ok()) << bytes.error().message();
   EXPECT_EQ(*bytes, "aaa");
 }
