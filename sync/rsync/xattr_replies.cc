@@ -110,20 +110,23 @@ void Replies::finish_xattrs() {
   const auto set = static_cast<uint32_t>(list_.extra(list_.entry(answer.ndx)).xattrs);
   XattrSet& listed = list_.xattr_sets[set];
   // The entry asked about gets its values as they are now; other entries with this set only what the list
-  // promised.
+  // promised. It is told first, while the list still has the digests that name the values.
   std::vector<std::pair<std::string, std::string>> values;
+  std::vector<std::pair<size_t, std::string>> proven;
   for (size_t i = 0; i < listed.size(); ++i) {
     const auto value = answer.values.find(xattr_number(set, i));
     // An empty answer means that the sender could not read it again.
     if (value == answer.values.end() || value->second.empty() || !listed[i].abbreviated) continue;
-    values.emplace_back(listed[i].name, value->second);
-    if (!matches_digest(value->second, listed[i].value)) continue;
-    listed[i].value = std::move(value->second);
-    listed[i].abbreviated = false;
+    if (matches_digest(value->second, listed[i].value)) proven.emplace_back(i, value->second);
+    values.emplace_back(listed[i].name, std::move(value->second));
   }
   std::vector<uint32_t> waiters;
   std::swap(waiters, xattr_waiters_[set]);
   events_.on_xattrs(answer.ndx, std::move(values));
+  for (auto& [place, value] : proven) {
+    listed[place].value = std::move(value);
+    listed[place].abbreviated = false;
+  }
   for (const uint32_t ndx : waiters) {
     if (ndx != answer.ndx) deliver_known_xattrs(ndx);
   }
