@@ -115,7 +115,7 @@ void RemoteSession::on_end(Result<void> why) {
   if (!end && end.error().code() != Errc::kDisconnected) {
     fail(with_last_words(end.error()));
   } else if (!why) {
-    fail(Error(Errc::kDisconnected, "connection lost: " + why.error().message()));
+    fail(with_last_words(Error(Errc::kDisconnected, "connection lost: " + why.error().message())));
   } else if (!end) {
     fail(with_last_words(end.error()));
   } else {

@@ -24,6 +24,8 @@ namespace {
 constexpr size_t kMaxErrorText = 4096;
 // A child that does not end by itself after its pipes are closed is sent SIGTERM, then SIGKILL.
 constexpr std::chrono::seconds kGrace{2};
+// Standard error may stay open, in what the child left behind: it is waited for no longer than this.
+constexpr std::chrono::milliseconds kSettleLimit{500};
 
 // One child process: its standard error is drained on the loop, and it is reaped there. Owns itself through
 // the operations under way.
@@ -46,11 +48,28 @@ struct Child : std::enable_shared_from_this<Child> {
 
   void drain() {
     loop.recv(err_fd, buffer, [self = shared_from_this()](Result<size_t> got) {
-      if (!got || *got == 0) return;
+      if (!got || *got == 0) {
+        self->silent = true;
+        self->finish_settling();
+        return;
+      }
       self->text.append(reinterpret_cast<const char*>(self->buffer.data()), *got);  // NOLINT: bytes as text
       if (self->text.size() > kMaxErrorText) self->text.erase(0, self->text.size() - kMaxErrorText);
       self->drain();
     });
+  }
+
+  // The data pipe often ends before the reason for it has been read from standard error.
+  void settle(UniqueFunction<void()> done) {
+    settled = std::move(done);
+    if (silent) return finish_settling();
+    loop.run_after(kSettleLimit, [self = shared_from_this()] { self->finish_settling(); });
+  }
+
+  void finish_settling() {
+    if (!settled) return;
+    auto call = std::exchange(settled, nullptr);
+    call();
   }
 
   void reap() {
@@ -73,6 +92,8 @@ struct Child : std::enable_shared_from_this<Child> {
   int err_fd;
   int pid_fd = -1;
   bool reaped = false;
+  bool silent = false;  // standard error is at its end
+  UniqueFunction<void()> settled;
   std::array<std::byte, 1024> buffer{};
   std::string text;
 };
@@ -92,6 +113,8 @@ class ChildPeer final : public Stream::Peer {
     while (!out.empty() && out.back() == ' ') out.pop_back();
     return out;
   }
+
+  void settle(UniqueFunction<void()> done) override { child_->settle(std::move(done)); }
 
  private:
   std::shared_ptr<Child> child_;

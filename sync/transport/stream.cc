@@ -70,7 +70,12 @@ struct Stream::State : std::enable_shared_from_this<Stream::State> {
 
   void end(Result<void> why) {
     ended = true;
-    handler->on_end(std::move(why));
+    const auto tell = [](State& self, Result<void> how) {
+      if (self.handler != nullptr) self.handler->on_end(std::move(how));
+    };
+    if (!peer) return tell(*this, std::move(why));
+    peer->settle(
+        [self = shared_from_this(), tell, why = std::move(why)]() mutable { tell(*self, std::move(why)); });
   }
 
   Loop& loop;

@@ -34,6 +34,8 @@ class Stream {
     virtual ~Peer() = default;
     // More about an unexpected end, for the error message: what ssh printed. May be "".
     virtual std::string last_words() { return {}; }
+    // Called once, when the stream has ended: `done` follows when last_words() is whole, or soon anyway.
+    virtual void settle(UniqueFunction<void()> done) { done(); }
   };
 
   // Takes the descriptors (they may be the same one) and the peer.
