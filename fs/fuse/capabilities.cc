@@ -49,6 +49,7 @@ void choose_capabilities(fuse_conn_info& connection, MountContext& mount) {
   const bool no_open =
       mount.options.profile == OpenProfile::kNoOpen && (capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
   mount.no_open.store(no_open);
+  mount.parallel_directories.store((capable & FUSE_CAP_PARALLEL_DIROPS) != 0);
   uint64_t wanted = kWanted;
   uint64_t unwanted = kUnwanted;
   (no_open ? unwanted : wanted) |= FUSE_CAP_ATOMIC_O_TRUNC;

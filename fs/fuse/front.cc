@@ -48,6 +48,7 @@ class MountedFront final : public Front {
   Notifier& notifier_;
   FrontEvents events_;
   std::string device_;
+  std::atomic<bool> announced_{false};
   std::atomic<bool> is_ready_{false};
   mutable std::mutex mutex_;  // guards has_ended_ and the conditions
   std::condition_variable changed_;
@@ -63,7 +64,6 @@ Result<void> MountedFront::start() {
   session_ = std::move(*session);
   if (Result<void> mounted = session_->mount(mountpoint()); !mounted) return mounted;
   device_ = mounted_device(mountpoint()).value_or("");
-  raise_read_ahead();
   notifier_.attach(*session_, mount_.tree);
   workers_.emplace(
       *session_, std::clamp(mount_.options.workers, 1U, kMaxFrontWorkers), [this] { after_request(); },
@@ -85,9 +85,12 @@ MountedFront::~MountedFront() {
 
 void MountedFront::after_request() {
   if (is_ready_.load(std::memory_order_relaxed) || !mount_.initialized.load()) return;
+  if (announced_.exchange(true)) return;
+  // FUSE_INIT sets it, so not before.
+  raise_read_ahead();
   {
     const std::lock_guard lock(mutex_);
-    if (is_ready_.exchange(true)) return;
+    is_ready_.store(true);
     changed_.notify_all();
   }
   log_info("mounted " + mount_.options.fsname + " on " + mountpoint() + ": " + description());

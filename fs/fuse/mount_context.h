@@ -25,7 +25,9 @@ struct MountContext {
   std::array<std::atomic<uint64_t>, static_cast<size_t>(FrontOp::kCount)> requests{};
   // Set by FUSE_INIT, before its answer goes out.
   std::atomic<bool> initialized{false};
-  std::atomic<bool> no_open{false};  // what the profile became with this kernel
+  std::atomic<bool> init_answered{false};
+  std::atomic<bool> parallel_directories{false};  // the kernel offers it
+  std::atomic<bool> no_open{false};               // what the profile became with this kernel
   std::atomic<unsigned> protocol_major{0};
   std::atomic<unsigned> protocol_minor{0};
 };

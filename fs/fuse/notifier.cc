@@ -50,7 +50,6 @@ void Notifier::detach() {
   tree_ = nullptr;
   order_.clear();
   waiting_.clear();
-  named_.clear();
   idle_.notify_all();
 }
 
@@ -71,7 +70,8 @@ void Notifier::on_content_changed(NodeId node) {
 void Notifier::push_change(const NameChange& change) {
   switch (change.kind) {
     case NameChange::Kind::kCreated:
-      if (named_.size() < limits_.everything) named_.push_back(change.node);
+      // Known by another name: its link count is stale.
+      if (tree_->is_known(change.node)) push(Kind::kAttributes, change.node);
       // The kernel holds neither the absence of the name nor a list without it if it never got an answer from
       // this directory: so the first listing of a tree costs nothing here.
       if (tree_->names_were_answered(change.parent)) push_name(change);
@@ -85,7 +85,9 @@ void Notifier::push_change(const NameChange& change) {
       push(Kind::kAttributes, change.old_node);
       return;
     case NameChange::Kind::kAttributes:
-      push(Kind::kAttributes, change.node);
+      // A file of which nothing was stored yet keeps its node in a new version, and the kernel may have pages
+      // of the old one; a link's target changes with its attributes.
+      push(Kind::kAll, change.node);
       return;
   }
 }
@@ -120,10 +122,9 @@ void Notifier::lose() {
 }
 
 std::vector<Notifier::Item> Notifier::next_batch(std::unique_lock<std::mutex>& lock) {
-  wake_.wait(lock, [this] { return stopping_ || !order_.empty() || !named_.empty(); });
+  wake_.wait(lock, [this] { return stopping_ || !order_.empty(); });
   std::vector<Item> batch;
   if (stopping_) return batch;
-  for (const NodeId node : std::exchange(named_, {})) batch.push_back({Kind::kAttributes, node, {}});
   for (size_t i = 0; i < kBatch && !order_.empty(); ++i) {
     auto taken = waiting_.extract(*order_.front());
     order_.pop_front();
@@ -149,7 +150,7 @@ void Notifier::run() {
     lock.lock();
     sending_ = false;
     statistics_.sent += sent;
-    if (order_.empty() && named_.empty()) idle_.notify_all();
+    if (order_.empty()) idle_.notify_all();
   }
 }
 
@@ -161,17 +162,21 @@ uint64_t Notifier::send(const Item& item) {
     case Kind::kEntry:
       kernel_->drop_entry(item.node, item.name);
       return 1;
-    case Kind::kAttributes: {
-      // Only a regular file's pages are worth keeping; a link's target and a directory's names change with
-      // the rest.
-      const Result<Node> node = tree_->replica().node(item.node);
-      const bool keep_pages = !node || S_ISREG(node->attr.mode);
-      keep_pages ? kernel_->drop_attributes(item.node) : kernel_->drop_all(item.node);
+    case Kind::kAttributes:
+      kernel_->drop_attributes(item.node);
       return 1;
-    }
     case Kind::kAll:
       kernel_->drop_all(item.node);
       return 1;
+    case Kind::kChanged: {
+      // A directory's names have their own changes. But a file of which nothing was stored keeps its node in
+      // a new version, and the kernel may have pages of the old one; a link's target changes with its
+      // attributes.
+      const Result<Node> node = tree_->replica().node(item.node);
+      const bool directory = node && S_ISDIR(node->attr.mode);
+      directory ? kernel_->drop_attributes(item.node) : kernel_->drop_all(item.node);
+      return 1;
+    }
     case Kind::kDirectory:
       return send_directory(item.node);
   }
@@ -190,7 +195,7 @@ uint64_t Notifier::send_directory(NodeId directory) {
 
 bool Notifier::wait_idle(std::chrono::milliseconds limit) {
   std::unique_lock lock(mutex_);
-  return idle_.wait_for(lock, limit, [this] { return order_.empty() && named_.empty() && !sending_; });
+  return idle_.wait_for(lock, limit, [this] { return order_.empty() && !sending_; });
 }
 
 NotifierStatistics Notifier::statistics() const {

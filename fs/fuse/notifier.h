@@ -67,7 +67,7 @@ class Notifier final : public SyncerEvents {
   NotifierStatistics statistics() const;
 
  private:
-  enum class Kind : uint8_t { kEntry, kAttributes, kAll, kDirectory };
+  enum class Kind : uint8_t { kEntry, kAttributes, kAll, kChanged, kDirectory };
   struct Item {
     Kind kind;
     NodeId node;       // kEntry: the parent
@@ -96,8 +96,6 @@ class Notifier final : public SyncerEvents {
   std::condition_variable idle_;
   std::deque<const Item*> order_;  // points into waiting_
   std::unordered_set<Item, ItemHash> waiting_;
-  // Nodes that got a name: their link count may be stale if the kernel knows them by another one.
-  std::vector<NodeId> named_;
   KernelCaches* kernel_ = nullptr;
   Tree* tree_ = nullptr;
   bool sending_ = false;

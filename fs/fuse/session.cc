@@ -6,10 +6,12 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <span>
 #include <vector>
 
 #include "fs/fuse/fuse_api.h"
 #include "fs/fuse/fuse_log.h"
+#include "fs/fuse/init_reply.h"
 #include "fs/fuse/operations.h"
 #include "io/base/log.h"
 
@@ -40,11 +42,12 @@ std::vector<std::string> session_arguments(const FrontOptions& options) {
   return arguments;
 }
 
-ssize_t channel_read(int fd, void* buffer, size_t size, void* /*user_data*/) {
+ssize_t read_channel(int fd, void* buffer, size_t size, void* /*user_data*/) {
   return ::read(fd, buffer, size);
 }
 
-ssize_t channel_writev(int fd, iovec* parts, int count, void* /*user_data*/) {
+ssize_t write_channel(int fd, iovec* parts, int count, void* user_data) {
+  amend_init_reply(*static_cast<MountContext*>(user_data), std::span(parts, static_cast<size_t>(count)));
   return ::writev(fd, parts, count);
 }
 
@@ -79,13 +82,14 @@ Result<void> Session::mount(const std::string& mountpoint) {
         .with_errno(errno != 0 ? errno : EPERM);
   }
   mounted_ = true;
-  return {};
+  return kAmendInitReply ? hook(fuse_session_fd(session_)) : Result<void>();
 }
 
-Result<void> Session::use_channel(int fd) {
+// libfuse does its input and output through us from now on.
+Result<void> Session::hook(int fd) {
   fuse_custom_io io{};
-  io.read = channel_read;
-  io.writev = channel_writev;
+  io.read = read_channel;
+  io.writev = write_channel;
   const int failed = fuse_session_custom_io(session_, &io, fd);
   if (failed != 0) return Error::os(failed < 0 ? -failed : failed, "FUSE channel");
   return {};

@@ -26,7 +26,7 @@ class Session final : public KernelCaches {
   // The mount was taken away by somebody else: what lies there now is not ours to unmount.
   void disown_mount() { mounted_ = false; }
   // Serves a channel that keeps messages apart (SOCK_SEQPACKET) instead of a mount; owns `fd` from now on.
-  Result<void> use_channel(int fd);
+  Result<void> use_channel(int fd) { return hook(fd); }
 
   // Any thread: takes one request and has it answered, now or later. False when the session ended.
   class Buffer;
@@ -40,6 +40,7 @@ class Session final : public KernelCaches {
 
  private:
   explicit Session(fuse_session* session) : session_(session) {}
+  Result<void> hook(int fd);
 
   fuse_session* session_;
   bool mounted_ = false;

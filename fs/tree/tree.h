@@ -18,6 +18,7 @@
 #include "fs/tree/directory_handles.h"
 #include "fs/tree/forget_queue.h"
 #include "fs/tree/lookup_table.h"
+#include "fs/tree/recent_failures.h"
 #include "io/base/result.h"
 #include "io/executor.h"
 #include "sync/engine/syncer.h"
@@ -89,7 +90,8 @@ class Tree {
   void readdir(NodeId directory, uint64_t handle, uint64_t cookie, bool plus, DirectorySink& sink);
   void releasedir(uint64_t handle) { handles_.close(handle); }
 
-  // Shorter than asked only at the end of the file.
+  // Shorter than asked only at the end of the file. A failure is given again, at once, to who asks within a
+  // second.
   RequestId read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done);
   // Where data or a hole begins at or after `offset`. A file that is not here in whole counts as all data.
   void seek(NodeId file, uint64_t offset, SeekKind kind, Done<uint64_t> done);
@@ -124,7 +126,7 @@ class Tree {
   struct stat stat_of(const Node& node) const;
 
  private:
-  // Lists the directory, then runs `answer` on the executor; `failed` instead when its names cannot be had.
+  // Lists the directory, then runs `answer` on the executor, within a section.
   RequestId after_listing(NodeId directory, UniqueFunction<void(Result<void>)> answer);
   void answer_lookup(NodeId parent, std::string_view name, Done<Entry> done);
   void answer_dot(const Node& directory, bool parent, Done<Entry> done);
@@ -153,6 +155,7 @@ class Tree {
   LookupTable lookups_;
   DirectoryHandles handles_;
   ForgetQueue forgets_;
+  RecentFailures failures_;
   std::mutex statfs_mutex_;  // guards the two below
   int64_t inodes_counted_at_s_ = -1;
   uint64_t inodes_ = 0;

@@ -24,7 +24,19 @@ RequestId Tree::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadByt
     done(ReadBytes{});
     return 0;
   }
-  return syncer_.read(file, offset, length, std::move(done));
+  const uint64_t end = offset + length;
+  if (const auto failed = failures_.find(file, offset, end, Clock::now())) {
+    done(*failed);
+    return 0;
+  }
+  return syncer_.read(file, offset, length,
+                      [this, file, offset, end, done = std::move(done)](Result<ReadBytes> read) mutable {
+                        const AnswerGate::Section section(gate_);
+                        if (!read && read.error().code() != Errc::kCanceled) {
+                          failures_.add(file, offset, end, read.error(), Clock::now());
+                        }
+                        done(std::move(read));
+                      });
 }
 
 void Tree::seek(NodeId file, uint64_t offset, SeekKind kind, Done<uint64_t> done) {

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Mends the answer to FUSE_INIT on its way out. Private to fs/fuse.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <span>
+
+#include "fs/fuse/fuse_api.h"
+
+namespace rsyncfs {
+
+struct MountContext;
+
+// libfuse 3.14.0 takes FUSE_CAP_PARALLEL_DIROPS and does not pass it on. Without it the kernel lets one
+// lookup at a time into a directory, and those behind one that waits for the source cannot even be killed.
+constexpr bool kAmendInitReply = FUSE_VERSION < FUSE_MAKE_VERSION(3, 17);
+
+// Any reply may be given; only the one to FUSE_INIT is looked at closely.
+void amend_init_reply(MountContext& mount, std::span<iovec> reply);
+
+}  // namespace rsyncfs

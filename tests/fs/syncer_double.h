@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Stands where the network is: requests wait until the test answers them.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "sync/engine/syncer.h"
+
+namespace rsyncfs::testing {
+
+// Completions come from its own thread, as the real one's come from the loop. Any thread.
+class SyncerDouble final : public Syncer {
+ public:
+  SyncerDouble();
+  ~SyncerDouble() override;  // cancels what still waits
+
+  // Directories whose names may not be answered until listed; all others may.
+  void unlist(NodeId directory);
+  // Runs on the double's thread for each list_directory(); after ok the directory counts as listed. Without
+  // one, requests wait.
+  std::function<Result<void>(NodeId)> on_list;
+  // The same for reads: the whole content of the file. nullopt, or none set: the read waits.
+  std::function<std::optional<std::string>(NodeId)> on_read;
+  std::function<Result<void>(NodeId)> on_fetch_xattrs;
+
+  // Not 1: a broken Syncer, which calls the `done` of a read that often.
+  std::atomic<int> answers_per_read{1};
+
+  // Ends everything that waits with this error.
+  void fail_all(Errc code);
+  size_t waiting() const;
+  bool wait_for_waiting(size_t count, std::chrono::milliseconds limit) const;
+  uint64_t reads() const { return reads_.load(); }
+  uint64_t lists() const { return lists_.load(); }
+  uint64_t cancels() const { return cancels_.load(); }
+
+  void start(Done<void> done) override;
+  void shut_down(Task done) override;
+  bool may_answer_listing(const Node& directory) const override;
+  RequestId list_directory(NodeId directory, Done<void> done) override;
+  RequestId read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done) override;
+  RequestId fetch_xattrs(NodeId node, Done<void> done) override;
+  RequestId hydrate(NodeId file, Done<void> done) override;
+  void cancel(RequestId request) override;
+  void status(UniqueFunction<void(SyncerStatus)> done) override;
+  const IdMap& ids() const override { return ids_; }
+
+ private:
+  void post(Task task);
+  void run();
+  RequestId hold(UniqueFunction<void(Error)> fail);
+  void fail(RequestId request, Error error);
+
+  IdMap ids_{false};
+  std::atomic<uint64_t> reads_{0};
+  std::atomic<uint64_t> lists_{0};
+  std::atomic<uint64_t> cancels_{0};
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  RequestId next_ = 1;
+  std::set<NodeId> unlisted_;
+  std::map<RequestId, UniqueFunction<void(Error)>> waiting_;
+  std::deque<Task> tasks_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace rsyncfs::testing
