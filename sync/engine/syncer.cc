@@ -52,6 +52,7 @@ class SyncerImpl final : public Syncer {
   const IdMap& ids() const override { return ids_; }
 
  private:
+  std::string shown_source() const;
   void pump();
   void changed();
   void tick();
@@ -112,10 +113,17 @@ void SyncerImpl::start(Done<void> done) {
       if (first_contact_) {
         Done<void> call = std::move(first_contact_);
         first_contact_ = nullptr;
-        call(listed ? std::move(listed) : listed.error().with_context(options_.source.canonical()));
+        call(listed ? std::move(listed) : listed.error().with_context(shown_source()));
       }
     });
   });
+}
+
+// Without the user: a daemon's may be a default that nobody typed.
+std::string SyncerImpl::shown_source() const {
+  Source source = options_.source;
+  source.user.clear();
+  return source.canonical();
 }
 
 void SyncerImpl::shut_down(Task done) {
@@ -259,7 +267,7 @@ void SyncerImpl::link_failed(const Error& why) {
     if (first_contact_) {
       Done<void> call = std::move(first_contact_);
       first_contact_ = nullptr;
-      call(why.with_context(options_.source.canonical()));
+      call(why.with_context(shown_source()));
     }
     lister_.link_failed(why, hopeless);
     whole_.link_failed(hopeless);
