@@ -88,6 +88,7 @@ const EntryExtra& FileList::extra(const FileEntry& entry) const {
 
 std::optional<uint32_t> FileList::find(std::string_view path) const {
   const size_t slash = path.rfind('/');
+  if (slash == 0) return std::nullopt;
   const std::string_view dir = slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
   const std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
   for (const bool as_dir : {true, false}) {

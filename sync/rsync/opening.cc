@@ -103,7 +103,7 @@ Result<bool> Opening::advance() {
     case Step::kCompressions: {
       const std::string_view names = in.vstring();
       // The length is known before the rest: a peer need not be waited for to send too much.
-      if (in.position() + names.size() > 2 * kMaxNames || (in.is_short() && in.need() > kMaxNames + 2)) {
+      if (names.size() > kMaxNames || (in.is_short() && in.need() > kMaxNames + 2)) {
         return Error(Errc::kProtocol, "over-long list of names from the server");
       }
       if (in.ok()) taken = step_ == Step::kChecksums ? on_checksum_names(names) : on_compression_names(names);

@@ -51,7 +51,10 @@ struct PullConfig {
   // one level deep, "d" only the entry itself; "./" is the root's children. Any bytes but NUL. Sent as
   // --files-from.
   std::vector<std::string> paths;
-  // With paths: answer a missing path by an entry of mode 0 instead of an error text.
+  // With paths: answer a missing path by an entry of mode 0 (--delete-missing-args) instead of an error text.
+  // A missing parent still sets FileList::kIoErrorVanished. Without it a missing path is just not listed, and
+  // if nothing at all is found the session ends with kNotFound. `rrsync -ro` and daemons that refuse
+  // "delete*" do not allow it.
   bool report_missing = true;
 
   // The server is known to be rsync 3.2.7 or later, to speak max_protocol and to ask for no login: the whole

@@ -80,6 +80,8 @@ Result<Parsed> Replies::parse(std::span<const std::byte> data) {
   Parsed parsed;
   while (parsed.consumed < data.size()) {
     const auto rest = data.subspan(parsed.consumed);
+    // After each answer the session decides who reads on: the caller may have ended it.
+    if (phase_ == Phase::kHead && parsed.consumed > 0) break;
     if (phase_ == Phase::kTokens) {
       auto tokens = tokens_->parse(rest, *this);
       if (!tokens.ok()) return tokens.error();

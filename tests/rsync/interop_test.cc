@@ -54,7 +54,7 @@ void fetch_all_shuffled(BlockingPull& pull, const std::string& root, uint64_t se
   }
 }
 
-enum class Server { kDaemon, kPipe, kOldPipe };
+enum class Server { kDaemon, kPipe, kOldPipe, kNoNegotiation };
 using Combination = std::tuple<Server, int, std::optional<ChecksumKind>, CompressionKind>;
 
 class PullMatrix : public testing::TestWithParam<Combination> {};
@@ -74,14 +74,17 @@ TEST_P(PullMatrix, ListsAndFetches) {
     pull = BlockingPull::over_tcp(daemon->port(), config);
   } else {
     config.root = dir.path();
-    const std::string program = server == Server::kPipe ? "rsync" : support::require_old_rsync();
-    pull = BlockingPull::over_pipe(program, config);
+    const std::string program = server == Server::kOldPipe ? support::require_old_rsync() : "rsync";
+    BlockingPullOptions options;
+    if (server == Server::kNoNegotiation) options.edit_arguments = support::without_negotiation;
+    pull = BlockingPull::over_pipe(program, config, options);
   }
   ASSERT_OK(pull->wait_for_list());
   EXPECT_TRUE(pull->established);
   EXPECT_EQ(pull->session().state(), PullState::kArmed);
   EXPECT_EQ(pull->session().protocol(), protocol);
-  EXPECT_EQ(pull->session().checksum(), checksum.value_or(ChecksumKind::kXxh128));
+  const auto usual = server == Server::kNoNegotiation ? ChecksumKind::kMd5 : ChecksumKind::kXxh128;
+  EXPECT_EQ(pull->session().checksum(), checksum.value_or(usual));
   EXPECT_EQ(pull->session().compression(), compression);
   EXPECT_EQ(pull->session().server_version().empty(), server != Server::kDaemon);
   EXPECT_EQ(pull->list().size(), kTreeEntries);
@@ -94,7 +97,8 @@ TEST_P(PullMatrix, ListsAndFetches) {
 
 std::string combination_name(const testing::TestParamInfo<Combination>& info) {
   const auto& [server, protocol, checksum, compression] = info.param;
-  std::string name = server == Server::kDaemon ? "daemon" : server == Server::kPipe ? "pipe" : "old";
+  constexpr const char* kServers[] = {"daemon", "pipe", "old", "nonegotiation"};
+  std::string name = kServers[static_cast<size_t>(server)];
   name += std::to_string(protocol);
   name += checksum ? std::string(checksum_name(*checksum)) : "negotiated";
   return name + (compression == CompressionKind::kNone   ? "plain"
@@ -108,6 +112,13 @@ INSTANTIATE_TEST_SUITE_P(AllWays, PullMatrix,
                                           testing::Values(std::optional<ChecksumKind>()),
                                           testing::Values(CompressionKind::kNone, CompressionKind::kZlibx,
                                                           CompressionKind::kZstd)),
+                         combination_name);
+
+// As rsync before 3.2.0 answers: flags of one and two bytes, MD5, no zstd.
+INSTANTIATE_TEST_SUITE_P(WithoutNegotiation, PullMatrix,
+                         testing::Combine(testing::Values(Server::kNoNegotiation), testing::Values(30, 31),
+                                          testing::Values(std::optional<ChecksumKind>(), ChecksumKind::kMd4),
+                                          testing::Values(CompressionKind::kNone, CompressionKind::kZlibx)),
                          combination_name);
 
 INSTANTIATE_TEST_SUITE_P(AllChecksums, PullMatrix,
@@ -211,6 +222,28 @@ TEST(PullInterop, FailingSinkDoesNotDisturbTheNext) {
   EXPECT_EQ(broken.end->status, FileEnd::Status::kBadDigest);
   EXPECT_EQ(broken.end->reason.message(), "no space");
   EXPECT_OK(pull->finish());
+}
+
+TEST(PullInterop, ARestrictedShellAccepts) {
+  TempDir dir;
+  make_tree(dir.path());
+  // rrsync runs what the client asked for in $SSH_ORIGINAL_COMMAND, below one directory.
+  const std::string script = dir / "restricted";
+  support::write_file(
+      script, "#!/bin/bash\nexport SSH_ORIGINAL_COMMAND=\"rsync $*\"\nexec rrsync -ro " + dir.path() + "\n",
+      0755);
+  for (const bool with_paths : {false, true}) {
+    PullConfig config = with_paths ? paths_config({"b/", "gone"}) : daemon_config();
+    config.root = "a";
+    config.report_missing = false;  // a read-only one takes no option named after deleting
+    config.checksum_seed = 5;
+    config.io_timeout_s = 30;
+    config.compression = with_paths ? CompressionKind::kZstd : CompressionKind::kZlibx;
+    auto pull = BlockingPull::over_pipe(script, config);
+    ASSERT_OK(pull->wait_for_list());
+    EXPECT_OK(pull->fetch("b/text.gz"));
+    EXPECT_OK(pull->finish());
+  }
 }
 
 TEST(PullInterop, FiltersHideFiles) {
