@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The part of Tree that deals with names.
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "fs/tree/tree.h"
@@ -50,16 +51,20 @@ RequestId Tree::lookup(NodeId parent, std::string_view name, Done<Entry> done) {
       answer_dot(*directory, name == "..", std::move(done));
       return 0;
     }
+    if (name.size() > kMaxNameBytes) {
+      done(Error::os(ENAMETOOLONG, "name"));
+      return 0;
+    }
     if (syncer_.may_answer_listing(*directory)) {
       answer_lookup(parent, name, std::move(done));
       return 0;
     }
   }
-  return after_listing(
-      parent, [this, parent, name = std::string(name), done = std::move(done)](Result<void> listed) mutable {
-        if (!listed) return done(listed.error());
-        answer_lookup(parent, name, std::move(done));
-      });
+  return after_listing(parent, [this, parent, name = std::string(name),
+                                done = std::move(done)](const Result<void>& listed) mutable {
+    if (!listed) return done(listed.error());
+    answer_lookup(parent, name, std::move(done));
+  });
 }
 
 // Within a section. Marked before it is read: a change that finds no mark comes before the read.
@@ -100,7 +105,7 @@ RequestId Tree::opendir(NodeId id, Done<uint64_t> done) {
       return 0;
     }
   }
-  return after_listing(id, [this, done = std::move(done)](Result<void> listed) mutable {
+  return after_listing(id, [this, done = std::move(done)](const Result<void>& listed) mutable {
     if (!listed) return done(listed.error());
     done(handles_.open());
   });

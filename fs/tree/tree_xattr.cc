@@ -79,14 +79,14 @@ RequestId Tree::getxattr(NodeId id, std::string_view name, size_t limit, Done<Xa
     answer_value(std::move(found->value), limit, std::move(done));
     return 0;
   }
-  return syncer_.fetch_xattrs(
-      id, [this, id, name = std::string(name), limit, done = std::move(done)](Result<void> fetched) mutable {
-        if (!fetched) return done(fetched.error());
-        executor_.submit([this, id, name = std::move(name), limit, done = std::move(done)]() mutable {
-          const AnswerGate::Section after_fetch(gate_);
-          answer_xattr(id, name, limit, std::move(done));
-        });
-      });
+  return syncer_.fetch_xattrs(id, [this, id, name = std::string(name), limit,
+                                   done = std::move(done)](const Result<void>& fetched) mutable {
+    if (!fetched) return done(fetched.error());
+    executor_.submit([this, id, name = std::move(name), limit, done = std::move(done)]() mutable {
+      const AnswerGate::Section after_fetch(gate_);
+      answer_xattr(id, name, limit, std::move(done));
+    });
+  });
 }
 
 void Tree::answer_xattr(NodeId id, std::string_view name, size_t limit, Done<XattrValue> done) {
