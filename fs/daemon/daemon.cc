@@ -138,7 +138,7 @@ Result<void> Daemon::judge_first_contact(const std::optional<Error>& failure) {
   const Error cause =
       failure.value_or(Error(Errc::kTimedOut, plan_.canonical_source + ": no answer in time"));
   if (knows_tree_ && may_come_back(cause.code())) {
-    notes_.push_back("the source cannot be reached yet, what is stored is shown: " + cause.message());
+    notes_.push_back("what is stored is shown, the source cannot be reached yet: " + cause.message());
     log_warn(notes_.back());
     return {};
   }

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The option table: every name, its value, its mistakes, and its other spellings.
+#include "fs/daemon/options.h"
+
+#include <algorithm>
+#include <functional>
+#include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "fs/cli/command_line.h"
+#include "fs/cli/usage.h"
+
+namespace rsyncfs {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::vector<OptionSpec> all_options() {
+  std::vector<OptionSpec> all;
+  for (const OptionGroup& group : option_groups()) {
+    all.insert(all.end(), group.options.begin(), group.options.end());
+  }
+  return all;
+}
+
+// A value that each option with an argument takes.
+std::string good_value(const OptionSpec& spec) {
+  if (spec.name == "compress") return "zstd";
+  if (spec.name == "checksum_choice") return "md5";
+  if (spec.name == "protocol") return "31";
+  if (spec.name == "io") return "threads";
+  if (spec.name == "log_level") return "debug";
+  if (spec.argument == "OCTAL") return "022";
+  return "1";
+}
+
+MountOptions parsed(std::string_view list) {
+  MountOptions options;
+  const Result<void> applied = apply_option_list(options, list);
+  EXPECT_TRUE(applied.ok()) << list << ": " << applied.error().message();
+  return options;
+}
+
+std::string complaint(std::string_view list) {
+  MountOptions options;
+  const Result<void> applied = apply_option_list(options, list);
+  EXPECT_FALSE(applied.ok()) << list;
+  if (applied) return "";
+  EXPECT_EQ(applied.error().code(), Errc::kUsage);
+  EXPECT_EQ(applied.error().message().find('\n'), std::string::npos);
+  return applied.error().message();
+}
+
+TEST(OptionTable, NamesAreUniqueAndInOneSpelling) {
+  std::set<std::string_view> seen;
+  for (const OptionSpec& spec : all_options()) {
+    EXPECT_TRUE(seen.insert(spec.name).second) << spec.name << " is there twice";
+    EXPECT_EQ(spec.name.find('-'), std::string_view::npos) << spec.name;
+    EXPECT_EQ(find_option(spec.name)->name, spec.name);
+  }
+  EXPECT_GT(seen.size(), 60U);
+}
+
+TEST(OptionTable, HelpCoversEveryOption) {
+  const std::string help = mount_help();
+  for (const OptionSpec& spec : all_options()) {
+    const std::string shown =
+        " " + std::string(spec.name) + (spec.argument.empty() ? "" : "=" + std::string(spec.argument));
+    EXPECT_THAT(help, HasSubstr(shown));
+    EXPECT_THAT(help, HasSubstr(std::string(spec.help)));
+  }
+  size_t longest = 0;
+  for (size_t begin = 0; begin < help.size();) {
+    const size_t end = help.find('\n', begin);
+    longest = std::max(longest, end - begin);
+    begin = end + 1;
+  }
+  EXPECT_LE(longest, 130U);
+}
+
+// A long flag is the same option as its -o form, in every spelling.
+TEST(OptionTable, FlagsAndListItemsAreOneOption) {
+  for (const OptionSpec& spec : all_options()) {
+    const std::string value = spec.argument.empty() ? "" : "=" + good_value(spec);
+    std::string dashed(spec.name);
+    std::replace(dashed.begin(), dashed.end(), '_', '-');
+    std::string flag = dashed;
+    flag.erase(0, flag.find_first_not_of('-'));
+    const std::vector<std::vector<std::string>> forms = {{"-o", std::string(spec.name) + value},
+                                                         {"-o", dashed + value},
+                                                         {"--" + flag + value},
+                                                         {"--" + std::string(spec.name) + value}};
+    for (std::vector<std::string> words : forms) {
+      if (words[0].rfind("---", 0) == 0 || words[0].rfind("--_", 0) == 0) continue;
+      const std::string shown = words.back();
+      words.insert(words.begin(), {"rsync://h/m", "/mnt"});
+      const Result<Command> command = parse_command_line(words);
+      ASSERT_TRUE(command.ok()) << shown << ": " << command.error().message();
+      const auto* request = std::get_if<MountRequest>(&*command);
+      ASSERT_NE(request, nullptr) << shown;
+      EXPECT_EQ(request->source, "rsync://h/m") << shown;
+      EXPECT_EQ(request->mountpoint, "/mnt") << shown;
+    }
+  }
+}
+
+TEST(OptionTable, AMissingOrUnwantedValueIsNamed) {
+  for (const OptionSpec& spec : all_options()) {
+    const std::string name(spec.name);
+    if (spec.argument.empty()) {
+      EXPECT_THAT(complaint(name + "=1"), AllOf(HasSubstr(name), HasSubstr("no value")));
+    } else {
+      EXPECT_THAT(complaint(name), AllOf(HasSubstr(name), HasSubstr("needs a value")));
+    }
+  }
+}
+
+TEST(Options, SetWhatTheySay) {
+  const MountOptions options = parsed(
+      "allow_other,auto_unmount,suid,dev,noexec,rw,fsname=a:/b,subtype=x,uid=7,gid=8,fmask=0133,dmask=022,"
+      "password_file=pw,rsh=ssh -p 2,rsync_path=/opt/rsync,port=8873,timeout=5,contimeout=6,compress=zlibx,"
+      "checksum_choice=xxh3,numeric_ids,noxattrs,noacls,protocol=30,max_sessions=9,store=/s,io=uring,"
+      "log_file=/l,log_level=warning,exclude=*.o,include=a/***,filter=merge /x");
+  EXPECT_TRUE(options.allow_other && options.auto_unmount && options.suid && options.dev && !options.exec);
+  EXPECT_TRUE(options.asked_read_write);
+  EXPECT_EQ(options.fsname, "a:/b");
+  EXPECT_EQ(options.subtype, "x");
+  EXPECT_EQ(options.uid, 7U);
+  EXPECT_EQ(options.gid, 8U);
+  EXPECT_EQ(options.file_mask, 0133U);
+  EXPECT_EQ(options.directory_mask, 022U);
+  EXPECT_EQ(options.password_file, "pw");
+  EXPECT_EQ(options.remote_shell, "ssh -p 2");
+  EXPECT_EQ(options.rsync_path, "/opt/rsync");
+  EXPECT_EQ(options.port, 8873);
+  EXPECT_EQ(options.timeout.count(), 5);
+  EXPECT_EQ(options.connect_timeout.count(), 6);
+  EXPECT_EQ(options.compress, "zlibx");
+  EXPECT_EQ(options.checksum_choice, "xxh3");
+  EXPECT_TRUE(options.numeric_ids && !options.xattrs && !options.acls);
+  EXPECT_EQ(options.protocol, 30);
+  EXPECT_EQ(options.max_sessions, 9U);
+  EXPECT_EQ(options.store, "/s");
+  EXPECT_EQ(options.io, IoChoice::kUring);
+  EXPECT_EQ(options.log_file, "/l");
+  EXPECT_EQ(options.log_level, LogLevel::kWarn);
+  EXPECT_THAT(options.filters, ElementsAre("- *.o", "+ a/***", "merge /x"));
+}
+
+TEST(Options, TheLastOneCounts) {
+  EXPECT_FALSE(parsed("rw,ro").asked_read_write);
+  EXPECT_TRUE(parsed("noxattrs,xattrs").xattrs);
+  EXPECT_EQ(parsed("umask=077,dmask=0").directory_mask, 0U);
+  EXPECT_EQ(parsed("umask=077,dmask=0").file_mask, 077U);
+  EXPECT_EQ(parsed("checksum_choice=md5,checksum_choice=auto").checksum_choice, "");
+}
+
+TEST(Options, DefaultsAreSafe) {
+  const MountOptions options = parsed("");
+  EXPECT_FALSE(options.suid || options.dev || options.allow_other || options.allow_root);
+  EXPECT_EQ(options.timeout.count(), 30);
+}
+
+TEST(Options, WhatIsMeantForOthersIsDropped) {
+  parsed(
+      "_netdev,nofail,noauto,user,users,noatime,x-systemd.automount,x-systemd.idle-timeout=60,X-mount.mkdir");
+  parsed("comment=systemd.automount,,,defaults");
+}
+
+TEST(Options, BadValuesAreNamedWithWhatIsAccepted) {
+  EXPECT_THAT(complaint("timeout=0"), AllOf(HasSubstr("timeout"), HasSubstr("'0'"), HasSubstr("from 1")));
+  EXPECT_THAT(complaint("timeout=soon"), HasSubstr("number"));
+  EXPECT_THAT(complaint("timeout=5s"), HasSubstr("number"));
+  EXPECT_THAT(complaint("timeout=-1"), HasSubstr("number"));
+  EXPECT_THAT(complaint("timeout=99999999999999999999"), HasSubstr("number"));
+  EXPECT_THAT(complaint("port=65536"), HasSubstr("65535"));
+  EXPECT_THAT(complaint("umask=8"), HasSubstr("octal"));
+  EXPECT_THAT(complaint("umask=7777"), HasSubstr("octal"));
+  EXPECT_THAT(complaint("uid=no-such-user"), HasSubstr("user"));
+  EXPECT_THAT(complaint("uid=4294967295"), HasSubstr("user"));
+  EXPECT_THAT(complaint("compress=lz4"), HasSubstr("zstd, zlibx, none"));
+  EXPECT_THAT(complaint("protocol=33"), HasSubstr("30"));
+  EXPECT_THAT(complaint("io=fast"), HasSubstr("auto, uring, threads"));
+  EXPECT_THAT(complaint("exclude="), HasSubstr("pattern"));
+  EXPECT_THAT(complaint("rsh="), HasSubstr("value"));
+}
+
+TEST(Options, UnknownNamesComeWithTheNearestOne) {
+  EXPECT_THAT(complaint("timeuot=3"), HasSubstr("'timeout'"));
+  EXPECT_THAT(complaint("allow-othr"), HasSubstr("'allow_other'"));
+  EXPECT_THAT(complaint("passwordfile=x"), HasSubstr("'password_file'"));
+  EXPECT_EQ(complaint("quux=1"), "unknown option 'quux'");
+  EXPECT_EQ(complaint(std::string(100'000, 'a')).find("mean"), std::string::npos);
+}
+
+TEST(Options, SloppyDropsWhatComesAfter) {
+  parsed("sloppy,quux=1,timeout=3");
+  EXPECT_THAT(complaint("quux=1,sloppy"), HasSubstr("quux"));
+  EXPECT_THAT(complaint("sloppy,timeout=x"), HasSubstr("timeout")) << "known ones must still be right";
+}
+
+TEST(Options, ThatExcludeEachOtherAreRefused) {
+  EXPECT_FALSE(check_options(parsed("allow_other,allow_root")).ok());
+  EXPECT_TRUE(check_options(parsed("allow_root")).ok());
+}
+
+TEST(OptionList, CommasAndBackslashesAreEscaped) {
+  EXPECT_THAT(split_option_list(R"(a,b=c\,d,,e\\,f\*)"), ElementsAre("a", "b=c,d", R"(e\)", R"(f\*)"));
+  EXPECT_THAT(split_option_list(""), ElementsAre());
+  EXPECT_THAT(split_option_list(R"(a\)"), ElementsAre(R"(a\)"));
+  EXPECT_THAT(parsed(R"(exclude=a\,b)").filters, ElementsAre("- a,b"));
+}
+
+TEST(OptionList, JoiningIsTheReverse) {
+  const std::vector<std::string> items = {"a,b", R"(c\,d)", R"(e\)", "f=,"};
+  EXPECT_EQ(split_option_list(join_option_list(items)), items);
+}
+
+}  // namespace
+}  // namespace rsyncfs

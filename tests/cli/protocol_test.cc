@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "fs/control/protocol.h"
+
+#include <random>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "fs/control/byte_text.h"
+#include "fs/control/status_document.h"
+
+namespace rsyncfs {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(ByteText, KeepsTextAndEscapesTheRest) {
+  EXPECT_EQ(bytes_to_text("a/\xc3\xbc \xe2\x82\xac \xf0\x9f\x98\x80"),
+            "a/\xc3\xbc \xe2\x82\xac \xf0\x9f\x98\x80");
+  EXPECT_EQ(bytes_to_text("\xff\\\xc3"), R"(\377\\\303)");
+  EXPECT_EQ(bytes_to_text("\xc0\xaf"), R"(\300\257)") << "overlong";
+  EXPECT_EQ(bytes_to_text("\xed\xa0\x80"), R"(\355\240\200)") << "surrogate";
+  EXPECT_EQ(bytes_to_text("\xf4\x90\x80\x80"), R"(\364\220\200\200)") << "beyond Unicode";
+  for (const char* bad : {"\\", "\\4", "\\48", "\\400", "\\x41", "a\\"})
+    EXPECT_FALSE(text_to_bytes(bad).ok()) << bad;
+}
+
+TEST(ByteText, AnyBytesComeBack) {
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  // Bytes from which both valid and broken UTF-8 comes about, and escapes.
+  const std::string alphabet = "a\\07\x7f\x80\xa0\xbf\xc2\xe0\xed\xf0\xf4\xff/";
+  for (int round = 0; round < 20'000; ++round) {
+    std::string bytes;
+    for (size_t n = random() % 12; n > 0; --n) bytes += alphabet[random() % alphabet.size()];
+    const Result<std::string> back = text_to_bytes(bytes_to_text(bytes));
+    ASSERT_TRUE(back.ok());
+    ASSERT_EQ(*back, bytes);
+  }
+}
+
+TEST(ControlRequest, ComesBackAsItWas) {
+  for (const ControlRequest& request :
+       {ControlRequest{.verb = ControlVerb::kStatus},
+        ControlRequest{.verb = ControlVerb::kUnmount, .lazy = true},
+        ControlRequest{.verb = ControlVerb::kInfo, .paths = {""}},
+        ControlRequest{.verb = ControlVerb::kFetch, .paths = {"a/b\n\xff\\", "", "..a"}}}) {
+    const std::string line = encode(request);
+    EXPECT_EQ(line.find('\n'), std::string::npos);
+    const Result<ControlRequest> back = decode_control_request(line);
+    ASSERT_TRUE(back.ok()) << line << ": " << back.error().message();
+    EXPECT_EQ(*back, request);
+  }
+}
+
+TEST(ControlRequest, BadOnesAreRefused) {
+  for (const char* line : {"",
+                           "{}",
+                           "[]",
+                           "1",
+                           "{\"verb\":1}",
+                           "{\"verb\":\"format\"}",
+                           "{\"verb\":\"info\"}",
+                           "{\"verb\":\"info\",\"paths\":[]}",
+                           "{\"verb\":\"info\",\"paths\":[\"a\",\"b\"]}",
+                           "{\"verb\":\"info\",\"paths\":[1]}",
+                           "{\"verb\":\"status\",\"paths\":[\"a\"]}",
+                           "{\"verb\":\"info\",\"paths\":[\"/etc\"]}",
+                           "{\"verb\":\"info\",\"paths\":[\"a/../b\"]}",
+                           "{\"verb\":\"info\",\"paths\":[\"..\"]}",
+                           "{\"verb\":\"info\",\"paths\":[\"a//b\"]}",
+                           "{\"verb\":\"info\",\"paths\":[\"a/\"]}",
+                           "{\"verb\":\"info\",\"paths\":[\"a\\\\000\"]}",
+                           "{\"verb\":\"info\",\"paths\":[\"a\\u0000\"]}",
+                           "{\"verb\":\"info\",\"paths\":[\"\\\\9\"]}",
+                           "{\"verb\":\"status\"",
+                           "{\"verb\":\"status\"}{\"verb\":\"status\"}"}) {
+    EXPECT_FALSE(decode_control_request(line).ok()) << line;
+  }
+  ControlRequest many{.verb = ControlVerb::kFetch};
+  many.paths.assign(kMaxControlPaths, "a");
+  EXPECT_TRUE(decode_control_request(encode(many)).ok());
+  many.paths.emplace_back("a");
+  EXPECT_EQ(decode_control_request(encode(many)).error().code(), Errc::kLimit);
+  EXPECT_FALSE(decode_control_request(std::string(200'000, '[')).ok()) << "depth is no way to hurt us";
+}
+
+TEST(ControlAnswer, ComesBackAsItWas) {
+  FetchProgress progress;
+  progress.files_done = 1;
+  progress.files_total = UINT64_MAX;
+  progress.bytes_done = 3;
+  progress.bytes_total = 4;
+  progress.files_failed = 5;
+  progress.counting = true;
+  using Kind = ControlAnswer::Kind;
+  for (const ControlAnswer& answer :
+       {ControlAnswer{.kind = Kind::kProgress, .progress = progress}, ControlAnswer{.kind = Kind::kDone},
+        ControlAnswer{.kind = Kind::kDone, .progress = progress, .document = "{\"a\":[1,\"x\"]}"},
+        ControlAnswer{.kind = Kind::kFailedPath, .path = "a\xff\n", .reason = "because"},
+        ControlAnswer{.kind = Kind::kFailed, .reason = "busy", .failure = ControlFailure::kBusy}}) {
+    const Result<ControlAnswer> back = decode_control_answer(encode(answer));
+    ASSERT_TRUE(back.ok()) << back.error().message();
+    EXPECT_EQ(*back, answer);
+  }
+}
+
+TEST(ControlAnswer, BrokenTextBecomesReadableText) {
+  const ControlAnswer answer{.kind = ControlAnswer::Kind::kFailed, .reason = "name \xff here"};
+  const Result<ControlAnswer> back = decode_control_answer(encode(answer));
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(back->reason, "name \xef\xbf\xbd here");
+}
+
+MountStatus sample_status() {
+  MountStatus status;
+  status.version = "0.1.0";
+  status.pid = 4711;
+  status.source = "rsync://h/m";
+  status.mountpoint = "/mnt/\xff";
+  status.state_directory = "/var/lib/rsyncfs/h-m-1";
+  status.started_at_s = 1'700'000'000;
+  SyncerStatus& syncer = status.syncer;
+  syncer.link = LinkState::kDown;
+  syncer.link_text = "unreachable: refused, retry in 4 s";
+  syncer.last_error = "refused";
+  syncer.protocol = 32;
+  syncer.checksum = "xxh128";
+  syncer.compression = "zstd";
+  syncer.tree_listed = true;
+  syncer.tree_entries = 12;
+  syncer.tree_listed_at_s = 1'700'000'001;
+  syncer.bytes_in = 1;
+  syncer.bytes_out = 2;
+  syncer.sessions_opened = 3;
+  syncer.lists_received = 4;
+  syncer.files_fetched = 5;
+  syncer.bytes_fetched = 6;
+  syncer.files_failed = 7;
+  syncer.requests_timed_out = 8;
+  syncer.waiting_requests = 9;
+  syncer.sessions = {{"tree", "armed", 12, 1, 100, 50}};
+  syncer.transfers = {{"big\n", 25, 100}};
+  syncer.failing_paths = {"a\xff: Permission denied"};
+  status.io_engine = "threads";
+  status.io_reason = "threads: asked for";
+  status.io_wakeups = 10;
+  status.io_submits = 11;
+  status.io_operations = {{"recv", 3}, {"send", 2}};
+  status.cached_bytes = 1024;
+  status.cached_files = 1;
+  status.partial_files = 2;
+  status.nodes = 13;
+  status.requests = {{"lookup", 5}};
+  status.front_description = "fuse 7.45";
+  status.front_errors = 1;
+  status.front_waiting = 2;
+  status.front_parked_total = 3;
+  status.front_known_nodes = 4;
+  status.notifications_sent = 5;
+  status.rss_bytes = 9'000'000;
+  return status;
+}
+
+// Programs of users read this: keys may be added, never renamed or removed. fs/control/STATUS_JSON.md.
+constexpr const char* kGoldenStatus =
+    R"({"version":"0.1.0","pid":4711,"source":"rsync://h/m","mountpoint":"/mnt/\\377",)"
+    R"("state_directory":"/var/lib/rsyncfs/h-m-1","started_at":1700000000,)"
+    R"("link":{"state":"down","text":"unreachable: refused, retry in 4 s","last_error":"refused","protocol":32,)"
+    R"("checksum":"xxh128","compression":"zstd"},)"
+    R"("io":{"engine":"threads","reason":"threads: asked for","wakeups":10,"submits":11,)"
+    R"("operations":{"recv":3,"send":2}},)"
+    R"("tree":{"listed":true,"entries":12,"listed_at":1700000001},)"
+    R"("totals":{"bytes_in":1,"bytes_out":2,"sessions_opened":3,"lists_received":4,"files_fetched":5,)"
+    R"("bytes_fetched":6,"files_failed":7,"requests_timed_out":8,"waiting_requests":9},)"
+    R"("cache":{"bytes":1024,"files":1,"partial_files":2,"nodes":13},"requests":{"lookup":5},)"
+    R"("fuse":{"description":"fuse 7.45","errors":1,"waiting":2,"waited_total":3,"known_nodes":4,)"
+    R"("notifications":5},"memory":{"rss_bytes":9000000},)"
+    R"("sessions":[{"purpose":"tree","state":"armed","entries":12,"unanswered":1,"bytes_in":100,"bytes_out":50}],)"
+    R"("transfers":[{"path":"big\n","done_bytes":25,"total_bytes":100}],)"
+    R"("failing":["a\\377: Permission denied"]})";
+
+TEST(StatusDocument, IsStable) {
+  EXPECT_EQ(status_json(sample_status()), kGoldenStatus);
+}
+
+TEST(StatusDocument, ComesBackWhole) {
+  const Result<MountStatus> back = parse_status(kGoldenStatus);
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(status_json(*back), kGoldenStatus);
+  EXPECT_EQ(back->mountpoint, "/mnt/\xff");
+  EXPECT_EQ(status_text(*back), status_text(sample_status()));
+}
+
+TEST(StatusDocument, TextSaysItInWords) {
+  const std::string text = status_text(sample_status());
+  for (const char* word :
+       {"rsync://h/m on /mnt/", "down: unreachable: refused", "12 entries", "1 complete file",
+        "threads: asked for", "pid 4711", "version 0.1.0", "8.6 MiB resident", "lookup 5",
+        "big\\012: 25 B of 100 B (25 %)", "Permission denied", "9 requests waiting"}) {
+    EXPECT_THAT(text, HasSubstr(word));
+  }
+}
+
+TEST(StatusDocument, OfAnotherVersionIsReadAsFarAsItGoes) {
+  const Result<MountStatus> status = parse_status(
+      R"({"pid":"no number","link":[],"sessions":[1,{}],"transfers":{},"failing":[2],"io":null})");
+  ASSERT_TRUE(status.ok());
+  EXPECT_EQ(status->pid, 0U);
+  EXPECT_EQ(status->syncer.sessions.size(), 1U);
+  EXPECT_FALSE(status_text(*status).empty());
+  EXPECT_FALSE(parse_status("[]").ok());
+}
+
+TEST(InfoDocument, IsStableAndComesBack) {
+  PathInfo info;
+  info.path = "a/b\xff";
+  info.type = "file";
+  info.state = "partial";
+  info.source_path = "rsync://h/m/a/b\xff";
+  info.node = 7;
+  info.inode = 6;
+  info.size_bytes = 1000;
+  info.cached_bytes = 100;
+  info.mtime_s = -5;
+  info.mtime_ns = 42;
+  info.link = LinkState::kUp;
+  info.link_text = "connected";
+  info.why = "being fetched";
+  const std::string golden =
+      R"({"path":"a/b\\377","type":"file","state":"partial","source_path":"rsync://h/m/a/b\\377","node":7,"inode":6,)"
+      R"("size":1000,"cached_bytes":100,"version":{"size":1000,"mtime":-5,"mtime_ns":42},"listed_at":0,)"
+      R"("link":{"state":"up","text":"connected"},"why":"being fetched"})";
+  EXPECT_EQ(info_json(info), golden);
+  const Result<PathInfo> back = parse_info(golden);
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(info_json(*back), golden);
+  const std::string text = info_text(*back);
+  for (const char* word : {"partial", "7, inode 6", "1000 bytes", ".000000042", "100 B of 1000 B", "why"}) {
+    EXPECT_THAT(text, HasSubstr(word));
+  }
+}
+
+}  // namespace
+}  // namespace rsyncfs
