@@ -39,7 +39,7 @@ void BM_PostToSleepingLoop(benchmark::State& state) {
   const auto loop = open_loop(state);
   if (!loop) return;
   std::thread runner([&] { loop->run(); });
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     std::atomic<bool> ran{false};
     loop->post([&] {
       ran = true;
@@ -58,7 +58,7 @@ void BM_PostBurst(benchmark::State& state) {
   const auto loop = open_loop(state);
   if (!loop) return;
   std::thread runner([&] { loop->run(); });
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     std::atomic<int> left{kBurst};
     for (int i = 0; i < kBurst; ++i) {
       loop->post([&] {
@@ -85,7 +85,7 @@ void BM_PingPong(benchmark::State& state) {
   const iovec data{message.data(), message.size()};
   std::function<void(size_t)> serve = [&](size_t end) {
     loop->recv(ends[end].get(), std::as_writable_bytes(std::span(buffers[end])),
-               [&, end](Result<size_t> got) {
+               [&, end](const Result<size_t>& got) {
                  if (!got.ok()) std::abort();
                  if (end == 0 && !state.KeepRunning()) return loop->stop();
                  loop->send(ends[end].get(), {&data, 1}, [](const Result<size_t>&) {});
@@ -103,7 +103,7 @@ void BM_PingPong(benchmark::State& state) {
 void BM_TimerStartCancel(benchmark::State& state) {
   const auto loop = open_loop(state);
   if (!loop) return;
-  for (auto _ : state) loop->cancel_timer(loop->run_after(std::chrono::seconds(30), [] {}));
+  for ([[maybe_unused]] auto _ : state) loop->cancel_timer(loop->run_after(std::chrono::seconds(30), [] {}));
 }
 
 // A chain of timers that are due at once: one turn of the loop each.
@@ -136,7 +136,7 @@ void BM_ReadCachedBlocks(benchmark::State& state) {
   bool more = true;
   std::function<void(size_t)> read = [&](size_t block) {
     loop->read_at(file.get(), std::as_writable_bytes(std::span(buffers[block])), block * kBlock,
-                  [&, block](Result<size_t> got) {
+                  [&, block](const Result<size_t>& got) {
                     if (!got.ok()) std::abort();
                     more = more && state.KeepRunning();
                     if (more) return read(block);

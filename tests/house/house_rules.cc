@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
-#include <regex>
+#include <optional>
 #include <span>
 
 namespace rsyncfs::house {
@@ -99,6 +99,42 @@ std::string at(std::string_view path, size_t line, const std::string& what) {
   return std::string(path) + ":" + std::to_string(line) + ": " + what;
 }
 
+bool is_word_char(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+bool has_word(std::string_view line, std::string_view word) {
+  for (size_t begin = line.find(word); begin != std::string_view::npos; begin = line.find(word, begin + 1)) {
+    const size_t end = begin + word.size();
+    const bool starts = begin == 0 || !is_word_char(line[begin - 1]);
+    if (starts && (end == line.size() || !is_word_char(line[end]))) return true;
+  }
+  return false;
+}
+
+struct Include {
+  std::string_view header;
+  bool quoted = false;
+};
+
+std::optional<Include> include_of(std::string_view line) {
+  const auto skip_blanks = [&line] {
+    line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
+  };
+  const auto skip = [&](std::string_view word) {
+    skip_blanks();
+    if (!line.starts_with(word)) return false;
+    line.remove_prefix(word.size());
+    return true;
+  };
+  if (!skip("#") || !skip("include")) return std::nullopt;
+  skip_blanks();
+  if (line.empty() || (line.front() != '"' && line.front() != '<')) return std::nullopt;
+  const bool quoted = line.front() == '"';
+  line.remove_prefix(1);
+  return Include{line.substr(0, line.find(quoted ? '"' : '>')), quoted};
+}
+
 // Why `path` may not include this header; empty: it may.
 std::string objection(std::string_view path, std::string_view header, bool quoted) {
   if (!quoted) {
@@ -163,13 +199,12 @@ Complaints check_licence(std::string_view path, std::string_view text) {
 Complaints check_includes(std::string_view path, std::string_view text) {
   if (!path.ends_with(".h") && !path.ends_with(".cc") && !path.ends_with(".c")) return {};
   if (is_outside(path)) return {};
-  static const std::regex kInclude(R"re(^\s*#\s*include\s*(["<])([^">]+)[">])re");
   Complaints complaints;
   const auto lines = lines_of(text);
   for (size_t i = 0; i < lines.size(); ++i) {
-    std::match_results<std::string_view::const_iterator> match;
-    if (!std::regex_search(lines[i].begin(), lines[i].end(), match, kInclude)) continue;
-    const std::string why = objection(path, match[2].str(), match[1].str() == "\"");
+    const auto include = include_of(lines[i]);
+    if (!include) continue;
+    const std::string why = objection(path, include->header, include->quoted);
     if (!why.empty()) complaints.push_back(at(path, i + 1, why));
   }
   return complaints;
@@ -185,13 +220,13 @@ Complaints check_length(std::string_view path, std::string_view text) {
 Complaints check_leftovers(std::string_view path, std::string_view text) {
   if (!is_source(path, text) && !path.ends_with(".md")) return {};
   // In halves, so that this file does not complain of itself.
-  static const std::regex kLeftover(std::string("\\b(TO") + "DO|FIX" + "ME|X" + "XX)\\b");
+  static const std::array<std::string, 3> kWords = {std::string("TO") + "DO", std::string("FIX") + "ME",
+                                                    std::string("X") + "XX"};
   Complaints complaints;
   const auto lines = lines_of(text);
   for (size_t i = 0; i < lines.size(); ++i) {
-    if (std::regex_search(lines[i].begin(), lines[i].end(), kLeftover)) {
-      complaints.push_back(at(path, i + 1, "something is left to do"));
-    }
+    const bool left = std::ranges::any_of(kWords, [&](const auto& word) { return has_word(lines[i], word); });
+    if (left) complaints.push_back(at(path, i + 1, "something is left to do"));
   }
   return complaints;
 }
@@ -217,7 +252,7 @@ std::vector<std::string> project_files(const std::string& top) {
   for (size_t begin = 0; begin < listing.size();) {
     const size_t end = listing.find('\0', begin);
     std::string name = listing.substr(begin, end - begin);
-    if (std::filesystem::is_regular_file(top + "/" + name)) files.push_back(std::move(name));
+    if (std::filesystem::is_regular_file(std::filesystem::path(top) / name)) files.push_back(std::move(name));
     begin = end + 1;
   }
   return files.empty() ? walk(top) : files;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The project against its own rules; and the rules against texts that break them.
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -7,7 +9,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "tests/house/house_rules.h"
 
@@ -23,7 +24,7 @@ const std::string kTop = RSYNCFS_SOURCE_DIR;
 template <class Check>
 void expect_no_complaints(Check check) {
   for (const auto& path : project_files(kTop)) {
-    std::ifstream file(kTop + "/" + path, std::ios::binary);
+    std::ifstream file(std::filesystem::path(kTop) / path, std::ios::binary);
     const std::string text{std::istreambuf_iterator<char>(file), {}};
     for (const auto& complaint : check(path, text)) ADD_FAILURE() << complaint;
   }

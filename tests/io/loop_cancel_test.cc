@@ -105,7 +105,7 @@ TEST_P(LoopCancelTest, FilesAreDoneOrCancelledNeverHalf) {
   std::vector<int> errors(kOps, -1);
   size_t left = kOps;
   for (size_t i = 0; i < kOps; ++i) {
-    ops[i] = loop().write_at(file.get(), readable(blocks[i]), i * kBlock, [&, i](Result<size_t> n) {
+    ops[i] = loop().write_at(file.get(), readable(blocks[i]), i * kBlock, [&, i](const Result<size_t>& n) {
       errors[i] = n.ok() ? 0 : n.error().os_errno();
       // The buffer is the caller's again: a write that still went on would show this.
       std::ranges::fill(blocks[i], 'x');
@@ -139,9 +139,9 @@ TEST_P(LoopCancelTest, ARaceLosesNoBytes) {
   std::string received;
   int round = 0;
   int cancelled = 0;
-  std::function<void()> next = [&] {
+  std::function<void()> next = [&, fd = near.get()] {
     if (++round > kRounds) return loop().stop();
-    const OpId op = loop().recv(near.get(), writable(buffer), [&](Result<size_t> got) {
+    const OpId op = loop().recv(fd, writable(buffer), [&](const Result<size_t>& got) {
       if (got.ok()) {
         received.append(buffer, 0, *got);
       } else {
@@ -200,8 +200,8 @@ TEST_P(LoopCancelTest, AfterStopNothingTouchesTheBuffers) {
   const auto never = [&] { return [alive, &called](const Result<size_t>&) { called = true; }; };
   loop().recv(near.get(), writable(buffer), never());
   loop().recv(out.get(), writable(pipe_buffer), never());
-  loop().run_after(5ms, [&] {
-    loop().poll_readable(near.get(), never());
+  loop().run_after(5ms, [&, fd = near.get()] {
+    loop().poll_readable(fd, never());
     loop().stop();
   });
   run();
