@@ -68,7 +68,8 @@ Result<void> erase(Transaction& transaction, NodeId node, const BytesPlace* stay
   Aftermath& aftermath = transaction.aftermath();
   aftermath.contents_changed.push_back(node);
   const BytesPlace& place = (*old)->place;
-  const bool has_bytes = place.slab != 0 || place.position != 0;
+  // A row that makes no sense may name the bytes of others.
+  const bool has_bytes = (*old)->sound && (place.slab != 0 || place.position != 0);
   if (has_bytes && (stays == nullptr || !stays->same_place(place))) aftermath.freed.push_back(place);
   return {};
 }

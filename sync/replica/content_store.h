@@ -28,11 +28,9 @@ class ContentStore {
   ContentStore(const StateDirectory& directory, Writer& writer, ReadPool& reads, SyncEpochs& epochs,
                size_t max_maps);
 
-  // Before anything else; then `housekeeper` may be used, until the store ends.
+  // Before anything else; then `housekeeper` may be used, and must live as long as there are commits.
   Result<void> recover();
   void start(Housekeeper& housekeeper);
-  // No other call may run; what is posted from now on is done at once.
-  void stop() { housekeeper_ = nullptr; }
 
   Result<std::shared_ptr<const Content>> content(NodeId node);
   Result<ContentState> state(NodeId node) const;

@@ -17,7 +17,8 @@ Housekeeper::Housekeeper(std::function<void()> clean) : clean_(std::move(clean))
   pthread_setname_np(thread_.native_handle(), "housekeeper");
 }
 
-Housekeeper::~Housekeeper() {
+void Housekeeper::finish() {
+  if (!thread_.joinable()) return;
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -29,7 +30,7 @@ Housekeeper::~Housekeeper() {
 bool Housekeeper::post(std::function<void()> task) {
   {
     std::lock_guard lock(mutex_);
-    if (tasks_.size() >= kMaxTasks) return false;
+    if (ended_ || tasks_.size() >= kMaxTasks) return false;
     tasks_.push_back(std::move(task));
   }
   wake_.notify_one();
@@ -58,7 +59,10 @@ void Housekeeper::run() {
       lock.lock();
       continue;
     }
-    if (stopping_) return;
+    if (stopping_) {
+      ended_ = true;
+      return;
+    }
     clean_wanted_ = false;
     lock.unlock();
     clean_();

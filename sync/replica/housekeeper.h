@@ -17,10 +17,11 @@ class Housekeeper {
   explicit Housekeeper(std::function<void()> clean);
   Housekeeper(const Housekeeper&) = delete;
   Housekeeper& operator=(const Housekeeper&) = delete;
-  // Does what was posted before it returns.
-  ~Housekeeper();
+  ~Housekeeper() { finish(); }
+  // Does what was posted, and ends the thread.
+  void finish();
 
-  // Any thread. False, and not taken, when too much is waiting.
+  // Any thread. False, and not taken, when too much is waiting or the thread has ended.
   bool post(std::function<void()> task);
   void log_grew(int pages);
 
@@ -33,6 +34,7 @@ class Housekeeper {
   std::deque<std::function<void()>> tasks_;  // guarded by mutex_
   bool clean_wanted_ = false;                // guarded by mutex_
   bool stopping_ = false;                    // guarded by mutex_
+  bool ended_ = false;                       // guarded by mutex_
   std::thread thread_;
 };
 

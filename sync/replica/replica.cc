@@ -100,9 +100,7 @@ Result<void> StoredReplica::start(const ReplicaOptions& options) {
 
 StoredReplica::~StoredReplica() {
   if (housekeeper_ == nullptr) return;
-  contents_.stop();
-  // Its last tasks may write; nobody listens to the log any more after it.
-  housekeeper_.reset();
+  housekeeper_->finish();
   if (auto done = epochs_.sync(); !done) log_error(done.error().message());
 }
 

@@ -177,19 +177,21 @@ TEST(Damage, AnOverwrittenDatabaseNeverCrashes) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937_64 random(seed);
+  const TemporaryDirectory original;
+  const auto all = make_store(original.path());
   const TemporaryDirectory tmp;
-  const auto all = make_store(tmp.path());
   const std::string file = tmp.path() + "/store.db";
-  const std::string copy = tmp.path() + "/copy";
-  std::filesystem::copy_file(file, copy);
   size_t errors = 0;
   uint64_t touched = 0;
-  for (int round = 0; round < 60; ++round) {
-    std::filesystem::copy_file(copy, file, std::filesystem::copy_options::overwrite_existing);
+  for (int round = 0; round < 24; ++round) {
+    for (const auto& entry : std::filesystem::directory_iterator(tmp.path())) {
+      std::filesystem::remove_all(entry);
+    }
+    std::filesystem::copy(original.path(), tmp.path(), std::filesystem::copy_options::recursive);
     {
       std::fstream bytes(file, std::ios::binary | std::ios::in | std::ios::out);
       const auto size = std::filesystem::file_size(file);
-      for (uint64_t i = 1 + random() % 200; i > 0; --i) {
+      for (uint64_t i = 1 + random() % (round % 2 == 0 ? 5 : 200); i > 0; --i) {
         bytes.seekp(static_cast<std::streamoff>(random() % size));
         bytes.put(static_cast<char>(random()));
       }
@@ -211,7 +213,7 @@ TEST(Damage, AnOverwrittenDatabaseNeverCrashes) {
         // The bytes may be those of another place, but they are there.
         const auto view = (*content)->view(0, (*content)->size());
         for (size_t i = 0; view && i < view->size(); i += 512)
-          errors += (*view)[i] == std::byte{0xff} ? 0 : 0;
+          touched += std::to_integer<uint64_t>((*view)[i]);
       }
     }
     errors += !store.list(kRootNode, [](std::string_view, const Node&) {}).ok();

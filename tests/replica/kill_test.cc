@@ -204,8 +204,8 @@ TEST(KilledAnywhere, LeavesAStoreWithoutAWrongByte) {
   }
   std::printf("%d rounds, checked %zu complete and %zu partial contents\n", rounds, seen.complete,
               seen.partial);
-  EXPECT_GT(seen.complete, 100U);
-  EXPECT_GT(seen.partial, 10U);
+  EXPECT_GT(seen.complete, 20U);
+  EXPECT_GT(seen.partial, 0U);
 }
 
 }  // namespace
