@@ -13,7 +13,6 @@ namespace rsyncfs {
 namespace {
 
 constexpr unsigned kMaxAttempts = 3;
-constexpr size_t kChunkBytes = 256 * 1024;        // one write to the block file
 constexpr uint64_t kMaxUnstoredBytes = 32 << 20;  // received and not written: the stream waits for the disk
 constexpr uint64_t kSkipBytes = 8 << 20;          // a stream this close behind a reader is waited for
 constexpr uint64_t kFirstAheadBytes = 1 << 20;    // a stream runs this far ahead of its readers, growing with
@@ -25,92 +24,6 @@ constexpr std::chrono::seconds kParkedFor{30};  // a file nobody reads is closed
 
 }  // namespace
 
-// One stream of a file: [start, ...) on a session of its own.
-class LargeFiles::StreamSink final : public FileSink {
- public:
-  StreamSink(LargeFiles& owner, File& file, uint64_t start)
-      : owner_(owner), file_(file), start_(start), position_(start) {}
-
-  Result<void> literal(uint64_t offset, std::span<const std::byte> data) override;
-  Result<std::span<const std::byte>> copy(uint64_t, uint64_t, uint32_t) override {
-    return Error(Errc::kProtocol, "the server refers to blocks that were not offered");
-  }
-  void done(FileEnd end) override;
-  void flush();
-
-  uint64_t start() const { return start_; }
-  uint64_t position() const { return position_; }  // bytes before it were received
-
-  std::shared_ptr<RemoteSession> session;
-  bool requested = false;
-
- private:
-  LargeFiles& owner_;
-  File& file_;
-  const uint64_t start_;
-  uint64_t position_;
-  std::shared_ptr<std::vector<std::byte>> chunk_;
-};
-
-class LargeFiles::File final : public std::enable_shared_from_this<LargeFiles::File> {
- public:
-  struct Reader : Waiter<ReadBytes> {
-    uint64_t offset = 0;
-    uint64_t end = 0;  // exclusive, within the file
-  };
-  // Touched on the store strand only.
-  struct Writer {
-    std::unique_ptr<ContentWriter> content;
-  };
-  enum class State : uint8_t { kLoading, kReady, kRevalidating, kCompleting, kOver };
-
-  explicit File(FileTarget wanted) : target(std::move(wanted)) {}
-
-  FileTarget target;
-  State state = State::kLoading;
-  std::shared_ptr<Writer> writer = std::make_shared<Writer>();
-  ExtentSet landed;
-  std::vector<Reader> readers;
-  std::vector<Waiter<void>> hydrators;
-  std::list<std::unique_ptr<StreamSink>> streams;
-  uint64_t unstored_bytes = 0;
-  uint64_t uncommitted_bytes = 0;
-  uint64_t demanded_end = 0;  // the furthest byte a reader asked for
-  std::string digest;         // of the whole file, when one stream brought all of it
-  std::string digest_name;
-  unsigned attempts = 0;
-  Clock::time_point last_used = Clock::now();
-
-  bool wanted() const { return !readers.empty() || !hydrators.empty(); }
-};
-
-Result<void> LargeFiles::StreamSink::literal(uint64_t /*offset*/, std::span<const std::byte> data) {
-  while (!data.empty()) {
-    if (!chunk_) {
-      chunk_ = std::make_shared<std::vector<std::byte>>();
-      chunk_->reserve(kChunkBytes);
-    }
-    const size_t count = std::min(data.size(), kChunkBytes - chunk_->size());
-    chunk_->insert(chunk_->end(), data.begin(), data.begin() + static_cast<std::ptrdiff_t>(count));
-    data = data.subspan(count);
-    position_ += count;
-    if (chunk_->size() == kChunkBytes) flush();
-  }
-  return {};
-}
-
-void LargeFiles::StreamSink::flush() {
-  if (!chunk_ || chunk_->empty()) return;
-  auto bytes = std::exchange(chunk_, nullptr);
-  const uint64_t offset = position_ - bytes->size();
-  owner_.write(file_.shared_from_this(), offset, std::move(bytes));
-}
-
-void LargeFiles::StreamSink::done(FileEnd end) {
-  flush();
-  owner_.stream_done(file_.shared_from_this(), *this, std::move(end));
-}
-
 LargeFiles::LargeFiles(const EngineContext& context, SessionPool& pool, Lister& lister, FetchTotals& totals)
     : context_(context), pool_(pool), lister_(lister), totals_(totals) {}
 
@@ -119,8 +32,8 @@ LargeFiles::~LargeFiles() = default;
 void LargeFiles::read(RequestId id, FileTarget target, uint64_t offset, uint32_t length,
                       Done<ReadBytes> done) {
   const auto now = Clock::now();
-  const FilePtr file = obtain(std::move(target));
-  File::Reader reader;
+  const LargeFilePtr file = obtain(std::move(target));
+  LargeFile::Reader reader;
   reader.id = id;
   reader.since = now;
   reader.deadline = now + context_.options.timeout;
@@ -135,49 +48,49 @@ void LargeFiles::read(RequestId id, FileTarget target, uint64_t offset, uint32_t
 
 void LargeFiles::hydrate(RequestId id, FileTarget target, Done<void> done) {
   const auto now = Clock::now();
-  const FilePtr file = obtain(std::move(target));
+  const LargeFilePtr file = obtain(std::move(target));
   file->hydrators.push_back({id, now, now + context_.options.timeout, std::move(done)});
   file->last_used = now;
   serve(file);
 }
 
-LargeFiles::FilePtr LargeFiles::obtain(FileTarget target) {
-  FilePtr& slot = files_[target.node];
+LargeFilePtr LargeFiles::obtain(FileTarget target) {
+  LargeFilePtr& slot = files_[target.node];
   if (!slot) {
-    slot = std::make_shared<File>(std::move(target));
+    slot = std::make_shared<LargeFile>(std::move(target));
     load(slot);
   }
   return slot;
 }
 
 // Finds what an earlier fetch left.
-void LargeFiles::load(const FilePtr& file) {
-  file->state = File::State::kLoading;
+void LargeFiles::load(const LargeFilePtr& file) {
+  file->state = LargeFile::State::kLoading;
   context_.store.post([this, file] {
     auto writer = context_.replica.resume_content(file->target.node, file->target.size);
     Result<ExtentSet> extents =
         writer ? Result<ExtentSet>((*writer)->extents()) : Result<ExtentSet>(writer.error());
     if (writer) file->writer->content = std::move(*writer);
     context_.loop.post([this, file, extents = std::move(extents)]() mutable {
-      if (file->state != File::State::kLoading) return;
+      if (file->state != LargeFile::State::kLoading) return;
       if (!extents) {
         fail(file, extents.error());
         return;
       }
       file->landed = std::move(*extents);
-      file->state = File::State::kReady;
+      file->state = LargeFile::State::kReady;
       serve(file);
     });
   });
 }
 
 // Answers the readers whose bytes are here, and sees to it that the others' come.
-void LargeFiles::serve(const FilePtr& file) {
-  if (file->state != File::State::kReady) return;
-  auto ready =
-      take_if(file->readers, [&](const File::Reader& r) { return file->landed.covers(r.offset, r.end); });
+void LargeFiles::serve(const LargeFilePtr& file) {
+  if (file->state != LargeFile::State::kReady) return;
+  auto ready = take_if(file->readers,
+                       [&](const LargeFile::Reader& r) { return file->landed.covers(r.offset, r.end); });
   for (auto& reader : ready) {
-    context_.store.post([this, file, reader = std::make_shared<File::Reader>(std::move(reader))] {
+    context_.store.post([this, file, reader = std::make_shared<LargeFile::Reader>(std::move(reader))] {
       auto bytes = std::make_shared<std::vector<std::byte>>(reader->end - reader->offset);
       Result<void> got = file->writer->content ? file->writer->content->read(reader->offset, *bytes)
                                                : Error(Errc::kCanceled, "the file was put away");
@@ -198,7 +111,7 @@ void LargeFiles::serve(const FilePtr& file) {
   adjust_parking(file);
 }
 
-void LargeFiles::start_streams(const FilePtr& file) {
+void LargeFiles::start_streams(const LargeFilePtr& file) {
   std::vector<uint64_t> starts;
   for (const auto& reader : file->readers) {
     const auto missing = file->landed.missing(reader.offset, reader.end);
@@ -218,7 +131,7 @@ void LargeFiles::start_streams(const FilePtr& file) {
   }
 }
 
-bool LargeFiles::begin_stream(const FilePtr& file, uint64_t offset) {
+bool LargeFiles::begin_stream(const LargeFilePtr& file, uint64_t offset) {
   if (file->streams.size() >= kMaxStreamsPerFile) {
     // The reader has gone elsewhere: the stream that is parked gives way, otherwise the oldest.
     auto victim = std::find_if(file->streams.begin(), file->streams.end(),
@@ -234,13 +147,13 @@ bool LargeFiles::begin_stream(const FilePtr& file, uint64_t offset) {
   spec.demanded = true;
   auto session = pool_.open(std::move(spec), *this);
   if (!session) return false;
-  auto sink = std::make_unique<StreamSink>(*this, *file, offset);
+  auto sink = std::make_unique<FileStream>(*this, *file, offset);
   sink->session = std::move(session);
   file->streams.push_back(std::move(sink));
   return true;
 }
 
-LargeFiles::FilePtr LargeFiles::owner(const RemoteSession& session, StreamSink** sink) {
+LargeFilePtr LargeFiles::owner(const RemoteSession& session, FileStream** sink) {
   for (const auto& [node, file] : files_) {
     for (const auto& stream : file->streams) {
       if (stream->session.get() != &session) continue;
@@ -252,8 +165,8 @@ LargeFiles::FilePtr LargeFiles::owner(const RemoteSession& session, StreamSink**
 }
 
 void LargeFiles::session_listed(RemoteSession& session) {
-  StreamSink* stream = nullptr;
-  const FilePtr file = owner(session, &stream);
+  FileStream* stream = nullptr;
+  const LargeFilePtr file = owner(session, &stream);
   if (!file) return;
   const auto ndx = session.list().find(file->target.path);
   const FileEntry* entry = ndx ? &session.list().entry(*ndx) : nullptr;
@@ -275,10 +188,10 @@ void LargeFiles::session_listed(RemoteSession& session) {
     fail(file, Error(Errc::kChanged, "the file was replaced on the source"));
     return;
   }
-  file->state = File::State::kRevalidating;
+  file->state = LargeFile::State::kRevalidating;
   session.fail(Error(Errc::kCanceled, "another version"));
   lister_.revalidate(file->target, [this, file](Result<FileTarget> now) {
-    if (file->state != File::State::kRevalidating) return;
+    if (file->state != LargeFile::State::kRevalidating) return;
     if (!now) {
       fail(file, now.error());
       return;
@@ -293,15 +206,15 @@ void LargeFiles::session_listed(RemoteSession& session) {
 }
 
 void LargeFiles::session_drained(RemoteSession& session) {
-  StreamSink* stream = nullptr;
-  const FilePtr file = owner(session, &stream);
+  FileStream* stream = nullptr;
+  const LargeFilePtr file = owner(session, &stream);
   if (!file) return;
   if (!file->readers.empty()) stream->flush();
   adjust_parking(file);
 }
 
 // A stream runs ahead of its readers by what they have proved to need, and no further than the disk keeps up.
-void LargeFiles::adjust_parking(const FilePtr& file) {
+void LargeFiles::adjust_parking(const LargeFilePtr& file) {
   std::vector<std::shared_ptr<RemoteSession>> superfluous;
   for (const auto& stream : file->streams) {
     if (!stream->requested) continue;
@@ -322,7 +235,8 @@ void LargeFiles::adjust_parking(const FilePtr& file) {
   for (const auto& session : superfluous) session->fail(Error(Errc::kCanceled, "the rest is here already"));
 }
 
-void LargeFiles::write(const FilePtr& file, uint64_t offset, std::shared_ptr<std::vector<std::byte>> bytes) {
+void LargeFiles::stream_bytes(const LargeFilePtr& file, uint64_t offset,
+                              std::shared_ptr<std::vector<std::byte>> bytes) {
   file->unstored_bytes += bytes->size();
   totals_.bytes += bytes->size();
   context_.store.post([this, file, offset, bytes = std::move(bytes)] {
@@ -334,9 +248,9 @@ void LargeFiles::write(const FilePtr& file, uint64_t offset, std::shared_ptr<std
   });
 }
 
-void LargeFiles::landed(const FilePtr& file, uint64_t begin, uint64_t end, const Result<void>& result) {
+void LargeFiles::landed(const LargeFilePtr& file, uint64_t begin, uint64_t end, const Result<void>& result) {
   file->unstored_bytes -= end - begin;
-  if (file->state != File::State::kReady) return;
+  if (file->state != LargeFile::State::kReady) return;
   if (!result) {
     fail(file, result.error());
     return;
@@ -357,13 +271,13 @@ void LargeFiles::landed(const FilePtr& file, uint64_t begin, uint64_t end, const
   serve(file);
 }
 
-void LargeFiles::stream_done(const FilePtr& file, StreamSink& sink, FileEnd end) {
+void LargeFiles::stream_done(const LargeFilePtr& file, FileStream& sink, FileEnd end) {
   const uint64_t start = sink.start();
   const uint64_t position = sink.position();
   const std::shared_ptr<RemoteSession> session = sink.session;
   const auto own = std::find_if(file->streams.begin(), file->streams.end(),
                                 [&](const auto& s) { return s.get() == &sink; });
-  std::unique_ptr<StreamSink> keep = std::move(*own);  // we are inside its done()
+  std::unique_ptr<FileStream> keep = std::move(*own);  // we are inside its done()
   file->streams.erase(own);
   context_.loop.post([keep = std::move(keep)]() mutable { keep.reset(); });
   session->fail(Error(Errc::kCanceled, "the stream is complete"));
@@ -392,8 +306,8 @@ void LargeFiles::stream_done(const FilePtr& file, StreamSink& sink, FileEnd end)
 }
 
 // Nothing of what has landed can be trusted: from the beginning, for the same readers.
-void LargeFiles::restart(const FilePtr& file) {
-  auto fresh = std::make_shared<File>(file->target);
+void LargeFiles::restart(const LargeFilePtr& file) {
+  auto fresh = std::make_shared<LargeFile>(file->target);
   fresh->readers = std::exchange(file->readers, {});
   fresh->hydrators = std::exchange(file->hydrators, {});
   fresh->attempts = file->attempts;
@@ -403,13 +317,13 @@ void LargeFiles::restart(const FilePtr& file) {
   load(fresh);
 }
 
-void LargeFiles::complete(const FilePtr& file) {
+void LargeFiles::complete(const LargeFilePtr& file) {
   if (file->unstored_bytes > 0) return;  // duplicates of a second stream are still on their way
   // All bytes are here, and a stream that brought the last of them still owes its digest.
   for (const auto& stream : file->streams) {
     if (stream->requested && stream->position() >= file->target.size) return;
   }
-  file->state = File::State::kCompleting;
+  file->state = LargeFile::State::kCompleting;
   for (auto& stream : std::exchange(file->streams, {})) {
     stream->session->fail(Error(Errc::kCanceled, "the file is complete"));
     context_.loop.post([keep = std::move(stream)]() mutable { keep.reset(); });
@@ -428,7 +342,7 @@ void LargeFiles::complete(const FilePtr& file) {
         fail(file, result.error());
         return;
       }
-      file->state = File::State::kOver;
+      file->state = LargeFile::State::kOver;
       files_.erase(file->target.node);
       auto hydrators = std::exchange(file->hydrators, {});
       for (auto& waiter : hydrators) waiter.done(Result<void>());
@@ -443,13 +357,13 @@ void LargeFiles::complete(const FilePtr& file) {
 }
 
 void LargeFiles::session_ended(RemoteSession& session, const Error& why) {
-  StreamSink* stream = nullptr;
-  const FilePtr file = owner(session, &stream);
+  FileStream* stream = nullptr;
+  const LargeFilePtr file = owner(session, &stream);
   if (!file) return;
   stream->flush();
   const auto own = std::find_if(file->streams.begin(), file->streams.end(),
                                 [&](const auto& s) { return s.get() == stream; });
-  std::unique_ptr<StreamSink> keep = std::move(*own);  // its session may still be on the stack
+  std::unique_ptr<FileStream> keep = std::move(*own);  // its session may still be on the stack
   file->streams.erase(own);
   context_.loop.post([keep = std::move(keep)]() mutable { keep.reset(); });
   const bool about_path = why.code() == Errc::kNotFound || why.code() == Errc::kPermission ||
@@ -462,15 +376,15 @@ void LargeFiles::session_ended(RemoteSession& session, const Error& why) {
 }
 
 void LargeFiles::pump() {
-  std::vector<FilePtr> all;
+  std::vector<LargeFilePtr> all;
   for (const auto& [node, file] : files_) all.push_back(file);
   for (const auto& file : all) serve(file);
 }
 
 void LargeFiles::tick(Clock::time_point now) {
-  std::vector<File::Reader> late;
+  std::vector<LargeFile::Reader> late;
   std::vector<Waiter<void>> late_hydrators;
-  std::vector<FilePtr> idle;
+  std::vector<LargeFilePtr> idle;
   for (const auto& [node, file] : files_) {
     auto readers = take_if(file->readers, [now](const auto& w) { return now >= w.deadline; });
     auto hydrators = take_if(file->hydrators, [now](const auto& w) { return now >= w.deadline; });
@@ -478,7 +392,7 @@ void LargeFiles::tick(Clock::time_point now) {
     std::move(readers.begin(), readers.end(), std::back_inserter(late));
     std::move(hydrators.begin(), hydrators.end(), std::back_inserter(late_hydrators));
     if (file->wanted()) file->last_used = now;
-    if (file->state == File::State::kReady && now - file->last_used > kParkedFor) idle.push_back(file);
+    if (file->state == LargeFile::State::kReady && now - file->last_used > kParkedFor) idle.push_back(file);
   }
   for (const auto& file : idle) retire(file);
   const Error why = pool_.link().failure(context_.patience());
@@ -487,9 +401,9 @@ void LargeFiles::tick(Clock::time_point now) {
 }
 
 // Nobody reads it any more: what has landed is recorded, the streams are closed.
-void LargeFiles::retire(const FilePtr& file) {
+void LargeFiles::retire(const LargeFilePtr& file) {
   if (file->unstored_bytes > 0) return;
-  file->state = File::State::kOver;
+  file->state = LargeFile::State::kOver;
   files_.erase(file->target.node);
   for (auto& stream : std::exchange(file->streams, {})) {
     stream->session->fail(Error(Errc::kCanceled, "nobody reads it any more"));
@@ -503,11 +417,11 @@ void LargeFiles::retire(const FilePtr& file) {
   });
 }
 
-void LargeFiles::fail(const FilePtr& file, const Error& why) {
-  if (file->state == File::State::kOver) return;
+void LargeFiles::fail(const LargeFilePtr& file, const Error& why) {
+  if (file->state == LargeFile::State::kOver) return;
   const bool void_content =
       why.code() == Errc::kChanged || why.code() == Errc::kVanished || why.code() == Errc::kCorrupt;
-  file->state = File::State::kOver;
+  file->state = LargeFile::State::kOver;
   files_.erase(file->target.node);
   if (file->wanted()) totals_.note_failure(file->target.path, why);
   for (auto& stream : std::exchange(file->streams, {})) {
@@ -543,7 +457,7 @@ bool LargeFiles::cancel(RequestId id) {
 void LargeFiles::link_failed(bool hopeless) {
   if (!hopeless) return;
   const Error why = pool_.link().failure(context_.patience());
-  std::vector<FilePtr> all;
+  std::vector<LargeFilePtr> all;
   for (const auto& [node, file] : files_) {
     if (file->wanted() && file->streams.empty()) all.push_back(file);
   }
@@ -551,10 +465,10 @@ void LargeFiles::link_failed(bool hopeless) {
 }
 
 void LargeFiles::fail_everything(const Error& why) {
-  std::vector<FilePtr> all;
+  std::vector<LargeFilePtr> all;
   for (const auto& [node, file] : files_) all.push_back(file);
   for (const auto& file : all) {
-    if (file->state != File::State::kCompleting) fail(file, why);
+    if (file->state != LargeFile::State::kCompleting) fail(file, why);
   }
 }
 

@@ -10,12 +10,13 @@
 #include <unordered_map>
 #include <vector>
 
-#include "sync/engine/whole_files.h"
+#include "sync/engine/large_file.h"
+#include "sync/engine/lister.h"
 
 namespace rsyncfs {
 
 // Loop thread only.
-class LargeFiles final : public SessionUser {
+class LargeFiles final : public SessionUser, public FileStream::Owner {
  public:
   LargeFiles(const EngineContext& context, SessionPool& pool, Lister& lister, FetchTotals& totals);
   ~LargeFiles() override;
@@ -37,30 +38,27 @@ class LargeFiles final : public SessionUser {
   void session_ended(RemoteSession& session, const Error& why) override;
 
  private:
-  class File;
-  class StreamSink;
-  using FilePtr = std::shared_ptr<File>;
-
-  FilePtr obtain(FileTarget target);
-  void load(const FilePtr& file);
-  void serve(const FilePtr& file);
-  void start_streams(const FilePtr& file);
-  bool begin_stream(const FilePtr& file, uint64_t offset);
-  void write(const FilePtr& file, uint64_t offset, std::shared_ptr<std::vector<std::byte>> bytes);
-  void landed(const FilePtr& file, uint64_t begin, uint64_t end, const Result<void>& result);
-  void stream_done(const FilePtr& file, StreamSink& sink, FileEnd end);
-  void restart(const FilePtr& file);
-  void complete(const FilePtr& file);
-  void adjust_parking(const FilePtr& file);
-  void fail(const FilePtr& file, const Error& why);
-  void retire(const FilePtr& file);
-  FilePtr owner(const RemoteSession& session, StreamSink** sink);
+  LargeFilePtr obtain(FileTarget target);
+  void load(const LargeFilePtr& file);
+  void serve(const LargeFilePtr& file);
+  void start_streams(const LargeFilePtr& file);
+  bool begin_stream(const LargeFilePtr& file, uint64_t offset);
+  void stream_bytes(const LargeFilePtr& file, uint64_t offset,
+                    std::shared_ptr<std::vector<std::byte>> bytes) override;
+  void landed(const LargeFilePtr& file, uint64_t begin, uint64_t end, const Result<void>& result);
+  void stream_done(const LargeFilePtr& file, FileStream& sink, FileEnd end) override;
+  void restart(const LargeFilePtr& file);
+  void complete(const LargeFilePtr& file);
+  void adjust_parking(const LargeFilePtr& file);
+  void fail(const LargeFilePtr& file, const Error& why);
+  void retire(const LargeFilePtr& file);
+  LargeFilePtr owner(const RemoteSession& session, FileStream** sink);
 
   EngineContext context_;
   SessionPool& pool_;
   Lister& lister_;
   FetchTotals& totals_;
-  std::unordered_map<NodeId, FilePtr> files_;
+  std::unordered_map<NodeId, LargeFilePtr> files_;
 };
 
 }  // namespace rsyncfs

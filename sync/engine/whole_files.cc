@@ -18,9 +18,6 @@ constexpr size_t kSessionWindowFiles = 256;
 // Read-ahead gives way: fewer bytes under way, so that a demanded file gets in between.
 constexpr uint64_t kAheadWindowBytes = 1 << 20;
 constexpr uint64_t kAheadBudgetBytes = 16 << 20;
-constexpr uint64_t kAheadMaxFileBytes = 128 * 1024;
-constexpr size_t kAheadFiles = 512;
-constexpr std::chrono::seconds kScanPause{3};  // a longer pause between misses is no scan any more
 // A file that grew since it was listed is taken as it is up to this size, otherwise listed anew.
 constexpr uint64_t kMaxGrownBytes = 4 * kMaxWholeFileBytes;
 constexpr size_t kBatchFiles = 128;
@@ -80,7 +77,7 @@ class WholeFiles::Fetch final : public FileSink, public std::enable_shared_from_
 };
 
 WholeFiles::WholeFiles(const EngineContext& context, SessionPool& pool, Lister& lister, FetchTotals& totals)
-    : context_(context), pool_(pool), lister_(lister), totals_(totals) {}
+    : context_(context), pool_(pool), lister_(lister), totals_(totals), neighbours_(context) {}
 
 WholeFiles::~WholeFiles() {
   if (flush_timer_ != 0) context_.loop.cancel_timer(flush_timer_);
@@ -90,7 +87,7 @@ void WholeFiles::read(RequestId id, FileTarget target, uint64_t offset, uint32_t
                       Done<ReadBytes> done) {
   const auto now = Clock::now();
   const bool known = fetches_.contains(target.node);
-  if (!known) note_miss(target);
+  if (!known && neighbours_.note_miss(target, now)) read_ahead(target);
   const FetchPtr fetch = obtain(std::move(target), true);
   Fetch::Reader reader;
   reader.id = id;
@@ -350,6 +347,13 @@ void WholeFiles::fail(const FetchPtr& fetch, const Error& why) {
 }
 
 void WholeFiles::finished(const FetchPtr& fetch, FileEnd end) {
+  // Another version than was listed, which under the listed size would be read cut short: the kernel must
+  // hear of the new size before it gets the bytes. A file that grows all the time is given as long as it was.
+  if (fetch->bytes->size() != fetch->target.size && fetch->wanted_now() && fetch->attempts < kMaxAttempts) {
+    fetch->bytes->clear();
+    revalidate(fetch);
+    return;
+  }
   if (fetch->counted_ahead) ahead_bytes_ -= fetch->target.size;
   fetch->counted_ahead = false;
   fetch->state = Fetch::State::kComplete;
@@ -429,53 +433,14 @@ void WholeFiles::stored(const std::vector<FetchPtr>& batch, const Result<void>& 
   pump();
 }
 
-// Two misses in one directory, or the first in another after such a one: the rest of it is likely to be read
-// too.
-void WholeFiles::note_miss(const FileTarget& target) {
-  const auto now = Clock::now();
-  const bool scanning = now - last_miss_ < kScanPause;
-  if (target.parent != last_parent_) {
-    scanned_directories_ = scanning && misses_in_row_ >= 2 ? scanned_directories_ + 1 : scanned_directories_;
-    if (!scanning) scanned_directories_ = 0;
-    last_parent_ = target.parent;
-    misses_in_row_ = 0;
-  }
-  misses_in_row_ = scanning ? misses_in_row_ + 1 : 1;
-  last_miss_ = now;
-  if (misses_in_row_ >= 2 || scanned_directories_ > 0)
-    add_neighbours(target.parent, target.directory(), target.name);
-}
-
-void WholeFiles::add_neighbours(NodeId parent, std::string directory, std::string after) {
-  if (neighbours_pending_ || ahead_bytes_ > kAheadBudgetBytes / 2) return;
-  neighbours_pending_ = true;
-  context_.store.post([this, parent, directory = std::move(directory), after = std::move(after)]() mutable {
-    auto names = context_.replica.list_after(parent, after, kAheadFiles);
-    std::vector<FileTarget> targets;
-    if (names) {
-      for (auto& [entry, node] : *names) {
-        if (!S_ISREG(node.attr.mode) || node.attr.size > kAheadMaxFileBytes || node.attr.size == 0) continue;
-        const auto state = context_.replica.content_state(node.id);
-        if (!state || state->complete) continue;
-        FileTarget target;
-        target.node = node.id;
-        target.parent = parent;
-        target.path = directory.empty() ? entry.name : directory + "/" + entry.name;
-        target.name = std::move(entry.name);
-        target.size = node.attr.size;
-        target.mtime_s = node.attr.mtime_s;
-        target.mtime_ns = node.attr.mtime_ns;
-        targets.push_back(std::move(target));
-      }
+void WholeFiles::read_ahead(const FileTarget& after) {
+  if (neighbours_.looking() || ahead_bytes_ > kAheadBudgetBytes / 2) return;
+  neighbours_.find(after, [this](std::vector<FileTarget> targets) {
+    for (auto& target : targets) {
+      if (ahead_bytes_ + target.size > kAheadBudgetBytes) break;
+      if (!fetches_.contains(target.node)) obtain(std::move(target), false);
     }
-    context_.loop.post([this, targets = std::move(targets)]() mutable {
-      neighbours_pending_ = false;
-      for (auto& target : targets) {
-        if (ahead_bytes_ + target.size > kAheadBudgetBytes) break;
-        if (!fetches_.contains(target.node)) obtain(std::move(target), false);
-      }
-      pump();
-    });
+    pump();
   });
 }
 

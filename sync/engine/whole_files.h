@@ -14,6 +14,7 @@
 
 #include "sync/engine/file_target.h"
 #include "sync/engine/lister.h"
+#include "sync/engine/neighbours.h"
 #include "sync/engine/session_pool.h"
 #include "sync/engine/waiters.h"
 
@@ -60,8 +61,7 @@ class WholeFiles final : public SessionUser {
   void fail(const FetchPtr& fetch, const Error& why);
   void finished(const FetchPtr& fetch, FileEnd end);
   void stored(const std::vector<FetchPtr>& batch, const Result<void>& result);
-  void note_miss(const FileTarget& target);
-  void add_neighbours(NodeId parent, std::string directory, std::string after);
+  void read_ahead(const FileTarget& after);
   void schedule_flush();
 
   EngineContext context_;
@@ -79,13 +79,7 @@ class WholeFiles final : public SessionUser {
   bool pumping_ = false;
   uint64_t sequence_ = 0;
   uint64_t ended_seen_ = 0;  // SessionPool::ended_count() when lost requests were last looked for
-
-  // Recognising that a directory is being read through.
-  NodeId last_parent_ = 0;
-  unsigned misses_in_row_ = 0;
-  unsigned scanned_directories_ = 0;
-  Clock::time_point last_miss_{};
-  bool neighbours_pending_ = false;
+  Neighbours neighbours_;
 };
 
 }  // namespace rsyncfs

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// One large file on its way: what has landed, who waits for what, and the streams that bring it.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sync/engine/file_target.h"
+#include "sync/engine/remote_session.h"
+#include "sync/engine/waiters.h"
+#include "sync/replica/content.h"
+
+namespace rsyncfs {
+
+struct LargeFile;
+using LargeFilePtr = std::shared_ptr<LargeFile>;
+
+// One stream of a file, [start, ...), on a session of its own. Loop thread only.
+class FileStream final : public FileSink {
+ public:
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    virtual void stream_bytes(const LargeFilePtr& file, uint64_t offset,
+                              std::shared_ptr<std::vector<std::byte>> bytes) = 0;
+    virtual void stream_done(const LargeFilePtr& file, FileStream& stream, FileEnd end) = 0;
+  };
+  FileStream(Owner& owner, LargeFile& file, uint64_t start)
+      : owner_(owner), file_(file), start_(start), position_(start) {}
+
+  Result<void> literal(uint64_t offset, std::span<const std::byte> data) override;
+  Result<std::span<const std::byte>> copy(uint64_t offset, uint64_t basis_offset, uint32_t length) override;
+  void done(FileEnd end) override;
+  // Hands on what has gathered.
+  void flush();
+
+  uint64_t start() const { return start_; }
+  uint64_t position() const { return position_; }  // bytes before it were received
+
+  std::shared_ptr<RemoteSession> session;
+  bool requested = false;
+
+ private:
+  Owner& owner_;
+  LargeFile& file_;
+  const uint64_t start_;
+  uint64_t position_;
+  std::shared_ptr<std::vector<std::byte>> chunk_;
+};
+
+struct LargeFile : std::enable_shared_from_this<LargeFile> {
+  struct Reader : Waiter<ReadBytes> {
+    uint64_t offset = 0;
+    uint64_t end = 0;  // exclusive, within the file
+  };
+  // Touched on the store strand only.
+  struct Writer {
+    std::unique_ptr<ContentWriter> content;
+  };
+  enum class State : uint8_t { kLoading, kReady, kRevalidating, kCompleting, kOver };
+
+  explicit LargeFile(FileTarget wanted_file) : target(std::move(wanted_file)) {}
+  bool wanted() const { return !readers.empty() || !hydrators.empty(); }
+
+  FileTarget target;
+  State state = State::kLoading;
+  std::shared_ptr<Writer> writer = std::make_shared<Writer>();
+  ExtentSet landed;
+  std::vector<Reader> readers;
+  std::vector<Waiter<void>> hydrators;
+  std::list<std::unique_ptr<FileStream>> streams;
+  uint64_t unstored_bytes = 0;     // on the store strand
+  uint64_t uncommitted_bytes = 0;  // written since the extents were last recorded
+  uint64_t demanded_end = 0;       // the furthest byte a reader asked for
+  std::string digest;              // of the whole file, when one stream brought all of it
+  std::string digest_name;
+  unsigned attempts = 0;
+  Clock::time_point last_used = Clock::now();
+};
+
+}  // namespace rsyncfs
