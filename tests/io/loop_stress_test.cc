@@ -143,6 +143,7 @@ TEST_P(LoopStressTest, EverythingAtOnce) {
   std::atomic<uint64_t> posted{0};
   uint64_t ran = 0;
   std::vector<std::thread> posters;
+  posters.reserve(2);
   for (int i = 0; i < 2; ++i) {
     posters.emplace_back([&] {
       while (!done) {
