@@ -50,7 +50,7 @@ struct Child : std::enable_shared_from_this<Child> {
     loop.recv(err_fd, buffer, [self = shared_from_this()](Result<size_t> got) {
       if (!got || *got == 0) {
         self->silent = true;
-        self->finish_settling();
+        if (self->reaped) self->finish_settling();
         return;
       }
       self->text.append(reinterpret_cast<const char*>(self->buffer.data()), *got);  // NOLINT: bytes as text
@@ -59,10 +59,10 @@ struct Child : std::enable_shared_from_this<Child> {
     });
   }
 
-  // The data pipe often ends before the reason for it has been read from standard error.
+  // The data pipe often ends before the reason for it has been read from standard error, or the child reaped.
   void settle(UniqueFunction<void()> done) {
     settled = std::move(done);
-    if (silent) return finish_settling();
+    if (silent && reaped) return finish_settling();
     loop.run_after(kSettleLimit, [self = shared_from_this()] { self->finish_settling(); });
   }
 
@@ -73,8 +73,9 @@ struct Child : std::enable_shared_from_this<Child> {
   }
 
   void reap() {
-    int status = 0;
-    if (::waitpid(pid, &status, WNOHANG) == pid) reaped = true;
+    if (reaped || ::waitpid(pid, &status, WNOHANG) != pid) return;
+    reaped = true;
+    if (silent) finish_settling();
   }
 
   // After the stream is gone: its end of the pipes is closed, so the child should end; make sure of it.
@@ -92,6 +93,7 @@ struct Child : std::enable_shared_from_this<Child> {
   int err_fd;
   int pid_fd = -1;
   bool reaped = false;
+  int status = 0;       // as waitpid(2) has it, once reaped
   bool silent = false;  // standard error is at its end
   UniqueFunction<void()> settled;
   std::array<std::byte, 1024> buffer{};
@@ -111,7 +113,10 @@ class ChildPeer final : public Stream::Peer {
       if (c != '\r') out += c == '\n' ? ' ' : c;
     }
     while (!out.empty() && out.back() == ' ') out.pop_back();
-    return out;
+    if (!out.empty() || !child_->reaped || child_->status == 0) return out;
+    if (WIFSIGNALED(child_->status))
+      return "the remote shell was ended by signal " + std::to_string(WTERMSIG(child_->status));
+    return "the remote shell ended with status " + std::to_string(WEXITSTATUS(child_->status));
   }
 
   void settle(UniqueFunction<void()> done) override { child_->settle(std::move(done)); }
