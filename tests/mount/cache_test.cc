@@ -53,6 +53,9 @@ TEST_F(Cache, AKilledDaemonLosesNothingThatWasRead) {
   Mount mount(tree.mount_options());
   ASSERT_EQ(differences(mount), "");
   const size_t sent = tree.server().transfers().size();
+  // Storing what was read takes a moment, and its end shows.
+  EXPECT_TRUE(wait_until([&] { return mount.status_number("/cache/files") == static_cast<int64_t>(kFiles); },
+                         seconds(2)));
   mount.kill9();
   tree.server().stop();
   mount.remount();

@@ -25,7 +25,6 @@ TEST_P(Interrupt, EndsAWaitingReader) {
   reader.signal(signal);
   EXPECT_TRUE(reader.wait_for(seconds(2))) << "it ignores signal " << signal;
   EXPECT_EQ(reader.exit_code(), 128 + signal);
-  EXPECT_TRUE(wait_until([&] { return mount.status_number("/totals/waiting_requests") == 0; }, seconds(5)));
   tree.server().resume();
   EXPECT_TRUE(read_whole(mount / "d000/f0001").ok);
 }

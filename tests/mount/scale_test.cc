@@ -36,6 +36,13 @@ TEST(TwoHundredThousandFiles, AreMountedAtOnceListedRightAndHeldInLittleMemory) 
   std::printf("usable after %.3f s, %ld KiB resident\n", usable, static_cast<long>(mount.rss_kib()));
 }
 
+TEST(LargeFile, BeyondFourGiBIsReadWhole) {
+  ServedTree tree;
+  support::make_sparse_file(tree / "large", 5ULL << 30, "beyond 32 bits", (4ULL << 30) + 12345);
+  Mount mount(tree.mount_options());
+  EXPECT_EQ(join_lines(compare_trees(tree.path(), mount.path())), "");
+}
+
 TEST(UsrShare, EqualsTheServedTree) {
   RsyncDaemon server(RsyncDaemon::serving("/usr/share"));
   MountOptions options;

@@ -212,7 +212,7 @@ TEST(Lookup, OfWhatIsNotThere) {
   struct stat info {};
   EXPECT_EQ(error_of([&] { return lstat((mount / "none").c_str(), &info); }), ENOENT);
   EXPECT_EQ(error_of([&] { return lstat((mount / "file/none").c_str(), &info); }), ENOTDIR);
-  EXPECT_EQ(error_of([&] { return lstat((mount / std::string(256, 'n')).c_str(), &info); }), ENAMETOOLONG);
+  EXPECT_EQ(error_of([&] { return lstat((mount / std::string(1025, 'n')).c_str(), &info); }), ENAMETOOLONG);
   EXPECT_EQ(error_of([&] { return open((mount / "none").c_str(), O_RDONLY); }), ENOENT);
   EXPECT_EQ(error_of([&] { return open((mount / "file").c_str(), O_RDONLY | O_DIRECTORY); }), ENOTDIR);
 }
