@@ -65,15 +65,15 @@ int serve(MountPlan plan, const std::function<bool()>& usable) {
   return 0;
 }
 
-// The terminal and the pipes of whoever started us are not ours to keep.
-bool detach() {
+// The terminal and the pipes of whoever started us are not ours to keep. Last words of a failed check go to
+// the log.
+bool detach(const std::string& log_file) {
   if (setsid() < 0) return false;
   const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
   if (!null) return false;
-  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    if (dup2(null.get(), fd) < 0) return false;
-  }
-  return true;
+  const UniqueFd log(open(log_file.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY));
+  return dup2(null.get(), STDIN_FILENO) >= 0 && dup2(null.get(), STDOUT_FILENO) >= 0 &&
+         dup2(log ? log.get() : null.get(), STDERR_FILENO) >= 0;
 }
 
 // A daemon that was started with one of them closed would get a socket or a store file by that number.
@@ -130,10 +130,11 @@ int launch(MountPlan plan) {
     return await(child, ends[0]);
   }
   close(ends[0]);
-  const int result = serve(std::move(plan), [fd = ends[1]] {
+  const std::string log_file = plan.log_file;
+  const int result = serve(std::move(plan), [fd = ends[1], &log_file] {
     // If nobody reads any more, whoever asked for the mount has given it up.
     constexpr char kUsable = 'U';
-    const bool told = detach() && write(fd, &kUsable, 1) == 1;
+    const bool told = detach(log_file) && write(fd, &kUsable, 1) == 1;
     close(fd);
     return told;
   });

@@ -142,8 +142,8 @@ TEST_F(Launch, TheDaemonIsOnItsOwn) {
   ASSERT_NE(at, std::string::npos);
   const std::string proc = "/proc/" + std::to_string(std::stoi(status.out.substr(at + 6)));
   EXPECT_EQ(support::run_shell("readlink " + proc + "/cwd"), "/\n");
-  EXPECT_EQ(support::run_shell("readlink " + proc + "/fd/0 " + proc + "/fd/1 " + proc + "/fd/2"),
-            "/dev/null\n/dev/null\n/dev/null\n");
+  EXPECT_THAT(support::run_shell("readlink " + proc + "/fd/0 " + proc + "/fd/1 " + proc + "/fd/2"),
+              ::testing::MatchesRegex("/dev/null\n/dev/null\n" + dir.path() + "/state/.*/rsyncfs.log\n"));
   EXPECT_EQ(support::run_shell("awk '{print ($6 == $1) ? \"leader\" : \"member\"}' " + proc + "/stat"),
             "leader\n");
   EXPECT_THAT(support::run_shell("grep Umask " + proc + "/status"), HasSubstr("0077"));
@@ -209,7 +209,9 @@ TEST_F(Launch, AStoppedDaemonDoesNotHangTheVerbs) {
   EXPECT_THAT(run({server.url(), mnt}).err, HasSubstr("already mounted"));
   ASSERT_EQ(kill(pid, SIGCONT), 0);
   // The request that was not waited for has been heard meanwhile.
-  EXPECT_TRUE(support::wait_until([&] { return !support::is_mounted(mnt); }, seconds(10)));
+  EXPECT_TRUE(support::wait_until([&] { return !support::is_mounted(mnt); }, seconds(10)))
+      << support::run_shell("cat '" + (dir / "state") + "'/*/*.log; cat /proc/" + std::to_string(pid) +
+                            "/task/*/stack || true");
 }
 
 }  // namespace

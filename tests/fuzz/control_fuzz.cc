@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Whatever comes over the control socket, in either direction, is refused or understood; what was understood is
+// written and read again as the same.
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "fs/control/byte_text.h"
+#include "fs/control/mount_table.h"
+#include "fs/control/protocol.h"
+#include "fs/control/status_document.h"
+
+namespace rsyncfs {
+namespace {
+
+void try_request(std::string_view line) {
+  const Result<ControlRequest> request = decode_control_request(line);
+  if (!request) return;
+  const Result<ControlRequest> again = decode_control_request(encode(*request));
+  RSYNCFS_CHECK(again.ok() && *again == *request);
+}
+
+void try_answer(std::string_view line) {
+  const Result<ControlAnswer> answer = decode_control_answer(line);
+  if (!answer) return;
+  const Result<ControlAnswer> again = decode_control_answer(encode(*answer));
+  RSYNCFS_CHECK(again.ok() && *again == *answer);
+}
+
+void try_documents(std::string_view text) {
+  if (const Result<MountStatus> status = parse_status(text)) {
+    const Result<MountStatus> again = parse_status(status_json(*status));
+    RSYNCFS_CHECK(again.ok() && status_text(*again) == status_text(*status));
+  }
+  if (const Result<PathInfo> info = parse_info(text)) {
+    const Result<PathInfo> again = parse_info(info_json(*info));
+    RSYNCFS_CHECK(again.ok() && info_text(*again) == info_text(*info));
+  }
+}
+
+void try_bytes(std::string_view bytes) {
+  const Result<std::string> back = text_to_bytes(bytes_to_text(bytes));
+  RSYNCFS_CHECK(back.ok() && *back == bytes);
+  static_cast<void>(text_to_bytes(bytes));
+  static_cast<void>(parse_mount_table(bytes));
+}
+
+}  // namespace
+}  // namespace rsyncfs
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string_view bytes(static_cast<const char*>(static_cast<const void*>(data)), size);
+  rsyncfs::try_request(bytes);
+  rsyncfs::try_answer(bytes);
+  rsyncfs::try_documents(bytes);
+  rsyncfs::try_bytes(bytes);
+  return 0;
+}
