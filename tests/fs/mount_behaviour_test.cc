@@ -90,13 +90,13 @@ TEST_F(MountBehaviourTest, AFirstListingLeavesTheCachesFull) {
   list(kRootNode, {directory("d")});
   const NodeId d = node("d");
   syncer.unlist(d);
-  syncer.on_list = [this, d](NodeId) -> Result<void> {
+  syncer.on_list([this, d](NodeId) -> Result<void> {
     std::vector<Name> names;
     for (int i = 0; i < 500; ++i) names.push_back(file("f" + std::to_string(i), 1));
     names.push_back(directory("sub"));
     list(d, std::move(names));
     return {};
-  };
+  });
   const auto stat_all = [this] {
     struct stat st {};
     for (int i = 0; i < 500; ++i) EXPECT_EQ(::lstat((*this / ("d/f" + std::to_string(i))).c_str(), &st), 0);
@@ -172,10 +172,9 @@ TEST_F(MountBehaviourTest, AttributesAndLinkTargetsFollow) {
 
 TEST_F(MountBehaviourTest, ChangedContentIsReadAgain) {
   const NodeId f = list(kRootNode, {file("f", 4)}).at("f");
-  std::string source = "aaaa";
-  syncer.on_read = [&](NodeId) { return source; };
+  syncer.on_read([](NodeId) { return "aaaa"; });
   EXPECT_EQ(read_file(*this / "f"), "aaaa");
-  source = "bbbb";
+  syncer.on_read([](NodeId) { return "bbbb"; });
   EXPECT_EQ(read_file(*this / "f"), "aaaa");
   notifier.on_content_changed(f);
   settle();

@@ -235,9 +235,9 @@ TEST_F(MountFidelityTest, ExtendedAttributes) {
               {"user.binary", std::string("\0\xff", 2), 2, false},
               {"user.long", std::string(16, 'D'), 1000, true}};
   list(kRootNode, {f, file("bare", 0)});
-  syncer.on_fetch_xattrs = [this](NodeId) {
+  syncer.on_fetch_xattrs([this](NodeId) {
     return replica->store_xattr_value(std::string(16, 'D'), 1000, std::string(1000, 'v'));
-  };
+  });
   std::array<char, 4096> buffer{};
   const ssize_t n = ::llistxattr((*this / "f").c_str(), buffer.data(), buffer.size());
   std::vector<std::string> names;

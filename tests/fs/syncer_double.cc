@@ -96,9 +96,10 @@ bool SyncerDouble::wait_for_waiting(size_t count, std::chrono::milliseconds limi
 
 RequestId SyncerDouble::list_directory(NodeId directory, Done<void> done) {
   ++lists_;
-  if (!on_list) return hold([done = std::move(done)](Error error) mutable { done(std::move(error)); });
-  post([this, directory, done = std::move(done)]() mutable {
-    Result<void> listed = on_list(directory);
+  auto hook = get(on_list_);
+  if (!hook) return hold([done = std::move(done)](Error error) mutable { done(std::move(error)); });
+  post([this, hook = std::move(hook), directory, done = std::move(done)]() mutable {
+    Result<void> listed = hook(directory);
     if (listed) {
       const std::lock_guard lock(mutex_);
       unlisted_.erase(directory);
@@ -115,7 +116,8 @@ RequestId SyncerDouble::read(NodeId file, uint64_t offset, uint32_t length, Done
     for (int i = 0; i < answers; ++i) done(Error(Errc::kTimedOut, "again"));
     return 0;
   }
-  std::optional<std::string> content = on_read ? on_read(file) : std::nullopt;
+  const auto hook = get(on_read_);
+  std::optional<std::string> content = hook ? hook(file) : std::nullopt;
   if (!content) return hold([done = std::move(done)](Error error) mutable { done(std::move(error)); });
   post([content = std::make_shared<const std::string>(std::move(*content)), offset, length,
         done = std::move(done)]() mutable {
@@ -128,9 +130,9 @@ RequestId SyncerDouble::read(NodeId file, uint64_t offset, uint32_t length, Done
 }
 
 RequestId SyncerDouble::fetch_xattrs(NodeId node, Done<void> done) {
-  if (!on_fetch_xattrs)
-    return hold([done = std::move(done)](Error error) mutable { done(std::move(error)); });
-  post([this, node, done = std::move(done)]() mutable { done(on_fetch_xattrs(node)); });
+  auto hook = get(on_fetch_xattrs_);
+  if (!hook) return hold([done = std::move(done)](Error error) mutable { done(std::move(error)); });
+  post([hook = std::move(hook), node, done = std::move(done)]() mutable { done(hook(node)); });
   const std::lock_guard lock(mutex_);
   return next_++;
 }

@@ -27,10 +27,10 @@ class SyncerDouble final : public Syncer {
   void unlist(NodeId directory);
   // Runs on the double's thread for each list_directory(); after ok the directory counts as listed. Without
   // one, requests wait.
-  std::function<Result<void>(NodeId)> on_list;
+  void on_list(std::function<Result<void>(NodeId)> hook) { set(on_list_, std::move(hook)); }
   // The same for reads: the whole content of the file. nullopt, or none set: the read waits.
-  std::function<std::optional<std::string>(NodeId)> on_read;
-  std::function<Result<void>(NodeId)> on_fetch_xattrs;
+  void on_read(std::function<std::optional<std::string>(NodeId)> hook) { set(on_read_, std::move(hook)); }
+  void on_fetch_xattrs(std::function<Result<void>(NodeId)> hook) { set(on_fetch_xattrs_, std::move(hook)); }
 
   // Not 1: a broken Syncer, which calls the `done` of a read that often.
   std::atomic<int> answers_per_read{1};
@@ -55,6 +55,16 @@ class SyncerDouble final : public Syncer {
   const IdMap& ids() const override { return ids_; }
 
  private:
+  template <class Hook>
+  void set(Hook& hook, Hook value) {
+    const std::lock_guard lock(mutex_);
+    hook = std::move(value);
+  }
+  template <class Hook>
+  Hook get(const Hook& hook) const {
+    const std::lock_guard lock(mutex_);
+    return hook;
+  }
   void post(Task task);
   void run();
   RequestId hold(UniqueFunction<void(Error)> fail);
@@ -66,6 +76,9 @@ class SyncerDouble final : public Syncer {
   std::atomic<uint64_t> cancels_{0};
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
+  std::function<Result<void>(NodeId)> on_list_;
+  std::function<std::optional<std::string>(NodeId)> on_read_;
+  std::function<Result<void>(NodeId)> on_fetch_xattrs_;
   RequestId next_ = 1;
   std::set<NodeId> unlisted_;
   std::map<RequestId, UniqueFunction<void(Error)>> waiting_;

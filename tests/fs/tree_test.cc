@@ -124,10 +124,10 @@ TEST_F(TreeTest, ForgettingWhatStillHasANameKeepsIt) {
 TEST_F(TreeTest, AnUnlistedDirectoryIsListedFirst) {
   const NodeId d = list(kRootNode, {directory("d")}).at("d");
   syncer.unlist(d);
-  syncer.on_list = [this](NodeId id) -> Result<void> {
+  syncer.on_list([this](NodeId id) -> Result<void> {
     list_quietly(id, {file("inside", 3)});
     return {};
-  };
+  });
   EXPECT_NE(lookup(d, "inside")->node, 0U);
   EXPECT_EQ(syncer.lists(), 1U);
   EXPECT_NE(lookup(d, "inside")->node, 0U);
@@ -137,10 +137,10 @@ TEST_F(TreeTest, AnUnlistedDirectoryIsListedFirst) {
 TEST_F(TreeTest, OpendirWaitsForTheListing) {
   const NodeId d = list(kRootNode, {directory("d")}).at("d");
   syncer.unlist(d);
-  syncer.on_list = [](NodeId) -> Result<void> { return Error(Errc::kPermission, "opendir: denied"); };
+  syncer.on_list([](NodeId) -> Result<void> { return Error(Errc::kPermission, "opendir: denied"); });
   const auto refused = wait_for<uint64_t>([&](auto done) { tree->opendir(d, std::move(done)); });
   EXPECT_EQ(refused.error().code(), Errc::kPermission);
-  syncer.on_list = [](NodeId) -> Result<void> { return {}; };
+  syncer.on_list([](NodeId) -> Result<void> { return {}; });
   const auto opened = wait_for<uint64_t>([&](auto done) { tree->opendir(d, std::move(done)); });
   ASSERT_TRUE(opened.ok());
   tree->releasedir(*opened);
@@ -245,7 +245,7 @@ TEST_F(TreeTest, ReaddirGoesOnWhereItWasThoughNamesComeAndGo) {
 TEST_F(TreeTest, ReadsComeFromTheStoreElseFromTheSource) {
   const auto nodes = list(kRootNode, {file("here", 5), file("there", 5), file("empty", 0)});
   fill(nodes.at("here"), "local");
-  syncer.on_read = [](NodeId) { return "away!"; };
+  syncer.on_read([](NodeId) { return "away!"; });
   EXPECT_EQ(*read(nodes.at("here"), 1, 3), "oca");
   EXPECT_EQ(*read(nodes.at("here"), 3, 100), "al");
   EXPECT_EQ(*read(nodes.at("here"), 5, 100), "");
@@ -267,7 +267,7 @@ TEST_F(TreeTest, APartialFileReadsWhatIsHere) {
   EXPECT_EQ(*read(big, 1000, 5000), start.substr(1000, 5000));
   EXPECT_EQ(syncer.reads(), 0U);
   EXPECT_EQ(*getxattr(big, "user.rsyncfs.state"), "partial");
-  syncer.on_read = [](NodeId) { return std::string(kSize, 'z'); };
+  syncer.on_read([](NodeId) { return std::string(kSize, 'z'); });
   EXPECT_EQ(*read(big, kSize - 3, 100), "zzz");
   EXPECT_EQ(syncer.reads(), 1U);
 }
@@ -309,10 +309,10 @@ TEST_F(TreeTest, ExtendedAttributes) {
   EXPECT_EQ(*getxattr(id, "user.long", 0), "100");
   const std::string value(100, 'L');
   int fetches = 0;
-  syncer.on_fetch_xattrs = [&](NodeId) {
+  syncer.on_fetch_xattrs([&](NodeId) {
     ++fetches;
     return replica->store_xattr_value(digest, 100, value);
-  };
+  });
   EXPECT_EQ(*getxattr(id, "user.long"), value);
   EXPECT_EQ(*getxattr(id, "user.long"), value);
   EXPECT_EQ(fetches, 1);
@@ -322,7 +322,7 @@ TEST_F(TreeTest, AnXattrThatTheSourceNoLongerHasIsAnError) {
   Name f = file("f", 0);
   f.xattrs = {{"user.long", std::string(16, 'D'), 100, true}};
   const NodeId id = list(kRootNode, {f}).at("f");
-  syncer.on_fetch_xattrs = [](NodeId) -> Result<void> { return {}; };
+  syncer.on_fetch_xattrs([](NodeId) -> Result<void> { return {}; });
   EXPECT_EQ(getxattr(id, "user.long").error().code(), Errc::kChanged);
 }
 
