@@ -96,6 +96,7 @@ void RemoteSession::flush() {
 }
 
 void RemoteSession::on_bytes(std::span<const std::byte> data) {
+  if (ended_) return;  // given up, but what had come before is still being delivered
   waiting_since_ = Clock::now();
   keeper_.session_received(*this);
   const Result<void> result = wire_.receive(data);
@@ -110,6 +111,7 @@ void RemoteSession::on_bytes(std::span<const std::byte> data) {
 }
 
 void RemoteSession::on_end(Result<void> why) {
+  if (ended_) return;
   const Result<void> end = wire_.end_of_input();
   if (ended_) return;
   if (!end && end.error().code() != Errc::kDisconnected) {
