@@ -227,6 +227,9 @@ uint32_t rolling_sum(std::span<const std::byte> block) {
 }
 
 ChecksumValue block_sum(ChecksumKind kind, int32_t seed, std::span<const std::byte> block) {
+  static constexpr std::byte kNothing{};
+  const std::byte* data = block.empty() ? &kNothing : block.data();  // an empty block need not point anywhere
+  RSYNCFS_CHECK(data != nullptr);
   const auto wide_seed = static_cast<uint64_t>(int64_t{seed});
   const auto seed_le = seed_bytes(seed);
   const std::span<const std::byte> seed_part(seed_le.data(), seed == 0 ? 0 : seed_le.size());
@@ -245,11 +248,11 @@ ChecksumValue block_sum(ChecksumKind kind, int32_t seed, std::span<const std::by
     case ChecksumKind::kSha1:
       return digest_of(EVP_sha1(), seed_part, block);
     case ChecksumKind::kXxh64:
-      return from_u64(XXH64(block.data(), block.size(), wide_seed));
+      return from_u64(XXH64(data, block.size(), wide_seed));
     case ChecksumKind::kXxh3:
-      return from_u64(XXH3_64bits_withSeed(block.data(), block.size(), wide_seed));
+      return from_u64(XXH3_64bits_withSeed(data, block.size(), wide_seed));
     case ChecksumKind::kXxh128:
-      return from_xxh128(XXH3_128bits_withSeed(block.data(), block.size(), wide_seed));
+      return from_xxh128(XXH3_128bits_withSeed(data, block.size(), wide_seed));
   }
   check_failed(__FILE__, __LINE__, "a known checksum kind");
 }

@@ -50,11 +50,11 @@ int compare_directories(const JoinedPath& a, const JoinedPath& b) {
 }
 
 size_t string_bytes(const std::string& s) {
-  return s.capacity() > 15 ? sizeof(s) + s.capacity() : sizeof(s);
+  return sizeof(std::string) + (s.capacity() > 15 ? s.capacity() : 0);
 }
 
 size_t xattr_bytes(const XattrSet& set) {
-  size_t bytes = sizeof(set) + set.capacity() * sizeof(ListedXattr);
+  size_t bytes = sizeof(XattrSet) + set.capacity() * sizeof(ListedXattr);
   for (const ListedXattr& x : set) bytes += x.name.capacity() + x.value.capacity();
   return bytes;
 }

@@ -124,6 +124,7 @@ class PullEvents {
   virtual void on_established() {}
   // Once. The list is the session's own: valid while the session lives.
   virtual void on_list(const FileList& list) = 0;
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): the override keeps the values
   virtual void on_xattrs(uint32_t /*ndx*/, std::vector<std::pair<std::string, std::string>> /*name, value*/) {
   }
   virtual void on_message(MessageKind /*kind*/, std::string_view /*text*/) {}

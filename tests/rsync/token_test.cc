@@ -115,7 +115,7 @@ class ZstdSender {
 
 std::string lines(int count) {
   std::string out;
-  for (int i = 0; i < count; ++i) out += "line " + std::to_string(i * 7919 % 10007) + "\n";
+  for (int i = 0; i < count; ++i) out += "line " + std::to_string(i * int64_t{7919} % 10007) + "\n";
   return out;
 }
 
