@@ -82,6 +82,10 @@ class Store {
     const char* base = std::getenv("TMPDIR");
     path_ = std::string(base == nullptr ? "/tmp" : base) + "/rsyncfs-bench-XXXXXX";
     if (mkdtemp(path_.data()) == nullptr) std::abort();
+    reopen();
+  }
+  void reopen() {
+    replica_.reset();
     ReplicaOptions options;
     options.directory = path_;
     options.source = "bench";
@@ -161,6 +165,27 @@ void compare_unchanged_tree(benchmark::State& state) {
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * kDirectories * kFilesPerDirectory));
 }
 BENCHMARK(compare_unchanged_tree)->Unit(benchmark::kMillisecond)->Iterations(5)->UseRealTime();
+
+// Everything at once: the longest that the writer can be held by one name.
+void remove_tree(benchmark::State& state) {
+  Store store;
+  store.list_all();
+  for (auto _ : state) {
+    auto batch = must(store.replica().begin());
+    HardLinkGroups groups;
+    std::vector<NodeId> nodes;
+    must(batch->apply_directory(kRootNode, {}, true, groups, nodes));
+    must(batch->commit());
+  }
+}
+BENCHMARK(remove_tree)->Unit(benchmark::kMillisecond)->Iterations(1)->UseRealTime();
+
+void open_store(benchmark::State& state) {
+  Store store;
+  store.list_all();
+  for (auto _ : state) store.reopen();
+}
+BENCHMARK(open_store)->Name("close_and_open")->Unit(benchmark::kMillisecond)->Iterations(5)->UseRealTime();
 
 void lookup_warm(benchmark::State& state) {
   Store& store = full_store();

@@ -248,7 +248,7 @@ void ContentStore::sweep() {
   sweep_leftovers(directory_, *lease, slabs_.first_new(), blocks_.first_new());
 }
 
-void ContentStore::post(std::function<void()> task) {
+void ContentStore::post(const std::function<void()>& task) {
   if (housekeeper_ == nullptr || !housekeeper_->post(task)) task();
 }
 

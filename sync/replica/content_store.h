@@ -54,7 +54,7 @@ class ContentStore {
   Result<void> put_finished(Transaction& transaction, std::vector<Replica::FinishedContent>& finished);
   void distrust(NodeId node, const Error& why);
   void sweep();
-  void post(std::function<void()> task);
+  void post(const std::function<void()>& task);
 
   const StateDirectory& directory_;
   Writer& writer_;

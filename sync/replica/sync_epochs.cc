@@ -103,7 +103,7 @@ Result<void> SyncEpochs::sync() {
     files = std::exchange(files_, {});
     all = std::exchange(overflow_, false);
   }
-  const auto synced = sync_files(files, all);
+  auto synced = sync_files(files, all);
   auto transaction = writer_.begin();
   if (!transaction) return transaction.error();
   if (!synced) {
