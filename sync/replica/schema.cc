@@ -19,7 +19,7 @@ constexpr const char* kPragmas =
 
 constexpr const char* kTables =
     "BEGIN IMMEDIATE;"
-    "PRAGMA application_id=1920169585;"  // "rsf1"
+    "PRAGMA application_id=1920165425;"  // "rsf1"
     "CREATE TABLE meta(key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE nodes("
     "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
