@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Contents: written, found again, held, dropped; and the files that they lie in.
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <filesystem>
-#include <functional>
 #include <random>
 #include <string>
 #include <thread>
@@ -14,68 +8,12 @@
 
 #include <gtest/gtest.h>
 
+#include "sync/replica/content_cache.h"
 #include "sync/replica/slabs.h"
-#include "tests/replica/replica_rig.h"
+#include "tests/replica/contents_rig.h"
 
 namespace rsyncfs {
 namespace {
-
-constexpr uint64_t kLarge = 1'000'003;
-
-// Files in a part of the state directory, and the disk space that they take.
-struct Usage {
-  size_t files = 0;
-  uint64_t allocated = 0;
-};
-Usage usage(const std::string& directory) {
-  Usage out;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
-    struct stat status {};
-    if (!entry.is_regular_file() || stat(entry.path().c_str(), &status) != 0) continue;
-    ++out.files;
-    out.allocated += static_cast<uint64_t>(status.st_blocks) * 512;
-  }
-  return out;
-}
-
-// The housekeeper removes in its own time.
-bool eventually(const std::function<bool()>& condition) {
-  for (int i = 0; i < 500; ++i) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  return false;
-}
-
-class Contents : public testing::Test {
- protected:
-  void TearDown() override {
-    if (store_) must(store_->check());
-  }
-  NodeId add_file(uint64_t size) {
-    Listing listing;
-    listing.file("f" + std::to_string(++files_), size);
-    return only_node(apply(*store_, kRootNode, listing, false));
-  }
-  void reopen() {
-    store_.reset();
-    store_ = open_store(tmp_.path());
-  }
-  std::string slabs() const { return tmp_.path() + "/slabs"; }
-  std::string blocks() const { return tmp_.path() + "/blocks"; }
-  static std::vector<Replica::FinishedContent> finished(NodeId node, std::unique_ptr<ContentWriter> writer,
-                                                        uint64_t size) {
-    std::vector<Replica::FinishedContent> out(1);
-    out[0].node = node;
-    out[0].writer = std::move(writer);
-    out[0].size = size;
-    return out;
-  }
-
-  TemporaryDirectory tmp_;
-  std::unique_ptr<Replica> store_ = open_store(tmp_.path());
-  int files_ = 0;
-};
 
 TEST_F(Contents, OfEverySizeSurvive) {
   std::vector<std::pair<NodeId, uint64_t>> files;
@@ -154,24 +92,6 @@ TEST_F(Contents, MayTurnOutOfAnotherSize) {
   EXPECT_EQ(must(store_->node(shrunk)).attr.size, 70000U);
 }
 
-TEST_F(Contents, ThatAreNotWholeAreNotFinished) {
-  for (const uint64_t size : {uint64_t{100}, kLarge}) {
-    const NodeId node = add_file(size);
-    auto writer = must(store_->create_content(node, size));
-    must(writer->write(0, known_bytes(1, 10)));
-    must(writer->write(20, known_bytes(1, size - 20)));
-    std::vector<std::byte> out(20);
-    EXPECT_EQ(writer->read(0, out).error().code(), Errc::kUsage);
-    EXPECT_EQ(store_->finish_contents(finished(node, std::move(writer), size)).error().code(), Errc::kUsage);
-    EXPECT_EQ(must(store_->content(node)), nullptr);
-    writer = must(store_->create_content(node, size));
-    must(writer->write(0, known_bytes(1, size)));
-    EXPECT_EQ(store_->finish_contents(finished(node, std::move(writer), size - 1)).error().code(),
-              Errc::kUsage);
-  }
-  EXPECT_EQ(usage(blocks()).files, 0U);
-}
-
 TEST_F(Contents, ArriveInAnyOrderAndTwice) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE("seed " + std::to_string(seed));
@@ -230,110 +150,6 @@ TEST_F(Contents, KeepTheirHoles) {
   EXPECT_EQ(content->seek_data(kSize + 5), kSize);
 }
 
-TEST_F(Contents, ThatArePartialSurviveAndGoOn) {
-  const auto bytes = known_bytes(8, kLarge);
-  const NodeId node = add_file(kLarge);
-  {
-    auto writer = must(store_->create_content(node, kLarge));
-    must(writer->write(100, std::span(bytes).subspan(100, 200000)));
-    must(writer->commit_partial());
-    // Written, but never told of.
-    must(writer->write(500000, std::vector<std::byte>(100000, std::byte{0xee})));
-  }
-  reopen();
-  const auto partial = must(store_->content(node));
-  ASSERT_NE(partial, nullptr);
-  EXPECT_FALSE(partial->complete());
-  EXPECT_EQ(partial->size(), kLarge);
-  EXPECT_EQ(partial->extents().ranges(), (std::vector<ExtentSet::Range>{{100, 200100}}));
-  EXPECT_FALSE(partial->view(0, 200).has_value());
-  EXPECT_FALSE(partial->view(200000, 101).has_value());
-  const auto view = partial->view(100, 200000);
-  ASSERT_TRUE(view.has_value());
-  EXPECT_TRUE(std::equal(view->begin(), view->end(), bytes.begin() + 100));
-  EXPECT_EQ(must(store_->content_state(node)).present_bytes, 200000U);
-  EXPECT_EQ(must(store_->statistics()).partial_files, 1U);
-
-  // A fresh writer with less does not take its place.
-  auto fresh = must(store_->create_content(node, kLarge));
-  EXPECT_TRUE(fresh->extents().ranges().empty());
-  must(fresh->write(0, std::span(bytes).subspan(0, 1000)));
-  must(fresh->commit_partial());
-  EXPECT_EQ(must(store_->content_state(node)).present_bytes, 200000U);
-  fresh.reset();
-
-  auto writer = must(store_->resume_content(node, kLarge));
-  EXPECT_EQ(writer->extents(), partial->extents());
-  std::vector<std::byte> back(200000);
-  must(writer->read(100, back));
-  EXPECT_TRUE(std::equal(back.begin(), back.end(), bytes.begin() + 100));
-  // One file has one writer.
-  EXPECT_TRUE(must(store_->resume_content(node, kLarge))->extents().ranges().empty());
-  must(writer->write(0, std::span(bytes).subspan(0, 100)));
-  must(writer->write(200100, std::span(bytes).subspan(200100)));
-  must(store_->finish_contents(finished(node, std::move(writer), kLarge)));
-  EXPECT_EQ(stored_content(*store_, node), bytes);
-  // Who held the old one still sees what it had.
-  EXPECT_EQ(partial->extents().bytes(), 200000U);
-  EXPECT_EQ(must(store_->statistics()).partial_files, 0U);
-  EXPECT_EQ(usage(blocks()).files, 1U);
-}
-
-TEST_F(Contents, GrowWithEveryCommit) {
-  const auto bytes = known_bytes(8, kLarge);
-  const NodeId node = add_file(kLarge);
-  auto writer = must(store_->create_content(node, kLarge));
-  must(writer->commit_partial());
-  EXPECT_EQ(must(store_->content(node)), nullptr);
-  for (uint64_t at = 0; at < kLarge; at += 100000) {
-    const uint64_t end = std::min(at + 100000, kLarge);
-    must(writer->write(at, std::span(bytes).subspan(at, end - at)));
-    must(writer->commit_partial());
-    const auto content = must(store_->content(node));
-    ASSERT_NE(content, nullptr);
-    EXPECT_TRUE(content->view(0, end).has_value());
-    if (end < kLarge) {
-      EXPECT_FALSE(content->view(0, end + 1).has_value());
-    }
-  }
-  must(store_->finish_contents(finished(node, std::move(writer), kLarge)));
-  EXPECT_EQ(stored_content(*store_, node), bytes);
-}
-
-TEST_F(Contents, TakeBackWhatWasWrong) {
-  const auto bytes = known_bytes(8, kLarge);
-  const NodeId node = add_file(kLarge);
-  auto writer = must(store_->create_content(node, kLarge));
-  must(writer->write(0, std::vector<std::byte>(300000, std::byte{0xee})));
-  must(writer->commit_partial());
-  must(writer->discard(0, 300000));
-  must(writer->commit_partial());
-  EXPECT_EQ(must(store_->content_state(node)).present_bytes, 0U);
-  EXPECT_FALSE(must(store_->content(node))->view(0, 1).has_value());
-  must(writer->write(0, bytes));
-  must(store_->finish_contents(finished(node, std::move(writer), kLarge)));
-  EXPECT_EQ(stored_content(*store_, node), bytes);
-
-  const NodeId small = add_file(100);
-  writer = must(store_->create_content(small, 100));
-  must(writer->write(0, known_bytes(1, 100)));
-  must(writer->discard(10, 20));
-  EXPECT_FALSE(writer->extents().covers(0, 100));
-  EXPECT_FALSE(store_->finish_contents(finished(small, std::move(writer), 100)).ok());
-}
-
-TEST_F(Contents, OfAnotherVersionAreNotResumed) {
-  const NodeId node = add_file(kLarge);
-  auto writer = must(store_->create_content(node, kLarge));
-  must(writer->write(0, known_bytes(1, 100000)));
-  must(writer->commit_partial());
-  writer.reset();
-  EXPECT_TRUE(must(store_->resume_content(node, kLarge + 1))->extents().ranges().empty());
-  EXPECT_EQ(must(store_->resume_content(node, kLarge))->extents().bytes(), 100000U);
-  EXPECT_EQ(store_->resume_content(999, 5).error().code(), Errc::kNotFound);
-  EXPECT_EQ(store_->create_content(999, 5).error().code(), Errc::kNotFound);
-}
-
 TEST_F(Contents, LeaveNoFileBehind) {
   const NodeId node = add_file(kLarge);
   { auto writer = must(store_->create_content(node, kLarge)); }
@@ -349,26 +165,6 @@ TEST_F(Contents, LeaveNoFileBehind) {
   const ReplicaStatistics statistics = must(store_->statistics());
   EXPECT_EQ(statistics.cached_bytes, 0U);
   EXPECT_EQ(statistics.cached_files, 0U);
-}
-
-TEST_F(Contents, DroppedWhileBeingWrittenAreStoredAllTheSame) {
-  const NodeId node = add_file(kLarge);
-  const auto bytes = known_bytes(1, kLarge);
-  auto writer = must(store_->create_content(node, kLarge));
-  must(writer->write(0, std::span(bytes).subspan(0, 500000)));
-  must(writer->commit_partial());
-  must(store_->drop_content(node));
-  must(writer->write(500000, std::span(bytes).subspan(500000)));
-  must(store_->finish_contents(finished(node, std::move(writer), kLarge)));
-  EXPECT_EQ(stored_content(*store_, node), bytes);
-  // And one that is dropped and then given up leaves nothing.
-  const NodeId other = add_file(kLarge);
-  writer = must(store_->create_content(other, kLarge));
-  must(writer->write(0, known_bytes(1, 500000)));
-  must(writer->commit_partial());
-  must(store_->drop_content(other));
-  writer.reset();
-  EXPECT_TRUE(eventually([&] { return usage(blocks()).files == 1; }));
 }
 
 TEST_F(Contents, StayWithWhoHoldsThem) {
@@ -439,6 +235,41 @@ TEST_F(Contents, FillSlabAfterSlab) {
   EXPECT_EQ(stored_content(*store_, nodes[0]), known_bytes(1, 100));
 }
 
+TEST_F(Contents, AreAppendedWhereTheLastRunEnded) {
+  std::vector<NodeId> nodes;
+  for (int run = 0; run < 3; ++run) {
+    for (int i = 0; i < 3; ++i) {
+      nodes.push_back(add_file(5000));
+      store_content(*store_, nodes.back(), known_bytes(nodes.back(), 5000));
+    }
+    reopen();
+  }
+  for (const NodeId node : nodes) EXPECT_EQ(stored_content(*store_, node), known_bytes(node, 5000));
+  EXPECT_EQ(usage(slabs()).files, 1U);
+}
+
+// What was looked up before something was dropped may be bytes that are about to be freed.
+TEST(ContentCacheTest, RefusesWhatMayBeStale) {
+  class Nothing final : public Content {
+    uint64_t seek_data(uint64_t) const override { return 0; }
+    uint64_t seek_hole(uint64_t) const override { return 0; }
+  };
+  ContentCache cache(2);
+  const uint64_t before = cache.generation();
+  EXPECT_TRUE(cache.insert(1, std::make_shared<Nothing>(), before));
+  cache.drop({7});
+  EXPECT_FALSE(cache.insert(2, std::make_shared<Nothing>(), before));
+  EXPECT_EQ(cache.find(2), nullptr);
+  EXPECT_NE(cache.find(1), nullptr);
+  cache.drop({1});
+  EXPECT_EQ(cache.find(1), nullptr);
+  for (NodeId node = 1; node <= 3; ++node) {
+    EXPECT_TRUE(cache.insert(node, std::make_shared<Nothing>(), cache.generation()));
+    EXPECT_NE(cache.find(1), nullptr);
+  }
+  EXPECT_EQ(cache.find(2), nullptr) << "the one that was used longest ago goes";
+}
+
 TEST_F(Contents, BeyondTheLimitAreMappedAnew) {
   store_.reset();
   ReplicaOptions options;
@@ -458,25 +289,6 @@ TEST_F(Contents, BeyondTheLimitAreMappedAnew) {
   const auto held = must(store_->content(nodes[3]));
   for (const NodeId node : nodes) must(store_->content(node));
   EXPECT_EQ(held->view(0, 100000)->size(), 100000U);
-}
-
-TEST_F(Contents, UnfinishedFilesOfAKilledProcessGo) {
-  const NodeId node = add_file(kLarge);
-  store_.reset();
-  const pid_t child = fork();
-  if (child == 0) {
-    auto mine = open_store(tmp_.path());
-    auto writer = must(mine->create_content(node, kLarge));
-    must(writer->write(0, known_bytes(1, kLarge)));
-    _exit(0);
-  }
-  int status = 0;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
-  ASSERT_EQ(status, 0);
-  EXPECT_EQ(usage(blocks()).files, 1U);
-  store_ = open_store(tmp_.path());
-  EXPECT_TRUE(eventually([&] { return usage(blocks()).files == 0; }));
-  EXPECT_EQ(must(store_->content(node)), nullptr);
 }
 
 }  // namespace
