@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "fs/fuse/session.h"
 
+#include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <span>
@@ -71,6 +73,20 @@ Result<std::unique_ptr<Session>> Session::create(MountContext& mount) {
 Session::~Session() {
   if (mounted_) fuse_session_unmount(session_);
   fuse_session_destroy(session_);
+}
+
+// libfuse unmounts by path unless its channel says that the mount is dead already, as the end of a broken
+// pipe does.
+void Session::disown_mount() {
+  if (!mounted_) return;
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+    mounted_ = false;
+    return;
+  }
+  ::close(ends[0]);
+  if (::dup3(ends[1], fuse_session_fd(session_), O_CLOEXEC) < 0) mounted_ = false;
+  ::close(ends[1]);
 }
 
 Result<void> Session::mount(const std::string& mountpoint) {

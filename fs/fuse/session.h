@@ -23,8 +23,9 @@ class Session final : public KernelCaches {
   Session& operator=(const Session&) = delete;
 
   Result<void> mount(const std::string& mountpoint);
-  // The mount was taken away by somebody else: what lies there now is not ours to unmount.
-  void disown_mount() { mounted_ = false; }
+  // The mount is no more where it was: what lies there now is not ours to unmount. Cuts the channel; nobody
+  // may be serving it.
+  void disown_mount();
   // Serves a channel that keeps messages apart (SOCK_SEQPACKET) instead of a mount; owns `fd` from now on.
   Result<void> use_channel(int fd) { return hook(fd); }
 

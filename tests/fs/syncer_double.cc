@@ -142,7 +142,10 @@ RequestId SyncerDouble::hydrate(NodeId /*file*/, Done<void> done) {
 }
 
 void SyncerDouble::start(Done<void> done) {
-  post([done = std::move(done)]() mutable { done({}); });
+  post([done = std::move(done)]() mutable {
+    Result<void> reached;
+    done(std::move(reached));
+  });
 }
 
 void SyncerDouble::shut_down(Task done) {
@@ -151,7 +154,7 @@ void SyncerDouble::shut_down(Task done) {
 }
 
 void SyncerDouble::status(UniqueFunction<void(SyncerStatus)> done) {
-  post([done = std::move(done)]() mutable { done({}); });
+  post([done = std::move(done)]() mutable { done(SyncerStatus()); });
 }
 
 }  // namespace rsyncfs::testing
