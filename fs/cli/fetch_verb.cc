@@ -57,11 +57,12 @@ bool fetch_batch(const FoundMount& mount, const std::vector<std::string>& paths,
                                        said.reason);
                             })
              : Result<ControlAnswer>(client.error());
-  bar.clear();
   if (!answer || answer->kind != ControlAnswer::Kind::kDone) {
+    bar.clear();
     complain(answer ? answer->reason : answer.error().message());
     return false;
   }
+  bar.finish(answer->progress);
   add_up(sum, answer->progress);
   return true;
 }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <utility>
 
 #include "io/base/text.h"
 
@@ -79,6 +80,13 @@ void ProgressBar::clear() {
   if (!std::exchange(drawn_, false)) return;
   std::fputs("\r\033[K", stderr);
   std::fflush(stderr);
+}
+
+void ProgressBar::finish(const FetchProgress& progress) {
+  if (style_ != Style::kTerminal) return;
+  show(progress);
+  std::fputs("\n", stderr);
+  drawn_ = false;
 }
 
 }  // namespace rsyncfs

@@ -25,6 +25,8 @@ class ProgressBar {
   void show(const FetchProgress& progress);
   // Before any other output: takes the drawn line away.
   void clear();
+  // The last state stays on the terminal.
+  void finish(const FetchProgress& progress);
 
  private:
   Style style_;
