@@ -2,6 +2,7 @@
 #include "sync/rsync/compressed_tokens.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -85,11 +86,17 @@ class ZstdInflater : public Inflater {
   void begin_file() override {}
 
   Result<void> inflate_run(std::span<const std::byte> data, TokenHandler& handler) override {
+    // The library may also read formats of long ago; no rsync ever sent those.
+    constexpr std::byte kMagic[] = {std::byte{0x28}, std::byte{0xb5}, std::byte{0x2f}, std::byte{0xfd}};
+    for (size_t i = 0; i < data.size() && magic_seen_ < std::size(kMagic); ++i) {
+      if (data[i] != kMagic[magic_seen_++]) return bad_data();
+    }
     ZSTD_inBuffer in{data.data(), data.size(), 0};
     while (true) {
       ZSTD_outBuffer out{output_.data(), output_.size(), 0};
       const size_t status = ZSTD_decompressStream(context_, &out, &in);
-      if (ZSTD_isError(status) != 0) return Error(Errc::kProtocol, "bad zstd data from the server");
+      // 0: the stream has ended, which the sender's never does.
+      if (ZSTD_isError(status) != 0 || status == 0) return bad_data();
       if (out.pos > 0) {
         if (auto taken = handler.on_literal(std::span(output_).first(out.pos)); !taken.ok()) return taken;
       }
@@ -100,7 +107,10 @@ class ZstdInflater : public Inflater {
   Result<void> end_run(TokenHandler& /*handler*/) override { return {}; }
 
  private:
+  static Error bad_data() { return Error(Errc::kProtocol, "bad zstd data from the server"); }
+
   ZSTD_DCtx* context_;
+  size_t magic_seen_ = 0;
 };
 
 class CompressedTokenReader : public TokenReader {

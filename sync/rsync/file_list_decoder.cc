@@ -160,7 +160,7 @@ void FileListDecoder::parse_entry(WireReader& in) {
   if (!fresh.empty()) std::memcpy(name_.data() + shared, fresh.data(), fresh.size());
   name_size_ = shared + fresh_size;
   if (fresh.find('\0') != std::string_view::npos) return in.fail("a name with a NUL byte");
-  if (!set_name(in, shared)) return;
+  if (!set_name(in)) return;
   const std::string_view base(name_.data() + basename_start_, name_size_ - basename_start_);
   if (base == "." && !S_ISDIR(entry.mode)) return in.fail("a root that is not a directory");
 
@@ -174,9 +174,8 @@ void FileListDecoder::parse_entry(WireReader& in) {
   after_entry();
 }
 
-// Checks the path in name_, of which the first `shared` bytes come from the previous entry, and finds its
-// directory.
-bool FileListDecoder::set_name(WireReader& in, size_t /*shared*/) {
+// Checks the path in name_ and finds its directory.
+bool FileListDecoder::set_name(WireReader& in) {
   const std::string_view path(name_.data(), name_size_);
   const size_t slash = path.rfind('/');
   basename_start_ = slash == std::string_view::npos ? 0 : slash + 1;

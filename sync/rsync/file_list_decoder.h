@@ -67,12 +67,11 @@ class FileListDecoder {
 
   void parse_entry(WireReader& in);
   bool parse_end_of_entries(WireReader& in, uint32_t flags);
-  bool parse_name(WireReader& in, uint32_t flags);
   void parse_fields(WireReader& in, uint32_t flags, FileEntry& entry, EntryExtra& extra);
   void parse_ids(WireReader& in, uint32_t flags, FileEntry& entry);
   void copy_linked(uint32_t first, FileEntry& entry, EntryExtra& extra);
   void store_entry(FileEntry& entry, EntryExtra& extra, bool has_extra);
-  bool set_name(WireReader& in, size_t length);
+  bool set_name(WireReader& in);
   void after_entry();
   void parse_acl(WireReader& in);
   void finish_acl();

@@ -53,8 +53,7 @@ struct PullConfig {
   std::vector<std::string> paths;
   // With paths: answer a missing path by an entry of mode 0 (--delete-missing-args) instead of an error text.
   // A missing parent still sets FileList::kIoErrorVanished. Without it a missing path is just not listed, and
-  // if nothing at all is found the session ends with kNotFound. `rrsync -ro` and daemons that refuse
-  // "delete*" do not allow it.
+  // if nothing at all is found the session ends with kNotFound. `rrsync -ro` does not allow it.
   bool report_missing = true;
 
   // The server is known to be rsync 3.2.7 or later, to speak max_protocol and to ask for no login: the whole

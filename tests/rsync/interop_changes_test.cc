@@ -134,6 +134,24 @@ TEST_P(Changes, BecameASymlink) {
   expect_alive(*pull);
 }
 
+TEST_P(Changes, BecameAFifoIsNeverAnswered) {
+  // Whoever drives a session needs a limit of its own: the sender waits in open() for a writer.
+  PullConfig config;
+  config.root = dir_ / "tree";
+  BlockingPullOptions options;
+  options.limit = std::chrono::seconds(2);
+  auto pull =
+      BlockingPull::over_pipe(GetParam() == "old" ? support::require_old_rsync() : "rsync", config, options);
+  ASSERT_OK(pull->wait_for_list());
+  ASSERT_EQ(unlink(file("a").c_str()), 0);
+  ASSERT_EQ(mkfifo(file("a").c_str(), 0644), 0);
+  MemorySink sink;
+  pull->session().request_file(*pull->list().find("a"), {}, sink);
+  const auto got = pull->pump_until([&] { return sink.end.has_value(); });
+  ASSERT_FALSE(got.ok());
+  EXPECT_EQ(got.error().code(), Errc::kTimedOut);
+}
+
 TEST_P(Changes, ItsDirectoryIsGone) {
   auto pull = open();
   ASSERT_EQ(unlink(file("sub/e").c_str()), 0);

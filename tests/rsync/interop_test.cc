@@ -244,6 +244,11 @@ TEST(PullInterop, ARestrictedShellAccepts) {
     EXPECT_OK(pull->fetch("b/text.gz"));
     EXPECT_OK(pull->finish());
   }
+  PullConfig config = paths_config({"gone"});
+  config.root = "a";
+  const auto refused = BlockingPull::over_pipe(script, config)->wait_for_list();
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), Errc::kDisconnected);
 }
 
 TEST(PullInterop, FiltersHideFiles) {
