@@ -13,6 +13,7 @@ setup() {
   [ -x "$rsyncfs" ] || { echo "$rsyncfs is missing: cmake --preset release && cmake --build --preset release" >&2; exit 1; }
   work=$(mktemp -d "${BENCH_DIR:-/tmp}/rsyncfs-bench.XXXXXX")
   mkdir "$work/tree" "$work/mnt"
+  export RSYNCFS_STATE_DIR=$work/state RSYNCFS_RUNTIME_DIR=$work/run
   rows=()
   trap teardown EXIT
   trap 'exit 130' INT
@@ -20,7 +21,12 @@ setup() {
 
 teardown() {
   ! mountpoint -q "$work/mnt" || "$rsyncfs" umount "$work/mnt" || umount -l "$work/mnt" || true
-  [ ! -s "$work/rsyncd.pid" ] || kill "$(cat "$work/rsyncd.pid")" || true
+  if [ -s "$work/rsyncd.pid" ]; then
+    local server
+    server=$(cat "$work/rsyncd.pid")
+    kill "$server" || true
+    while kill -0 "$server" 2>/dev/null; do sleep 0.05; done
+  fi
   rm -rf "$work"
 }
 
@@ -54,12 +60,11 @@ END
   url=rsync://127.0.0.1:$port/m
 }
 
-# A mount that has nothing: new state each time.
-mount_cold() {
-  export RSYNCFS_STATE_DIR=$work/state.$1 RSYNCFS_RUNTIME_DIR=$work/run
+mount_tree() {
   mkdir -p "$RSYNCFS_STATE_DIR" "$RSYNCFS_RUNTIME_DIR"
   "$rsyncfs" "$url" "$work/mnt" ${RSYNCFS_OPTIONS:+-o "$RSYNCFS_OPTIONS"}
 }
+forget() { rm -rf "$RSYNCFS_STATE_DIR"; }  # so that the next mount has nothing
 unmount() { "$rsyncfs" umount "$work/mnt"; }
 
 # status FIELD: a number of `status --json` by its last key
