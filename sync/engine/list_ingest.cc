@@ -177,6 +177,8 @@ Result<size_t> ListIngest::apply_wanted(Replica::Batch& batch, WantedDirectory& 
 
 Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::string& path, bool complete) {
   std::vector<ListedName> names = listing_->names(path);
+  // A name that the server printed with escapes may not be recognised among the unreadable places.
+  if (whole_tree_ && names.empty() && unreadable_->any()) return size_t{1};
   std::vector<std::string> kept;
   if (whole_tree_ && outdated_(node)) keep_younger(node, names, kept);
   std::vector<NodeId> nodes;

@@ -34,6 +34,7 @@ class UnreadablePlaces {
   UnreadablePlaces(const FileList& list, const std::vector<std::string>& errors);
   // Why the names of `directory` may be missing; nullopt: what the list shows is all there is.
   std::optional<Error> doubt(std::string_view directory) const;
+  bool any() const { return everything_ || !places_.empty(); }
 
  private:
   bool everything_ = false;

@@ -66,7 +66,13 @@ Listing::Listing(const FileList& list, bool whole_tree, bool with_xattrs)
     if (whole_tree && entry.extra != 0) {
       if (const uint32_t group = list.extra(entry).hlink_group; group != 0) ++group_sizes_[group];
     }
-    if (list.basename(entry) == ".") continue;
+    if (list.basename(entry) == ".") {
+      children_[std::string()];
+      continue;
+    }
+    // A directory that shows no names is one whose names are known: none.
+    const bool has_contents = S_ISDIR(entry.mode) && (entry.flags & FileEntry::kNoContentDir) == 0;
+    if (whole_tree && has_contents) children_[list.path(entry)];
     if (run == nullptr || entry.dirname != run_dirname) {
       run_dirname = entry.dirname;
       run = &children_[std::string(list.dirname(entry))];

@@ -29,6 +29,8 @@ PullConfig make_config(const SyncerOptions& options, const ServerFeatures& featu
   config.max_protocol = options.max_protocol;
   config.acls = options.acls && features.acls;
   config.xattrs = options.xattrs && features.xattrs;
+  config.report_missing = features.report_missing;
+  config.messages_in_band = features.messages_in_band;
   config.numeric_ids = options.numeric_ids;
   if (options.compress == "zstd") config.compression = CompressionKind::kZstd;
   if (options.compress == "zlibx") config.compression = CompressionKind::kZlibx;

@@ -32,6 +32,8 @@ struct SessionSpec {
 struct ServerFeatures {
   bool acls = true;
   bool xattrs = true;
+  bool report_missing = true;    // PullConfig::report_missing: rrsync refuses it
+  bool messages_in_band = true;  // PullConfig::messages_in_band: rsync 3.1 does not know it
 };
 
 class RemoteSession;

@@ -132,6 +132,7 @@ SessionTotals SessionPool::totals() const {
 }
 
 void SessionPool::session_established(RemoteSession& session) {
+  ever_established_ = true;
   link_.connected(session.describe());
 }
 
@@ -162,6 +163,8 @@ void SessionPool::session_over(RemoteSession& session, const Error& why, bool wa
   const auto now = Clock::now();
   if (drop_refused_feature(why)) {
     log_warn("the server offers no ACLs or extended attributes: going on without (" + why.message() + ")");
+  } else if (!was_established && try_other_dialect(why)) {
+    log_info("trying again with fewer server options");
   } else if (why.code() == Errc::kRefused && why.message().find("max connections") != std::string::npos &&
              !sessions_.empty()) {
     limit_ = sessions_.size();
@@ -187,6 +190,21 @@ bool SessionPool::drop_refused_feature(const Error& why) {
     features_.xattrs = false;
   }
   return true;
+}
+
+// Restricted shells (rrsync) and old servers refuse an option by ending before the first byte of the
+// protocol.
+bool SessionPool::try_other_dialect(const Error& why) {
+  if (options_.source.kind != Source::Kind::kShell || ever_established_) return false;
+  if (why.code() != Errc::kDisconnected && why.code() != Errc::kProtocol) return false;
+  for (const char* hopeless : {"connect to host", "not resolve", "not found", "No such file"}) {
+    if (why.message().find(hopeless) != std::string::npos) return false;
+  }
+  constexpr unsigned kDialects = 4;  // the two options, each there or not
+  dialect_ = (dialect_ + 1) % kDialects;
+  features_.report_missing = (dialect_ & 1) == 0;
+  features_.messages_in_band = (dialect_ & 2) == 0;
+  return dialect_ != 0;
 }
 
 void SessionPool::schedule_changed() {

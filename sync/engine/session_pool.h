@@ -79,6 +79,7 @@ class SessionPool final : public RemoteSession::Keeper {
                       std::vector<std::pair<std::string, std::string>> values) override;
   bool make_room(const SessionSpec& spec);
   bool drop_refused_feature(const Error& why);
+  bool try_other_dialect(const Error& why);
   void schedule_changed();
   void schedule_retry(bool demanded);
 
@@ -93,6 +94,8 @@ class SessionPool final : public RemoteSession::Keeper {
   size_t limit_;  // sessions at once; lowered when the server says so
   std::vector<std::shared_ptr<RemoteSession>> sessions_;
   SessionTotals past_;
+  bool ever_established_ = false;
+  unsigned dialect_ = 0;  // of kDialects, for a shell's server that went away without a word
   uint64_t ended_count_ = 0;
   bool change_scheduled_ = false;
   TimerId retry_timer_ = 0;
