@@ -161,6 +161,60 @@ TEST_F(ListingTest, ChangesAreToldWithWhatBecameOfTheNames) {
   EXPECT_EQ(*rig.read(before->id, 0, 100), "old") << "the old version stays readable";
 }
 
+TEST_F(ListingTest, EmptyDirectoriesAreKnownFromTheTree) {
+  support::make_dirs(served("a/empty"));
+  support::make_dirs(served("a/emptied"));
+  write_file(served("a/emptied/f"), "x");
+  RsyncDaemon server(RsyncDaemon::serving(tree_.path()));
+  {
+    EngineRig rig(server.url(), store_ / "s");
+    ASSERT_TRUE(rig.start().ok());
+    ASSERT_TRUE(rig.wait_for_tree());
+    const auto empty = rig.find("a/empty");
+    ASSERT_TRUE(empty.ok());
+    EXPECT_NE(empty->listed_at_s, 0);
+    EXPECT_TRUE(rig.syncer().may_answer_listing(*empty));
+    EXPECT_TRUE(rig.find("a/emptied/f").ok());
+  }
+  ASSERT_EQ(::unlink(served("a/emptied/f").c_str()), 0);
+  EngineRig rig(server.url(), store_ / "s");
+  ASSERT_TRUE(rig.start().ok());
+  ASSERT_TRUE(rig.wait_for_tree());
+  const auto emptied = rig.find("a/emptied");
+  ASSERT_TRUE(emptied.ok());
+  EXPECT_EQ(rig.replica().lookup(emptied->id, "f").error().code(), Errc::kNotFound);
+}
+
+// A remote shell that runs its command here: rsync's own tests do the same.
+std::string make_shell(const TempDir& dir, const std::string& name, const std::string& last_line) {
+  const std::string path = dir / name;
+  write_file(path, "#!/bin/sh\nif [ \"$1\" = -l ]; then shift 2; fi\nshift\n" + last_line + "\n", 0755);
+  return path;
+}
+
+TEST_F(ListingTest, ShellsPlainAndRestrictedServeTheSameTree) {
+  support::make_dirs(served("d d"));
+  write_file(served("d d/f"), "through a shell");
+  struct Case {
+    std::string name;
+    std::string last_line;
+    std::string path;
+  };
+  for (const Case& c :
+       {Case{"plain", "eval exec \"$@\"", tree_.path()},
+        Case{"restricted", "SSH_ORIGINAL_COMMAND=\"$*\" exec rrsync -ro '" + tree_.path() + "'", ""}}) {
+    SCOPED_TRACE(c.name);
+    SyncerOptions options;
+    options.remote_shell = make_shell(store_, c.name + ".sh", c.last_line);
+    EngineRig rig("host:" + c.path, store_ / c.name, options);
+    const auto started = rig.start();
+    ASSERT_TRUE(started.ok()) << started.error().message();
+    const auto bytes = rig.read_all("d d/f");
+    ASSERT_TRUE(bytes.ok()) << bytes.error().message();
+    EXPECT_EQ(*bytes, "through a shell");
+  }
+}
+
 TEST_F(ListingTest, RefusalsNameTheirCause) {
   write_file(served("file"), "x");
   auto options = RsyncDaemon::serving(tree_.path());
