@@ -72,17 +72,19 @@ void ControlConnection::on_received(const Result<size_t>& count) {
 }
 
 void ControlConnection::take_requests() {
-  while (open_ && !closing_ && request_.expired()) {
+  if (taking_) return;  // an answer that came at once: the loop below goes on
+  taking_ = true;
+  while (open_ && !closing_ && request_.expired() && unsent() <= ControlServer::kMaxUnsentAnswers) {
     const size_t end = input_.find('\n');
-    if (end == std::string::npos) return;
+    if (end == std::string::npos) break;
     const std::string line = input_.substr(0, end);
     input_.erase(0, end + 1);
     begin(line);
   }
+  taking_ = false;
 }
 
 void ControlConnection::begin(std::string_view line) {
-  ++requests_begun_;
   auto reply = std::make_shared<Reply>(shared_from_this());
   request_ = reply;
   Result<ControlRequest> request = decode_control_request(line);
@@ -124,13 +126,29 @@ void ControlConnection::on_sent(const Result<size_t>& count) {
   if (!count) return close();
   sent_ += *count;
   send_more();
+  take_requests();
 }
 
 // A client that asks nothing does not keep one of the few connections.
 void ControlConnection::watch_idle() {
-  loop_.run_after(ControlServer::kIdleLimit, [weak = weak_from_this(), seen = requests_begun_] {
+  idle_since_ = Clock::now();
+  if (watched_) return;
+  watched_ = true;
+  wake_to_watch(ControlServer::kIdleLimit);
+}
+
+void ControlConnection::wake_to_watch(std::chrono::nanoseconds after) {
+  loop_.run_after(after, [weak = weak_from_this()] {
     const std::shared_ptr<ControlConnection> self = weak.lock();
-    if (self && self->requests_begun_ == seen && self->request_.expired()) self->close();
+    if (!self || !self->open_) return;
+    const auto idle = Clock::now() - self->idle_since_;
+    if (!self->request_.expired()) {
+      self->watched_ = false;  // its end begins the next watch
+    } else if (idle >= ControlServer::kIdleLimit) {
+      self->close();
+    } else {
+      self->wake_to_watch(ControlServer::kIdleLimit - idle);
+    }
   });
 }
 

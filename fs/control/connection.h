@@ -34,6 +34,7 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   void send_more();
   void on_sent(const Result<size_t>& count);
   void watch_idle();
+  void wake_to_watch(std::chrono::nanoseconds after);
   size_t unsent() const { return sending_.size() - sent_ + queued_.size(); }
 
   Loop& loop_;
@@ -49,7 +50,9 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
   bool open_ = true;
   bool closing_ = false;  // no more requests
   std::weak_ptr<Reply> request_;
-  uint64_t requests_begun_ = 0;
+  bool taking_ = false;   // requests are being taken from input_
+  bool watched_ = false;  // a timer will look how long it has been idle
+  Clock::time_point idle_since_;
 };
 
 }  // namespace rsyncfs

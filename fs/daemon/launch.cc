@@ -2,6 +2,7 @@
 #include "fs/daemon/launch.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,9 +40,18 @@ void open_log(const MountPlan& plan) {
   log_to(plan.log_file, plan.log_level);
 }
 
+// Mapped block files, sessions and clients: the usual soft limit is for programs that use select(2).
+void allow_many_files() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 // The daemon's side, from the fork (or the start, in front) on. `usable` is called once, when it is.
 int serve(MountPlan plan, const std::function<bool()>& usable) {
   umask(077);
+  allow_many_files();
   if (chdir("/") != 0) {
     say(Error::os(errno, "cannot change to /").message());
     return 1;

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <thread>
@@ -185,6 +186,30 @@ TEST_P(ControlServerTest, RequestsInOnePieceAreAllAnswered) {
     lines += static_cast<int>(std::count(buffer, buffer + n, '\n'));
   }
   EXPECT_EQ(handler.handled, kCount);
+}
+
+// Answered one after the other, not one inside the other: the stack is not for clients to fill.
+TEST_P(ControlServerTest, AFloodOfTinyRequestsIsSurvived) {
+  const Result<UniqueFd> fd = connect_local(mount.socket_path(), kLimitMs);
+  ASSERT_TRUE(fd.ok());
+  const std::string flood(kMaxControlLine - 1, '\n');
+  std::thread writer([&] {
+    size_t sent = 0;
+    while (sent < flood.size()) {
+      const ssize_t n = send(fd->get(), flood.data() + sent, flood.size() - sent, MSG_NOSIGNAL);
+      if (n <= 0) return;
+      sent += static_cast<size_t>(n);
+    }
+    shutdown(fd->get(), SHUT_WR);
+  });
+  char buffer[65536];
+  size_t answered = 0;
+  for (ssize_t n = 0; (n = recv(fd->get(), buffer, sizeof buffer, 0)) > 0;) {
+    answered += static_cast<size_t>(std::count(buffer, buffer + n, '\n'));
+  }
+  writer.join();
+  EXPECT_GT(answered, 0U);
+  EXPECT_TRUE(connect().call({.verb = ControlVerb::kStatus}, kLimitMs).ok()) << "others are served as before";
 }
 
 TEST_P(ControlServerTest, ConnectionsAreLimitedButNotForEver) {
