@@ -1,5 +1,5 @@
-# shellcheck shell=bash
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=bash
 # What the scenarios have in common. A scenario sources this and then calls setup.
 # Environment: RSYNCFS (the program; default: the release build's), ROUNDS (default 3), BENCH_DIR (default /tmp).
 set -euo pipefail
