@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <cstdio>
 #include <string>
-#include <utility>
+#include <variant>
 #include <vector>
 
 #include "fs/cli/usage.h"
@@ -13,7 +13,7 @@ struct RunCommand {
   int operator()(const rsyncfs::ShowText& command) const {
     return std::fputs(command.text.c_str(), stdout) < 0 ? rsyncfs::kExitFailed : rsyncfs::kExitDone;
   }
-  int operator()(rsyncfs::MountRequest& command) const { return rsyncfs::run_mount(std::move(command)); }
+  int operator()(const rsyncfs::MountRequest& command) const { return rsyncfs::run_mount(command); }
   int operator()(const rsyncfs::UnmountCommand& command) const { return rsyncfs::run_unmount(command); }
   int operator()(const rsyncfs::StatusCommand& command) const { return rsyncfs::run_status(command); }
   int operator()(const rsyncfs::InfoCommand& command) const { return rsyncfs::run_info(command); }

@@ -7,8 +7,8 @@
 
 namespace rsyncfs {
 
-int run_mount(MountRequest request) {
-  Result<MountPlan> plan = make_mount_plan(std::move(request), UserPlaces::of_this_process());
+int run_mount(const MountRequest& request) {
+  Result<MountPlan> plan = make_mount_plan(request, UserPlaces::of_this_process());
   if (plan) return launch(std::move(plan.value()));
   complain(plan.error().message());
   return plan.error().code() == Errc::kUsage ? kExitUsage : kExitFailed;

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include <cerrno>
-#include <csignal>
 #include <cstdio>
-#include <optional>
 #include <string>
 
 #include "fs/cli/daemon_call.h"
@@ -22,22 +19,17 @@ Result<std::string> rendered(const std::string& document, bool json) {
   return status_text(*status);
 }
 
-// Files of a daemon that was killed, and whose mount is gone since: nothing to report, and nobody else cleans
-// up.
-bool is_left_over(const RecordedMount& mount) {
-  return kill(mount.record.pid, 0) != 0 && errno == ESRCH && !mounted_at(mount.record.mountpoint);
-}
-
 int show_all(bool json) {
   bool failed = false;
   std::string out;
   for (const RecordedMount& mount : recorded_mounts(UserPlaces::of_this_process())) {
-    if (is_left_over(mount)) {
+    const Result<std::string> document = ask_document({mount.directory, mount.record.mountpoint, ""},
+                                                      {.verb = ControlVerb::kStatus}, kAnswerLimitMs);
+    if (!document && document.error().code() == Errc::kDisconnected && !mounted_at(mount.record.mountpoint)) {
+      // Killed, and its mount is gone since: nothing to report, and nobody else cleans up.
       remove_mount_files(mount.directory, mount.record.mountpoint);
       continue;
     }
-    const Result<std::string> document = ask_document({mount.directory, mount.record.mountpoint, ""},
-                                                      {.verb = ControlVerb::kStatus}, kAnswerLimitMs);
     const Result<std::string> text = document ? rendered(*document, json) : document;
     if (!text) {
       failed = true;

@@ -6,7 +6,7 @@
 
 namespace rsyncfs {
 
-int run_mount(MountRequest request);
+int run_mount(const MountRequest& request);
 int run_unmount(const UnmountCommand& command);
 int run_status(const StatusCommand& command);
 int run_info(const InfoCommand& command);

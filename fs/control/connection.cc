@@ -58,7 +58,7 @@ void ControlConnection::start() {
 
 void ControlConnection::receive() {
   loop_.recv(fd_.get(), buffer_,
-             [self = shared_from_this()](Result<size_t> count) { self->on_received(count); });
+             [self = shared_from_this()](const Result<size_t>& count) { self->on_received(count); });
 }
 
 // Receiving goes on while a request is under way: that is how a client that goes is noticed.
@@ -117,7 +117,7 @@ void ControlConnection::send_more() {
   const iovec piece{sending_.data() + sent_, sending_.size() - sent_};
   send_under_way_ = true;
   loop_.send(fd_.get(), std::span(&piece, 1),
-             [self = shared_from_this()](Result<size_t> n) { self->on_sent(n); });
+             [self = shared_from_this()](const Result<size_t>& n) { self->on_sent(n); });
 }
 
 void ControlConnection::on_sent(const Result<size_t>& count) {

@@ -38,8 +38,9 @@ bool uses_mount(const std::string& process, const std::string& mountpoint) {
   for (const char* link : {"cwd", "root", "exe"}) {
     if (is_inside(link_target(process + "/" + link), mountpoint)) return true;
   }
-  for (const std::string& fd : names_in(process + "/fd")) {
-    if (is_inside(link_target(process + "/fd/" + fd), mountpoint)) return true;
+  const std::string descriptors = process + "/fd/";
+  for (const std::string& fd : names_in(descriptors)) {
+    if (is_inside(link_target(descriptors + fd), mountpoint)) return true;
   }
   std::ifstream maps(process + "/maps");
   for (std::string line; std::getline(maps, line);) {

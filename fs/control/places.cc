@@ -177,7 +177,7 @@ Result<void> make_directory_path(const std::string& path) {
 }
 
 Result<void> make_private_directory(const std::string& path) {
-  if (const Result<void> made = make_directory_path(path); !made) return made;
+  if (Result<void> made = make_directory_path(path); !made) return made;
   const UniqueFd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!directory) return Error::os(errno, "cannot use " + path);
   struct stat info {};

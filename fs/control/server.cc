@@ -21,8 +21,8 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
   ~Impl() { remove_socket(); }
 
   void accept() {
-    accepting_ =
-        loop_.accept(fd_.get(), [self = shared_from_this()](Result<size_t> fd) { self->on_accepted(fd); });
+    accepting_ = loop_.accept(
+        fd_.get(), [self = shared_from_this()](const Result<size_t>& fd) { self->on_accepted(fd); });
   }
 
   void stop(Task done) {

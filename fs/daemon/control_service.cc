@@ -96,9 +96,9 @@ void ControlService::set_front(Front* front) {
 void ControlService::handle(ControlRequest request, std::shared_ptr<ControlReply> reply) {
   switch (request.verb) {
     case ControlVerb::kStatus:
-      return answer_status(std::move(reply));
+      return answer_status(reply);
     case ControlVerb::kInfo:
-      return answer_info(std::move(request.paths.front()), std::move(reply));
+      return answer_info(std::move(request.paths.front()), reply);
     case ControlVerb::kFetch:
       return std::make_shared<FetchJob>(loop_, context_, std::move(request.paths), std::move(reply))->start();
     case ControlVerb::kUnmount:
@@ -106,7 +106,7 @@ void ControlService::handle(ControlRequest request, std::shared_ptr<ControlReply
   }
 }
 
-void ControlService::answer_status(std::shared_ptr<ControlReply> reply) {
+void ControlService::answer_status(const std::shared_ptr<ControlReply>& reply) {
   context_.syncer.status([this, reply](SyncerStatus syncer) {
     offload_.run(
         [this] { return replica_.statistics(); },
@@ -160,7 +160,7 @@ void ControlService::describe_front(MountStatus& status) {
   status.notifications_sent = statistics.notifier.sent;
 }
 
-void ControlService::answer_info(std::string path, std::shared_ptr<ControlReply> reply) {
+void ControlService::answer_info(std::string path, const std::shared_ptr<ControlReply>& reply) {
   auto found = [this, path, reply](Result<Node> node) {
     if (!node) return reply->finish(failed(node.error()));
     offload_.run(
@@ -183,7 +183,7 @@ void ControlService::answer_info(std::string path, std::shared_ptr<ControlReply>
   walk->start();
 }
 
-Result<PathInfo> ControlService::info_of(const Node& node, std::string path) const {
+Result<PathInfo> ControlService::info_of(const Node& node, const std::string& path) const {
   const Result<std::string> state = tree_.state(node.id);
   if (!state) return state.error();
   const Result<ContentState> content = replica_.content_state(node.id);
@@ -191,7 +191,7 @@ Result<PathInfo> ControlService::info_of(const Node& node, std::string path) con
   // The path by which the source knows it: where symbolic links led to, not what was typed.
   const Result<std::string> stored = replica_.path_of(node.id);
   PathInfo info;
-  info.path = stored ? *stored : std::move(path);
+  info.path = stored ? *stored : path;
   info.type = type_name(node.attr.mode);
   info.state = *state;
   info.source_path = facts_.source_path;

@@ -44,12 +44,12 @@ class ControlService final : public ControlHandler {
   void wait_idle() { offload_.wait_idle(); }
 
  private:
-  void answer_status(std::shared_ptr<ControlReply> reply);
-  void answer_info(std::string path, std::shared_ptr<ControlReply> reply);
+  void answer_status(const std::shared_ptr<ControlReply>& reply);
+  void answer_info(std::string path, const std::shared_ptr<ControlReply>& reply);
   void answer_unmount(bool lazy, std::shared_ptr<ControlReply> reply);
   MountStatus describe(SyncerStatus syncer, const ReplicaStatistics& cache);
   void describe_front(MountStatus& status);
-  Result<PathInfo> info_of(const Node& node, std::string path) const;
+  Result<PathInfo> info_of(const Node& node, const std::string& path) const;
 
   Loop& loop_;
   Replica& replica_;

@@ -161,9 +161,10 @@ void FetchJob::fetch(File file) {
   in_flight_[ticket] = 0;
   ++in_flight_paths_[file.path];
   const NodeId node = file.node;
-  const RequestId request =
-      context_.syncer.hydrate(node, [self = shared_from_this(), ticket, file = std::move(file)](
-                                        Result<void> outcome) { self->on_fetched(ticket, file, outcome); });
+  const RequestId request = context_.syncer.hydrate(
+      node, [self = shared_from_this(), ticket, file = std::move(file)](const Result<void>& outcome) {
+        self->on_fetched(ticket, file, outcome);
+      });
   if (const auto entry = in_flight_.find(ticket); entry != in_flight_.end()) entry->second = request;
 }
 

@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "fs/daemon/daemon.h"
 #include "io/base/log.h"
@@ -57,7 +58,7 @@ int serve(MountPlan plan, const std::function<bool()>& usable) {
     return 1;
   }
   open_log(plan);
-  for (const std::string& note : plan.notes) say(note);
+  const std::vector<std::string> notes = plan.notes;
   Result<MainThread> main_thread = MainThread::create();
   if (!main_thread) {
     say(main_thread.error().message());
@@ -65,11 +66,12 @@ int serve(MountPlan plan, const std::function<bool()>& usable) {
   }
   Daemon daemon(std::move(plan), std::move(main_thread.value()));
   const Result<void> started = daemon.start();
-  for (const std::string& note : daemon.notes()) say(note);
   if (!started) {
     say(started.error().message());
     return 1;
   }
+  for (const std::string& note : notes) say(note);
+  for (const std::string& note : daemon.notes()) say(note);
   if (!usable()) return 1;  // ~Daemon unmounts
   daemon.run();
   return 0;

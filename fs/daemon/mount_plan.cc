@@ -107,7 +107,7 @@ Result<void> make_places(MountPlan& plan, const UserPlaces& user) {
     }
   }
   plan.store_is_new = plan.options.store.empty() && access(plan.store.c_str(), F_OK) != 0;
-  const Result<void> store =
+  Result<void> store =
       plan.options.store.empty() ? make_private_directory(plan.store) : make_directory_path(plan.store);
   if (!store) return store;
   return make_private_directory(plan.runtime_directory);
@@ -123,7 +123,7 @@ Result<void> check_log(const std::string& path) {
 
 }  // namespace
 
-Result<MountPlan> make_mount_plan(MountRequest request, const UserPlaces& user) {
+Result<MountPlan> make_mount_plan(const MountRequest& request, const UserPlaces& user) {
   if (const Result<void> checked = check_options(request.options); !checked) return checked.error();
   MountPlan plan;
   plan.options = request.options;

@@ -43,6 +43,6 @@ struct MountPlan {
 // Checks source, options, password file, mountpoint and directories, in this order; reads the password (from
 // standard input if so asked). kUsage: the command line is wrong; everything else: it cannot be done. One
 // line each.
-Result<MountPlan> make_mount_plan(MountRequest request, const UserPlaces& user);
+Result<MountPlan> make_mount_plan(const MountRequest& request, const UserPlaces& user);
 
 }  // namespace rsyncfs

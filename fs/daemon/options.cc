@@ -132,9 +132,9 @@ Result<void> apply_option_list(MountOptions& options, std::string_view list) {
   for (const std::string& item : split_option_list(list)) {
     const size_t equal = item.find('=');
     const std::string_view whole = item;
-    const Result<void> applied = equal == std::string::npos
-                                     ? apply_option(options, whole, std::nullopt)
-                                     : apply_option(options, whole.substr(0, equal), whole.substr(equal + 1));
+    Result<void> applied = equal == std::string::npos
+                               ? apply_option(options, whole, std::nullopt)
+                               : apply_option(options, whole.substr(0, equal), whole.substr(equal + 1));
     if (!applied) return applied;
   }
   return {};

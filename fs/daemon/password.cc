@@ -22,8 +22,8 @@ Result<void> check_links(const std::string& path, uid_t reader) {
     struct stat info {};
     if (lstat(part.c_str(), &info) == 0 && S_ISLNK(info.st_mode) && info.st_uid != 0 &&
         info.st_uid != reader) {
-      return Error(Errc::kRefused,
-                   "password file " + path + ": " + part + " is another user's symbolic link");
+      return Error(Errc::kRefused, part + " is another user's symbolic link")
+          .with_context("password file " + path);
     }
     if (end == std::string::npos) return {};
   }

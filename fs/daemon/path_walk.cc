@@ -102,12 +102,13 @@ void PathWalk::on_step(Outcome outcome) {
     return done(Error(Errc::kTimedOut, "the directory keeps changing"));
   }
   listed_ = directory;
-  request_ = context_.syncer.list_directory(directory, [self = shared_from_this()](Result<void> listed) {
-    if (!self->done_) return;
-    if (listed) return self->step();
-    auto done = std::exchange(self->done_, nullptr);
-    done(listed.error());
-  });
+  request_ =
+      context_.syncer.list_directory(directory, [self = shared_from_this()](const Result<void>& listed) {
+        if (!self->done_) return;
+        if (listed) return self->step();
+        auto done = std::exchange(self->done_, nullptr);
+        done(listed.error());
+      });
 }
 
 void PathWalk::cancel() {

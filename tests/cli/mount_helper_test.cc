@@ -2,6 +2,8 @@
 // mount.rsyncfs as mount(8) calls it.
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -80,8 +82,9 @@ TEST(MountHelper, FailuresHaveTheBitsOfMount) {
   const support::PortLease lease;
   const std::string nobody = "rsync://127.0.0.1:" + std::to_string(lease.port()) + "/m";
   const std::string mnt = dir.make_dir("mnt");
-  const CommandResult refused = helper({nobody, mnt, "-o", "ro,_netdev"}, dir.path());
+  const CommandResult refused = helper({nobody, mnt, "-o", "rw,_netdev"}, dir.path());
   EXPECT_EQ(refused.exit_code, 32);
+  EXPECT_EQ(std::count(refused.err.begin(), refused.err.end(), '\n'), 1) << refused.err;
   EXPECT_THAT(refused.err, HasSubstr("refused"));
   const CommandResult unknown = helper({nobody, mnt, "-o", "quux"}, dir.path());
   EXPECT_EQ(unknown.exit_code, 1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Whatever comes over the control socket, in either direction, is refused or understood; what was understood is
-// written and read again as the same.
+// Whatever comes over the control socket, in either direction, is refused or understood; what was understood
+// is written and read again as the same.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
