@@ -27,6 +27,7 @@ struct FileTarget {
     const size_t slash = path.rfind('/');
     return slash == std::string::npos ? std::string() : path.substr(0, slash);
   }
+  FileVersion version() const { return {size, mtime_s, mtime_ns}; }
   // Whether the source lists this very version.
   bool matches(const FileEntry& entry) const;
 };

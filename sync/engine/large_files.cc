@@ -336,6 +336,7 @@ void LargeFiles::complete(const LargeFilePtr& file) {
     list[0].size = file->target.size;
     list[0].digest = file->digest;
     list[0].digest_name = file->digest_name;
+    list[0].version = file->target.version();
     auto result = context_.replica.finish_contents(std::move(list));
     context_.loop.post([this, file, result = std::move(result)] {
       if (!result) {

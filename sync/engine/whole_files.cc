@@ -406,6 +406,7 @@ void WholeFiles::flush_finished() {
       content.writer = std::move(*writer);
       content.size = fetch->bytes->size();
       content.digest_name = digest_name;
+      content.version = fetch->target.version();
       if (fetch->outcome.digest) {
         const auto digest = fetch->outcome.digest->span();
         content.digest.assign(reinterpret_cast<const char*>(digest.data()),
