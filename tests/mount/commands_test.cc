@@ -95,10 +95,9 @@ TEST_F(Commands, FetchShowsItsProgressOnATerminal) {
   support::make_sparse_file(tree / "takes-a-while", 2ULL << 30, "x", 0);
   Mount mount(tree.mount_options());
   // script(1) gives the command a terminal.
-  const std::string line = "RSYNCFS_STATE_DIR='" + mount.state_dir() + "' RSYNCFS_RUNTIME_DIR='" +
-                           mount.state_dir() + "/../run' '" + support::rsyncfs_binary() + "' fetch '" +
-                           mount.path() + "'";
-  const CommandResult run = support::run_command({"script", "-qec", line, "/dev/null"}, seconds(60));
+  const std::string line = "'" + support::rsyncfs_binary() + "' fetch '" + mount.path() + "'";
+  const CommandResult run =
+      support::run_command({"script", "-qec", line, "/dev/null"}, seconds(60), mount.process_options());
   EXPECT_EQ(run.exit_code, 0) << run.out;
   EXPECT_THAT(run.out, ContainsRegex("[0-9]+ ?%"));
   EXPECT_THAT(run.out, ContainsRegex("\r.*\r"));
@@ -145,11 +144,8 @@ TEST_F(Commands, TheSystemsUmountEndsTheDaemonToo) {
 TEST_F(Commands, ForegroundEndsBySignalAndUnmounts) {
   for (const int signal : {SIGTERM, SIGINT}) {
     Mount mount(tree.mount_options(), false);
-    support::ProcessOptions options;
-    options.environment = {{"RSYNCFS_STATE_DIR", mount.state_dir()},
-                           {"RSYNCFS_RUNTIME_DIR", mount.state_dir() + "/../run"}};
     support::ChildProcess daemon({support::rsyncfs_binary(), tree.server().url(), mount.path(), "-f"},
-                                 options);
+                                 mount.process_options());
     ASSERT_TRUE(wait_until([&] { return mount.mounted(); }, seconds(20))) << daemon.err();
     EXPECT_TRUE(read_whole(mount / "d000/f0001").ok);
     daemon.signal(signal);

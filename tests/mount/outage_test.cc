@@ -136,6 +136,34 @@ TEST_P(Outage, StoppedAtRandomMoments) {
   mount.unmount();
 }
 
+TEST_P(Outage, StoppedAtRandomMomentsOfMounting) {
+  const auto seed = static_cast<unsigned>(std::chrono::steady_clock::now().time_since_epoch().count());
+  std::printf("seed %u\n", seed);
+  std::srand(seed);
+  constexpr int kRounds = 6;
+  for (int round = 0; round < kRounds; ++round) {
+    Mount mount(options(), false);
+    support::ProcessOptions process = mount.process_options();
+    support::ChildProcess mounting({support::rsyncfs_binary(), tree.server().url(), mount.path(), "-o",
+                                    "timeout=3,contimeout=2,io=" + GetParam()},
+                                   process);
+    mounting.wait_for(milliseconds(std::rand() % 60));
+    tree.server().pause();
+    ASSERT_TRUE(mounting.wait_for(kPatience)) << "the mount command hangs in round " << round;
+    if (mounting.exit_code() != 0) {
+      const std::string said = mounting.err();
+      EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1) << said;
+      EXPECT_FALSE(mount.mounted());
+      tree.server().resume();
+      continue;
+    }
+    const Reading listed = list_names(mount / "d001", kPatience);
+    EXPECT_FALSE(listed.timed_out) << "a listing hangs in round " << round;
+    tree.server().resume();
+    expect_resumes(mount, "d001/f0001");
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Io, Outage, ::testing::Values("uring", "threads"));
 
 TEST(UnreachableServer, IsEndedByContimeout) {

@@ -62,9 +62,10 @@ class Mount {
   // The newest `tail` bytes of the daemon's log, for failure messages.
   std::string log(size_t tail = 4000) const;
 
- private:
+  // For a command line of one's own in the same private directories.
   ProcessOptions process_options() const;
 
+ private:
   MountOptions options_;
   TempDir dir_;
   std::string state_dir_;
