@@ -196,6 +196,10 @@ void LargeFiles::session_listed(RemoteSession& session) {
       fail(file, now.error());
       return;
     }
+    if (now->size < file->target.size) {  // the kernel waits for bytes that are no more
+      fail(file, Error(Errc::kChanged, "the file became shorter on the source"));
+      return;
+    }
     file->target = std::move(*now);
     for (auto& reader : file->readers) {
       reader.offset = std::min(reader.offset, file->target.size);

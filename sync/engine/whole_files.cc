@@ -278,6 +278,10 @@ void WholeFiles::revalidate(const FetchPtr& fetch) {
       fail(fetch, now.error());
       return;
     }
+    if (now->size < fetch->target.size) {  // the kernel waits for bytes that are no more
+      fail(fetch, Error(Errc::kChanged, "the file became shorter on the source"));
+      return;
+    }
     fetch->target = std::move(*now);
     demanded_.push_back(fetch);
     pump();
@@ -347,9 +351,11 @@ void WholeFiles::fail(const FetchPtr& fetch, const Error& why) {
 }
 
 void WholeFiles::finished(const FetchPtr& fetch, FileEnd end) {
-  // Another version than was listed, which under the listed size would be read cut short: the kernel must
-  // hear of the new size before it gets the bytes. A file that grows all the time is given as long as it was.
-  if (fetch->bytes->size() != fetch->target.size && fetch->wanted_now() && fetch->attempts < kMaxAttempts) {
+  // Longer than was listed: under the listed size it would be read cut short, so the kernel must hear of the
+  // new size before it gets the bytes. Shorter: a short answer tells the kernel the size by itself, if
+  // nothing is said before (a size that is revoked in between would be filled up with zeros). A file that
+  // grows all the time is given as long as it was.
+  if (fetch->bytes->size() > fetch->target.size && fetch->wanted_now() && fetch->attempts < kMaxAttempts) {
     fetch->bytes->clear();
     revalidate(fetch);
     return;
