@@ -54,16 +54,10 @@ class PullSession::Impl : public MuxHandler {
   Result<void> end_of_input() {
     if (failure_) return *failure_;
     if (state_ == PullState::kEnded) return {};
-    if (state_ == PullState::kListing && list_complete_) {
-      // An empty list: the sender leaves at once.
-      failure_ = last_error_.empty() ? Error(Errc::kNotFound, "the server listed nothing, not even a root")
-                                     : session_error(last_error_, Errc::kNotFound);
-      return *failure_;
-    }
     failure_ = state_ == PullState::kOpening ? opening_->cut_short()
-               : !last_error_.empty()
-                   ? session_error(last_error_, Errc::kDisconnected)
-                   : Error(Errc::kDisconnected, "the server closed the connection too early");
+               : empty_list_                 ? nothing_listed()
+               : !fatal_.empty()             ? session_error(fatal_, Errc::kDisconnected)
+                                 : Error(Errc::kDisconnected, "the server closed the connection too early");
     return *failure_;
   }
 
@@ -168,7 +162,7 @@ class PullSession::Impl : public MuxHandler {
       case PullState::kListing:
         return parse_list(data);
       case PullState::kArmed:
-        return replies_->parse(data);
+        return parse_replies(data);
       case PullState::kClosing:
         return parse_goodbye(data);
       case PullState::kEnded:
@@ -177,29 +171,33 @@ class PullSession::Impl : public MuxHandler {
     return Error(Errc::kProtocol, "data before the session was established");
   }
 
-  // The server ends by itself when it cannot go on, as if we had asked it to.
+  // The server ends by itself when it cannot go on, as if we had asked it to. What it said about one file is
+  // at most a hint at why.
   Result<Parsed> parse_replies(std::span<const std::byte> data) {
     auto parsed = replies_->parse(data);
-    if (parsed.ok() || parsed.error().code() != Errc::kDisconnected || last_error_.empty()) return parsed;
-    return session_error(last_error_, Errc::kDisconnected);
+    if (parsed.ok() || parsed.error().code() != Errc::kDisconnected) return parsed;
+    if (!fatal_.empty()) return session_error(fatal_, Errc::kDisconnected);
+    if (reason_.empty()) return parsed;
+    return Error(Errc::kDisconnected, parsed.error().message() + ": " + shown_text(reason_));
   }
 
   Result<Parsed> parse_list(std::span<const std::byte> data) {
-    if (list_complete_) return Error(Errc::kProtocol, "the server sent more after an empty list");
+    if (empty_list_) return Error(Errc::kProtocol, "the server sent more after an empty list");
     auto parsed = decoder_->parse(data);
     if (!parsed.ok() || !decoder_->done()) return parsed;
     const uint32_t early_errors = list_.io_error;
     list_ = decoder_->take();
     list_.io_error |= early_errors;
     if (list_.size() == 0) {
-      list_complete_ = true;
-      if (!last_error_.empty()) return session_error(last_error_, Errc::kNotFound);
+      empty_list_ = true;
+      if (!complaint_.empty()) return nothing_listed();
       return parsed;
     }
     replies_.emplace(agreement(), limits_, list_, decoder_->xattr_numbers(), events_);
     decoder_.reset();
     state_ = PullState::kArmed;
-    last_error_.clear();
+    fatal_.clear();
+    complaint_.clear();
     reason_.clear();
     events_.on_list(list_);
     return parsed;
@@ -234,10 +232,11 @@ class PullSession::Impl : public MuxHandler {
   Result<void> on_mux_message(MuxTag tag, std::span<const std::byte> payload) override {
     switch (tag) {
       case MuxTag::kErrorXfer:
+      case MuxTag::kErrorUtf8:
+        return on_error_text(as_text(payload), false);
       case MuxTag::kError:
       case MuxTag::kErrorSocket:
-      case MuxTag::kErrorUtf8:
-        return on_error_text(as_text(payload));
+        return on_error_text(as_text(payload), true);
       case MuxTag::kWarning:
         reason_ = as_text(payload);
         events_.on_message(MessageKind::kWarning, as_text(payload));
@@ -264,10 +263,11 @@ class PullSession::Impl : public MuxHandler {
     return Error(Errc::kProtocol, "a message that no sender sends");
   }
 
-  Result<void> on_error_text(std::string_view text) {
+  Result<void> on_error_text(std::string_view text, bool fatal) {
     if (!is_exit_summary(text)) {
       reason_ = text;
-      last_error_ = text;
+      if (fatal) fatal_ = text;
+      if (state_ == PullState::kListing) complaint_ = text;
     }
     events_.on_message(MessageKind::kError, text);
     return {};
@@ -295,9 +295,18 @@ class PullSession::Impl : public MuxHandler {
 
   // The server waits for us to close; there is nothing more to hear.
   Error on_error_exit(int code) const {
-    const std::string with_code = "rsync exit code " + std::to_string(code);
-    if (last_error_.empty()) return Error(exit_code_kind(code), "the server gave up: " + with_code);
-    return session_error(last_error_, exit_code_kind(code));
+    const Errc kind = exit_code_kind(code);
+    if (empty_list_) return nothing_listed();
+    if (fatal_.empty()) return Error(kind, "the server gave up: rsync exit code " + std::to_string(code));
+    // Such an end says nothing about the source, whatever error number its text has.
+    if (is_connection_exit(code)) return Error(kind, shown_text(fatal_));
+    return session_error(fatal_, kind);
+  }
+
+  // The sender leaves at once after an empty list; its complaint is about the root or the names asked for.
+  Error nothing_listed() const {
+    if (complaint_.empty()) return Error(Errc::kNotFound, "the server listed nothing, not even a root");
+    return session_error(complaint_, Errc::kNotFound);
   }
 
   PullConfig config_;
@@ -312,12 +321,15 @@ class PullSession::Impl : public MuxHandler {
   ItemStream stream_;
   std::optional<FileListDecoder> decoder_;
   FileList list_;
-  bool list_complete_ = false;  // and empty
+  bool empty_list_ = false;
   std::optional<Replies> replies_;
   int goodbye_items_ = 0;
   int server_io_timeout_s_ = 0;
-  std::string last_error_;  // the server's last complaint; what ended the session, if it ended
-  std::string reason_;      // the last complaint since a file was declined
+  // The server's words: about itself, which is why the session ends if it ends; the last ones of any kind
+  // while it listed, which say why a list is empty; and the last ones since a file was declined.
+  std::string fatal_;
+  std::string complaint_;
+  std::string reason_;
 };
 
 PullSession::PullSession(PullConfig config, PullEvents& events, PullLimits limits)

@@ -46,11 +46,11 @@ constexpr Phrase kPhrases[] = {
     {"module is write only", Errc::kPermission},
 };
 
-std::string shown(std::string_view text) {
+}  // namespace
+
+std::string shown_text(std::string_view text) {
   return escape_control(trim(text).substr(0, kMaxShown));
 }
-
-}  // namespace
 
 int trailing_errno(std::string_view text) {
   text = trim(text);
@@ -77,26 +77,26 @@ Error session_error(std::string_view text, Errc otherwise) {
   // A message about a path quotes it, and a path may spell anything.
   const bool about_path = err != 0 && has(text, " failed: ");
   for (const Phrase& phrase : kPhrases) {
-    if (!about_path && has(text, phrase.part)) return Error(phrase.code, shown(text));
+    if (!about_path && has(text, phrase.part)) return Error(phrase.code, shown_text(text));
   }
   const Errc code = err == ENOENT                    ? Errc::kNotFound
                     : err == ENOTDIR                 ? Errc::kNotDirectory
                     : err == EACCES || err == EPERM  ? Errc::kPermission
                     : err != 0 && !has(text, "code") ? Errc::kOs
                                                      : otherwise;
-  return Error(code, shown(text)).with_errno(err);
+  return Error(code, shown_text(text)).with_errno(err);
 }
 
 Error file_error(std::string_view text) {
   if (trim(text).empty()) return Error(Errc::kOs, "the source declined to send the file");
-  if (has(text, "file has vanished")) return Error(Errc::kVanished, shown(text)).with_errno(ENOENT);
-  if (has(text, "skipped diminished file")) return Error(Errc::kChanged, shown(text));
+  if (has(text, "file has vanished")) return Error(Errc::kVanished, shown_text(text)).with_errno(ENOENT);
+  if (has(text, "skipped diminished file")) return Error(Errc::kChanged, shown_text(text));
   const int err = trailing_errno(text);
   const Errc code = err == ENOENT || err == ENOTDIR ? Errc::kVanished
                     : err == EACCES || err == EPERM ? Errc::kPermission
                     : err == ELOOP || err == EISDIR ? Errc::kChanged
                                                     : Errc::kOs;
-  return Error(code, shown(text)).with_errno(err);
+  return Error(code, shown_text(text)).with_errno(err);
 }
 
 Errc exit_code_kind(int code) {
@@ -118,6 +118,11 @@ Errc exit_code_kind(int code) {
     default:
       return Errc::kDisconnected;
   }
+}
+
+bool is_connection_exit(int code) {
+  // errcode.h: RERR_SOCKETIO, RERR_STREAMIO, RERR_SIGNAL1, RERR_SIGNAL, RERR_TIMEOUT
+  return code == 10 || code == 12 || code == 19 || code == 20 || code == 30;
 }
 
 }  // namespace rsyncfs

@@ -2,6 +2,7 @@
 // What a server's words mean: its refusals and error messages as Errors.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "io/base/result.h"
@@ -26,5 +27,11 @@ Error file_error(std::string_view text);
 
 // What rsync's exit code says when no text came with it.
 Errc exit_code_kind(int code);
+
+// Whether the server ended because of its connection, a signal or its patience: no news about the source.
+bool is_connection_exit(int code);
+
+// Text of a server as it may be shown: shortened, control bytes escaped.
+std::string shown_text(std::string_view text);
 
 }  // namespace rsyncfs

@@ -125,7 +125,7 @@ TEST(PullErrors, RootsThatAreMissingOrNoDirectory) {
 }
 
 TEST(PullErrors, UnreadableRootIsPermission) {
-  if (geteuid() != 0) return;  // the daemon's "nobody" must meet a directory of another user
+  if (geteuid() != 0) GTEST_SKIP() << "needs root, so that the daemon's \"nobody\" meets another's directory";
   TempDir dir;
   support::make_dirs(dir / "locked/inner");
   ASSERT_EQ(chmod((dir / "locked").c_str(), 0700), 0);
@@ -169,6 +169,83 @@ TEST(PullErrors, KilledServerIsADisconnection) {
   const auto ended = pull->pump_until([] { return false; });
   ASSERT_FALSE(ended.ok());
   EXPECT_EQ(ended.error().code(), Errc::kDisconnected);
+}
+
+TEST(PullErrors, ADeclinedFileIsNotWhyAServerDiedLater) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root, so that the daemon's \"nobody\" meets another's file";
+  TempDir dir;
+  support::write_file(dir / "locked", "x");
+  ASSERT_EQ(chmod(dir.path().c_str(), 0755), 0);
+  ASSERT_EQ(chmod((dir / "locked").c_str(), 0600), 0);
+  auto options = RsyncDaemon::serving(dir.path());
+  options.modules[0].parameters = {{"uid", "nobody"}, {"gid", "nogroup"}};
+  RsyncDaemon daemon(options);
+  auto pull = BlockingPull::over_tcp(daemon.port(), daemon_config());
+  ASSERT_OK(pull->wait_for_list());
+  const auto declined = pull->fetch("locked");
+  ASSERT_OK(declined);
+  EXPECT_EQ(declined->end->reason.code(), Errc::kPermission);
+  daemon.kill9();
+  EXPECT_EQ(pull->pump_until([] { return false; }).error().code(), Errc::kDisconnected);
+}
+
+// What the real server said up to the middle of a list in which one directory could not be read.
+TEST(PullErrors, AnUnreadableDirectoryIsNotWhyTheLinkWasCut) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root, so that the daemon's \"nobody\" meets another's directory";
+  TempDir dir;
+  support::make_dirs(dir / "a_locked/inner");
+  support::make_many_files(dir / "many", 20, 100, 1);
+  ASSERT_EQ(chmod(dir.path().c_str(), 0755), 0);
+  ASSERT_EQ(chmod((dir / "a_locked").c_str(), 0700), 0);
+  auto options = RsyncDaemon::serving(dir.path());
+  options.modules[0].parameters = {{"uid", "nobody"}, {"gid", "nogroup"}};
+  RsyncDaemon daemon(options);
+  std::string recorded;
+  BlockingPullOptions recording;
+  recording.record = &recorded;
+  auto whole = BlockingPull::over_tcp(daemon.port(), daemon_config(), recording);
+  ASSERT_OK(whole->wait_for_list());
+  const size_t complaint = recorded.find("Permission denied (13)");
+  ASSERT_NE(complaint, std::string::npos);
+  struct Listener : PullEvents {
+    void on_list(const FileList& /*list*/) override { listed = true; }
+    void on_message(MessageKind kind, std::string_view /*text*/) override {
+      complained |= kind == MessageKind::kError;
+    }
+    bool listed = false;
+    bool complained = false;
+  } listener;
+  PullSession cut(daemon_config(), listener);
+  const std::string_view before(recorded.data(),
+                                complaint + std::string_view("Permission denied (13)\n").size());
+  ASSERT_OK(cut.receive(std::as_bytes(std::span(before.data(), before.size()))));
+  ASSERT_TRUE(listener.complained);
+  ASSERT_FALSE(listener.listed);
+  EXPECT_EQ(cut.end_of_input().error().code(), Errc::kDisconnected);
+}
+
+// Without -R a sender loses its way when the directory of a request is gone, and ends as if it had been asked
+// to.
+TEST(PullErrors, AServerThatStopsByItselfSaysWhy) {
+  TempDir dir;
+  for (const char* name : {"one", "two"}) {
+    support::make_dirs(dir / name);
+    support::write_file(dir / (std::string(name) + "/f_" + name), "x");
+  }
+  PullConfig config;
+  config.root = dir.path();
+  BlockingPullOptions options;
+  options.edit_arguments = [&](std::vector<std::string>& arguments) {
+    arguments.back() = dir / "one/";
+    arguments.push_back(dir / "two/");
+  };
+  auto pull = BlockingPull::over_pipe("rsync", config, options);
+  ASSERT_OK(pull->wait_for_list());
+  ASSERT_EQ(rename((dir / "one").c_str(), (dir / "gone").c_str()), 0);
+  const auto got = pull->fetch("f_one");
+  ASSERT_FALSE(got.ok());
+  EXPECT_EQ(got.error().code(), Errc::kDisconnected);
+  EXPECT_NE(got.error().message().find("No such file"), std::string::npos) << got.error().message();
 }
 
 TEST(PullErrors, AnotherProgramOnTheOtherSide) {
