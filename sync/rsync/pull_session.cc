@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/rsync/pull_session.h"
 
-#include <array>
+#include <algorithm>
 #include <utility>
 
 #include "io/base/text.h"
@@ -193,7 +193,8 @@ class PullSession::Impl : public MuxHandler {
       if (!complaint_.empty()) return nothing_listed();
       return parsed;
     }
-    replies_.emplace(agreement(), limits_, list_, decoder_->xattr_numbers(), events_);
+    const bool append_mode = std::ranges::count(config_.extra_args, "--append") > 0;
+    replies_.emplace(agreement(), limits_, append_mode, list_, decoder_->xattr_numbers(), events_);
     decoder_.reset();
     state_ = PullState::kArmed;
     fatal_.clear();

@@ -82,6 +82,9 @@ struct PullLimits {
   uint64_t max_file_excess = uint64_t{64} << 20;  // bytes beyond the listed size before a stream is abandoned
 };
 
+// The deepest byte that an append stream can begin at: a block count of 31 bits times the largest block.
+constexpr uint64_t kMaxAppendOffset = uint64_t{0x7fffffff} * kMaxBlockLength;
+
 enum class MessageKind : uint8_t { kError, kWarning, kInfo, kMotd };
 
 // How one requested file ended.
@@ -154,7 +157,8 @@ class PullSession {
   // come in request order; `sink` gets exactly one done(). Returns nothing: errors arrive through done() or
   // receive().
   void request_file(uint32_t ndx, const BlockSums& sums, FileSink& sink);
-  // `--append` sessions: stream [offset, end). Once per ndx.
+  // `--append` sessions only: stream [offset, end). Once per ndx, and not after another request for it.
+  // Beyond kMaxAppendOffset the sink gets kNotSent with kLimit within this call.
   void request_append(uint32_t ndx, uint64_t offset, FileSink& sink);
   // Full values of abbreviated xattrs, as they are now; a value that can no longer be read is left out.
   // Answered by on_xattrs(), within this call if nothing is abbreviated or an entry with the same set was

@@ -28,10 +28,11 @@ SumHead SumHead::read(WireReader& in) {
   return head;
 }
 
-Replies::Replies(const Agreement& agreement, const PullLimits& limits, FileList& list,
+Replies::Replies(const Agreement& agreement, const PullLimits& limits, bool append_mode, FileList& list,
                  std::unordered_map<uint32_t, std::vector<uint32_t>> numbers, PullEvents& events)
     : agreement_(agreement),
       limits_(limits),
+      append_mode_(append_mode),
       list_(list),
       xattr_numbers_(std::move(numbers)),
       events_(events),
@@ -52,6 +53,9 @@ void Replies::request_file(uint32_t ndx, const BlockSums& sums, FileSink& sink, 
   }
   out_ndx_.write(out, static_cast<int32_t>(ndx));
   out.append_le16(kItemTransfer);
+  // An --append sender reads no sums: they would be taken for the next request.
+  RSYNCFS_CHECK(!append_mode_ || request.head.count == 0);
+  if (append_mode_) requested_.insert(ndx);
   request.head.write(out);
   for (size_t i = 0; i < request.head.count; ++i) {
     out.append_le32(sums.blocks[i].rolling);
@@ -62,11 +66,13 @@ void Replies::request_file(uint32_t ndx, const BlockSums& sums, FileSink& sink, 
 
 void Replies::request_append(uint32_t ndx, uint64_t offset, FileSink& sink, ByteQueue& out) {
   RSYNCFS_CHECK(ndx < list_.size() && S_ISREG(list_.entry(ndx).mode));
+  // A sender appends to an entry once and then waits for sums.
+  RSYNCFS_CHECK(append_mode_ && requested_.insert(ndx).second);
   PendingRequest request{.ndx = ndx, .sink = &sink, .head = {}, .offset = offset, .append = true};
+  if (offset > kMaxAppendOffset) return refuse_append(sink);
   if (offset > 0) {
     // "I have this much": block sums are announced but, in append mode, not sent.
     const uint64_t count = (offset + kMaxBlockLength - 1) / kMaxBlockLength;
-    RSYNCFS_CHECK(count <= 0x7fffffff);
     request.head = {static_cast<uint32_t>(count), kMaxBlockLength, 0,
                     static_cast<uint32_t>(offset % kMaxBlockLength)};
   }
@@ -74,6 +80,14 @@ void Replies::request_append(uint32_t ndx, uint64_t offset, FileSink& sink, Byte
   out.append_le16(kItemTransfer);
   request.head.write(out);
   pending_.push_back(request);
+}
+
+// A source may list files of any size; the wire counts their blocks in 31 bits.
+void Replies::refuse_append(FileSink& sink) {
+  FileEnd end;
+  end.status = FileEnd::Status::kNotSent;
+  end.reason = Error(Errc::kLimit, "rsync cannot begin so deep in a file");
+  sink.done(std::move(end));
 }
 
 Result<Parsed> Replies::parse(std::span<const std::byte> data) {

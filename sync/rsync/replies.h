@@ -65,8 +65,9 @@ struct XattrAnswer {
 
 class Replies : private TokenHandler {
  public:
-  // `list` and `numbers` (see FileListDecoder::xattr_numbers) belong to the session.
-  Replies(const Agreement& agreement, const PullLimits& limits, FileList& list,
+  // `list` and `numbers` (see FileListDecoder::xattr_numbers) belong to the session. `append_mode`: the
+  // server was called with --append.
+  Replies(const Agreement& agreement, const PullLimits& limits, bool append_mode, FileList& list,
           std::unordered_map<uint32_t, std::vector<uint32_t>> numbers, PullEvents& events);
 
   // Each writes its request's bytes to `out`, unframed.
@@ -92,6 +93,7 @@ class Replies : private TokenHandler {
   size_t take_xattr_value(std::span<const std::byte> data);
   void finish_xattrs();
   void deliver_known_xattrs(uint32_t ndx);
+  static void refuse_append(FileSink& sink);
   void begin_file(const PendingRequest& request);
   void finish_file(const ChecksumValue& sent);
   Result<void> on_literal(std::span<const std::byte> data) override;
@@ -101,6 +103,8 @@ class Replies : private TokenHandler {
 
   Agreement agreement_;
   PullLimits limits_;
+  const bool append_mode_;
+  std::set<uint32_t> requested_;  // entries, in append mode
   FileList& list_;
   std::unordered_map<uint32_t, std::vector<uint32_t>> xattr_numbers_;
   PullEvents& events_;

@@ -299,6 +299,53 @@ TEST(PullSession, KeepAlivesAreEmptyDataFrames) {
   EXPECT_EQ(server.sent(), std::string("\0\0\0\7", 4));
 }
 
+PullConfig append_config() {
+  PullConfig config = FakeServer::bare_config();
+  config.extra_args = {"--append"};
+  return config;
+}
+
+TEST(PullSession, AppendsTooDeepAreRefusedAndTheSessionLives) {
+  constexpr int64_t kHuge = int64_t{1} << 60;
+  FakeServer server(append_config());
+  ASSERT_TRUE(server.send(FakeServer::opening()).ok());
+  const std::string list =
+      plain_entry("a", S_IFREG | 0644, kHuge) + plain_entry("b", S_IFREG | 0644, kHuge) + end_of_list();
+  ASSERT_TRUE(server.send(Wire().data(list)).ok());
+  server.sent();
+  MemorySink deep;
+  server.session->request_append(0, kMaxAppendOffset + 1, deep);
+  ASSERT_TRUE(deep.end);
+  EXPECT_EQ(deep.end->status, FileEnd::Status::kNotSent);
+  EXPECT_EQ(deep.end->reason.code(), Errc::kLimit);
+  EXPECT_EQ(deep.begun, 0);
+  EXPECT_EQ(server.sent(), "");
+  MemorySink last;
+  server.session->request_append(1, kMaxAppendOffset, last);
+  const std::string head =
+      Wire().u8(2).le16(0x8000).le32(0x7fffffff).le32(kMaxBlockLength).le32(0).le32(0).text();
+  EXPECT_EQ(server.sent(), Wire().data(head).text());
+  EXPECT_EQ(server.session->unanswered(), 1u);
+}
+
+TEST(PullSession, AppendErrorsOfTheCallerAreCaught) {
+  MemorySink sink;
+  FakeServer plain;
+  ASSERT_TRUE(plain.send(FakeServer::opening_and_list()).ok());
+  EXPECT_DEATH(plain.session->request_append(0, 10, sink), "check failed");  // not opened for it
+  FakeServer server(append_config());
+  ASSERT_TRUE(server.send(FakeServer::opening_and_list()).ok());
+  server.session->request_append(0, 10, sink);
+  MemorySink again;
+  EXPECT_DEATH(server.session->request_append(0, 20, again), "check failed");
+  BlockSums sums{.block_length = 700, .strong_length = 2, .remainder = 0, .blocks = {}};
+  sums.blocks.resize(1);
+  sums.blocks[0].strong.size = 16;
+  EXPECT_DEATH(server.session->request_file(1, sums, again), "check failed");
+  server.session->request_file(1, {}, again);
+  EXPECT_DEATH(server.session->request_append(1, 20, again), "check failed");
+}
+
 TEST(PullSession, NegotiationTakesOurFirstCommonName) {
   const auto open = [](std::string_view names) {
     FakeServer server;
