@@ -188,10 +188,12 @@ void RemoteSession::request_done(uint64_t bytes) {
 }
 
 bool RemoteSession::request_xattrs(uint32_t ndx) {
-  if (!xattrs_asked_.insert(ndx).second) return false;
-  last_used_ = waiting_since_ = Clock::now();
-  awaiting_ = true;
-  wire_.request_xattrs(ndx);
+  if (!wire_.request_xattrs(ndx)) return false;
+  last_used_ = Clock::now();
+  if (wire_.unanswered() > 0) {  // else it was answered at once
+    waiting_since_ = last_used_;
+    awaiting_ = true;
+  }
   flush();
   return true;
 }

@@ -6,7 +6,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "io/base/result.h"
@@ -97,7 +96,7 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   void request_file(uint32_t ndx, FileSink& sink, uint64_t bytes);
   void request_append(uint32_t ndx, uint64_t offset, FileSink& sink);
   void request_done(uint64_t bytes);  // the sink was told; takes it off the books
-  bool request_xattrs(uint32_t ndx);  // false: was asked before in this session
+  bool request_xattrs(uint32_t ndx);  // false: were given before in this session
   uint64_t outstanding_bytes() const { return outstanding_bytes_; }
   size_t outstanding() const { return wire_.unanswered(); }
   Clock::time_point last_used() const { return last_used_; }
@@ -136,7 +135,6 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   std::unique_ptr<ConnectAttempt> attempt_;
   std::unique_ptr<Stream> stream_;
   std::vector<std::string> errors_;
-  std::unordered_set<uint32_t> xattrs_asked_;
   uint64_t outstanding_bytes_ = 0;
   bool established_ = false;
   bool ended_ = false;

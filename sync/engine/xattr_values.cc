@@ -36,20 +36,14 @@ void XattrValues::pump() {
       continue;
     }
     // A value is given once per session: one that was asked before is no use.
-    bool soon = false;
     for (auto& found : pool_.find_entry(job.path)) {
-      // Its list takes the values up, so it must not be read on the store strand meanwhile.
-      if (found.session->list_in_use()) {
-        soon = true;
-        continue;
-      }
       job.session = found.session;  // the answer may come from inside the request
       job.ndx = found.ndx;
       if (found.session->request_xattrs(found.ndx)) break;
       job.session.reset();
     }
     if (job.session) ++job.attempts;
-    if (job.session || soon) continue;
+    if (job.session) continue;
     SessionSpec spec;
     spec.paths.push_back(job.path.empty() ? "./" : job.path);
     spec.demanded = true;

@@ -75,11 +75,12 @@ class PullSession::Impl : public MuxHandler {
     mux_write_data(output_, bytes.readable());
   }
 
-  void request_xattrs(uint32_t ndx) {
+  bool request_xattrs(uint32_t ndx) {
     check_armed();
     ByteQueue bytes;
-    replies_->request_xattrs(ndx, bytes);
+    const bool coming = replies_->request_xattrs(ndx, bytes);
     mux_write_data(output_, bytes.readable());
+    return coming;
   }
 
   void keep_alive() {
@@ -352,8 +353,8 @@ void PullSession::request_file(uint32_t ndx, const BlockSums& sums, FileSink& si
 void PullSession::request_append(uint32_t ndx, uint64_t offset, FileSink& sink) {
   impl_->request_append(ndx, offset, sink);
 }
-void PullSession::request_xattrs(uint32_t ndx) {
-  impl_->request_xattrs(ndx);
+bool PullSession::request_xattrs(uint32_t ndx) {
+  return impl_->request_xattrs(ndx);
 }
 void PullSession::keep_alive() {
   impl_->keep_alive();

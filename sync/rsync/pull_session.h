@@ -79,6 +79,7 @@ struct PullLimits {
   size_t max_frame_bytes = 0xffffff;              // the wire's own limit
   size_t max_text_bytes = 64 * 1024;              // one message, one greeting line
   size_t max_xattr_value_bytes = 1 << 20;         // one value; 64 KiB is Linux's own limit
+  size_t max_xattr_answer_bytes = 16 << 20;       // all values of one entry
   uint64_t max_file_excess = uint64_t{64} << 20;  // bytes beyond the listed size before a stream is abandoned
 };
 
@@ -160,11 +161,11 @@ class PullSession {
   // `--append` sessions only: stream [offset, end). Once per ndx, and not after another request for it.
   // Beyond kMaxAppendOffset the sink gets kNotSent with kLimit within this call.
   void request_append(uint32_t ndx, uint64_t offset, FileSink& sink);
-  // Full values of abbreviated xattrs, as they are now; a value that can no longer be read is left out.
-  // Answered by on_xattrs(), within this call if nothing is abbreviated or an entry with the same set was
-  // asked before: a sender gives each value once per session, so they are then kept in list(), where they
-  // replace their digests.
-  void request_xattrs(uint32_t ndx);
+  // Full values of abbreviated xattrs, as they are now; left out is what can no longer be read or was listed
+  // beyond the limits. Answered by on_xattrs(), within this call if there is nothing to ask for. Entries with
+  // the same set that are asked for meanwhile are answered with it. A sender gives each value once per
+  // session: false, and no answer, if this set's have been given.
+  [[nodiscard]] bool request_xattrs(uint32_t ndx);
   // Queues an empty DATA frame.
   void keep_alive();
   // Orderly end; only with no request unanswered.

@@ -28,7 +28,7 @@ SumHead SumHead::read(WireReader& in) {
   return head;
 }
 
-Replies::Replies(const Agreement& agreement, const PullLimits& limits, bool append_mode, FileList& list,
+Replies::Replies(const Agreement& agreement, const PullLimits& limits, bool append_mode, const FileList& list,
                  std::unordered_map<uint32_t, std::vector<uint32_t>> numbers, PullEvents& events)
     : agreement_(agreement),
       limits_(limits),
@@ -152,9 +152,7 @@ Result<void> Replies::parse_head(WireReader& in) {
   if (request.sink != nullptr) {
     begin_file(request);
   } else {
-    xattr_answer_.emplace();
-    xattr_answer_->ndx = request.ndx;
-    phase_ = Phase::kXattrs;
+    begin_xattrs(request.ndx);
   }
   return {};
 }

@@ -58,6 +58,8 @@ struct FileInFlight {
 struct XattrAnswer {
   uint32_t ndx = 0;
   int64_t number = 0;
+  std::set<uint32_t> wanted;     // numbers asked for and not seen yet
+  size_t bytes_left = 0;         // of what is accepted in all
   std::string* value = nullptr;  // being filled
   size_t value_left = 0;
   std::map<uint32_t, std::string> values;  // by number
@@ -67,14 +69,14 @@ class Replies : private TokenHandler {
  public:
   // `list` and `numbers` (see FileListDecoder::xattr_numbers) belong to the session. `append_mode`: the
   // server was called with --append.
-  Replies(const Agreement& agreement, const PullLimits& limits, bool append_mode, FileList& list,
+  Replies(const Agreement& agreement, const PullLimits& limits, bool append_mode, const FileList& list,
           std::unordered_map<uint32_t, std::vector<uint32_t>> numbers, PullEvents& events);
 
   // Each writes its request's bytes to `out`, unframed.
   void request_file(uint32_t ndx, const BlockSums& sums, FileSink& sink, ByteQueue& out);
   void request_append(uint32_t ndx, uint64_t offset, FileSink& sink, ByteQueue& out);
-  // May answer at once, if the values are known from another entry.
-  void request_xattrs(uint32_t ndx, ByteQueue& out);
+  // As PullSession::request_xattrs().
+  bool request_xattrs(uint32_t ndx, ByteQueue& out);
   void write_done(ByteQueue& out) { out_ndx_.write(out, kNdxDone); }
 
   // Takes what it can; data without an unanswered request is an error.
@@ -92,7 +94,8 @@ class Replies : private TokenHandler {
   Result<void> parse_xattr_number(WireReader& in);
   size_t take_xattr_value(std::span<const std::byte> data);
   void finish_xattrs();
-  void deliver_known_xattrs(uint32_t ndx);
+  void begin_xattrs(uint32_t ndx);
+  std::set<uint32_t> wanted_xattrs(uint32_t set) const;
   static void refuse_append(FileSink& sink);
   void begin_file(const PendingRequest& request);
   void finish_file(const ChecksumValue& sent);
@@ -105,7 +108,7 @@ class Replies : private TokenHandler {
   PullLimits limits_;
   const bool append_mode_;
   std::set<uint32_t> requested_;  // entries, in append mode
-  FileList& list_;
+  const FileList& list_;
   std::unordered_map<uint32_t, std::vector<uint32_t>> xattr_numbers_;
   PullEvents& events_;
   NdxCoder out_ndx_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Requests for the values of extended attributes that the list only gave a digest of.
 #include <algorithm>
+#include <utility>
 
 #include "sync/rsync/replies.h"
 
@@ -8,8 +9,6 @@ namespace rsyncfs {
 
 namespace {
 constexpr uint16_t kItemXattr = 0x100;
-constexpr uint64_t kMaxFullXattr = 32;
-
 // Whether `value` is what the list gave the digest of.
 bool matches_digest(const std::string& value, const std::string& listed) {
   Digest md5(ChecksumKind::kMd5);
@@ -26,38 +25,37 @@ uint32_t Replies::xattr_number(uint32_t set, size_t place) const {
   return odd == xattr_numbers_.end() ? static_cast<uint32_t>(place + 1) : odd->second[place];
 }
 
-void Replies::deliver_known_xattrs(uint32_t ndx) {
-  std::vector<std::pair<std::string, std::string>> values;
-  const EntryExtra& extra = list_.extra(list_.entry(ndx));
-  if (extra.xattrs >= 0) {
-    for (const ListedXattr& x : list_.xattr_sets[static_cast<size_t>(extra.xattrs)]) {
-      if (!x.abbreviated && x.size > kMaxFullXattr) values.emplace_back(x.name, x.value);
-    }
+// The numbers of the set's values that only a digest is known of and that we are ready to hold.
+std::set<uint32_t> Replies::wanted_xattrs(uint32_t set) const {
+  std::set<uint32_t> numbers;
+  const XattrSet& listed = list_.xattr_sets[set];
+  size_t left = limits_.max_xattr_answer_bytes;
+  for (size_t i = 0; i < listed.size(); ++i) {
+    const ListedXattr& x = listed[i];
+    if (!x.abbreviated || x.size > std::min(left, limits_.max_xattr_value_bytes)) continue;
+    left -= static_cast<size_t>(x.size);
+    numbers.insert(xattr_number(set, i));
   }
-  events_.on_xattrs(ndx, std::move(values));
+  return numbers;
 }
 
-void Replies::request_xattrs(uint32_t ndx, ByteQueue& out) {
+bool Replies::request_xattrs(uint32_t ndx, ByteQueue& out) {
   RSYNCFS_CHECK(ndx < list_.size());
   const int32_t set_index = list_.extra(list_.entry(ndx)).xattrs;
-  if (set_index < 0) return deliver_known_xattrs(ndx);
   const auto set = static_cast<uint32_t>(set_index);
-  const XattrSet& listed = list_.xattr_sets[set];
-  const bool any =
-      std::any_of(listed.begin(), listed.end(), [](const ListedXattr& x) { return x.abbreviated; });
-  const auto asked = xattr_waiters_.find(set);
-  if (asked != xattr_waiters_.end() && !asked->second.empty()) {
-    asked->second.push_back(ndx);
-    return;
+  if (set_index >= 0) {
+    if (const auto asked = xattr_waiters_.find(set); asked != xattr_waiters_.end()) {
+      if (asked->second.empty()) return false;
+      asked->second.push_back(ndx);
+      return true;
+    }
   }
-  if (!any || asked != xattr_waiters_.end()) return deliver_known_xattrs(ndx);
+  const std::set<uint32_t> numbers = set_index < 0 ? std::set<uint32_t>() : wanted_xattrs(set);
+  if (numbers.empty()) {
+    events_.on_xattrs(ndx, {});
+    return true;
+  }
   xattr_waiters_[set].push_back(ndx);
-
-  std::vector<uint32_t> numbers;
-  for (size_t i = 0; i < listed.size(); ++i) {
-    if (listed[i].abbreviated) numbers.push_back(xattr_number(set, i));
-  }
-  std::sort(numbers.begin(), numbers.end());
   out_ndx_.write(out, static_cast<int32_t>(ndx));
   out.append_le16(kItemXattr);
   uint32_t previous = 0;
@@ -67,6 +65,15 @@ void Replies::request_xattrs(uint32_t ndx, ByteQueue& out) {
   }
   out.append_u8(0);
   pending_.push_back({.ndx = ndx, .sink = nullptr, .head = {}});
+  return true;
+}
+
+void Replies::begin_xattrs(uint32_t ndx) {
+  xattr_answer_.emplace();
+  xattr_answer_->ndx = ndx;
+  xattr_answer_->wanted = wanted_xattrs(static_cast<uint32_t>(list_.extra(list_.entry(ndx)).xattrs));
+  xattr_answer_->bytes_left = limits_.max_xattr_answer_bytes;
+  phase_ = Phase::kXattrs;
 }
 
 Result<void> Replies::parse_xattr_number(WireReader& in) {
@@ -78,18 +85,19 @@ Result<void> Replies::parse_xattr_number(WireReader& in) {
   }
   const int32_t size = in.varint();
   if (!in.ok()) return {};
-  const auto set = static_cast<uint32_t>(list_.extra(list_.entry(xattr_answer_->ndx)).xattrs);
-  const int64_t number = xattr_answer_->number + step;
-  if (number < 1 || number > static_cast<int64_t>(list_.xattr_sets[set].size()) ||
-      xattr_answer_->values.contains(static_cast<uint32_t>(number))) {
+  XattrAnswer& answer = *xattr_answer_;
+  const int64_t number = answer.number + step;
+  if (number < 1 || number > UINT32_MAX || answer.wanted.erase(static_cast<uint32_t>(number)) == 0) {
     return Error(Errc::kProtocol, "the server sent an extended attribute that was not asked for");
   }
-  if (size < 0 || static_cast<size_t>(size) > limits_.max_xattr_value_bytes) {
-    return Error(Errc::kLimit, "the server sent an over-long extended attribute");
+  // It may have grown since it was listed.
+  if (size < 0 || static_cast<size_t>(size) > std::min(answer.bytes_left, limits_.max_xattr_value_bytes)) {
+    return Error(Errc::kLimit, "the server sent over-long extended attributes");
   }
-  xattr_answer_->number = number;
-  xattr_answer_->value = &xattr_answer_->values[static_cast<uint32_t>(number)];
-  xattr_answer_->value_left = static_cast<size_t>(size);
+  answer.number = number;
+  answer.value = &answer.values[static_cast<uint32_t>(number)];
+  answer.value_left = static_cast<size_t>(size);
+  answer.bytes_left -= answer.value_left;
   if (size > 0) phase_ = Phase::kXattrValue;
   return {};
 }
@@ -108,27 +116,23 @@ void Replies::finish_xattrs() {
   xattr_answer_.reset();
   phase_ = Phase::kHead;
   const auto set = static_cast<uint32_t>(list_.extra(list_.entry(answer.ndx)).xattrs);
-  XattrSet& listed = list_.xattr_sets[set];
+  const XattrSet& listed = list_.xattr_sets[set];
+  const std::vector<uint32_t> waiters = std::exchange(xattr_waiters_[set], {});
   // The entry asked about gets its values as they are now; other entries with this set only what the list
-  // promised. It is told first, while the list still has the digests that name the values.
+  // promised.
   std::vector<std::pair<std::string, std::string>> values;
-  std::vector<std::pair<size_t, std::string>> proven;
+  std::vector<std::pair<std::string, std::string>> proven;
   for (size_t i = 0; i < listed.size(); ++i) {
     const auto value = answer.values.find(xattr_number(set, i));
     // An empty answer means that the sender could not read it again.
     if (value == answer.values.end() || value->second.empty() || !listed[i].abbreviated) continue;
-    if (matches_digest(value->second, listed[i].value)) proven.emplace_back(i, value->second);
+    if (waiters.size() > 1 && matches_digest(value->second, listed[i].value))
+      proven.emplace_back(listed[i].name, value->second);
     values.emplace_back(listed[i].name, std::move(value->second));
   }
-  std::vector<uint32_t> waiters;
-  std::swap(waiters, xattr_waiters_[set]);
   events_.on_xattrs(answer.ndx, std::move(values));
-  for (auto& [place, value] : proven) {
-    listed[place].value = std::move(value);
-    listed[place].abbreviated = false;
-  }
   for (const uint32_t ndx : waiters) {
-    if (ndx != answer.ndx) deliver_known_xattrs(ndx);
+    if (ndx != answer.ndx) events_.on_xattrs(ndx, proven);
   }
 }
 

@@ -34,6 +34,7 @@ inline PullLimits small_limits() {
   limits.max_list_bytes = 16 << 20;
   limits.max_text_bytes = 4096;
   limits.max_xattr_value_bytes = 65536;
+  limits.max_xattr_answer_bytes = 100'000;
   limits.max_file_excess = 4 << 20;
   return limits;
 }
@@ -101,7 +102,7 @@ class Client : public PullEvents {
         sinks_.push_back(std::make_unique<Sink>());
         session_.request_file(i, i % 2 == 0 ? BlockSums() : some_sums(), *sinks_.back());
       }
-      session_.request_xattrs(i);
+      static_cast<void>(session_.request_xattrs(i));
     }
   }
   void on_message(MessageKind /*kind*/, std::string_view text) override { last_ = text; }

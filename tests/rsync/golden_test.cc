@@ -65,7 +65,7 @@ class Player : public PullEvents {
       session_.request_file(ndx, make_block_sums(std::as_bytes(std::span(basis)), session_.checksum(), 4711),
                             files.at(ndx));
     }
-    session_.request_xattrs(*list.find("text"));
+    EXPECT_TRUE(session_.request_xattrs(*list.find("text")));
   }
   void on_xattrs(uint32_t /*ndx*/, std::vector<std::pair<std::string, std::string>> values) override {
     xattrs = std::move(values);

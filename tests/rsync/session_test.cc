@@ -494,7 +494,7 @@ TEST(PullSession, XattrAnswersAreChecked) {
     EXPECT_TRUE(server.send(FakeServer::opening()).ok());
     EXPECT_TRUE(server.send(Wire().data(list)).ok());
     server.sent();
-    server.session->request_xattrs(0);
+    EXPECT_TRUE(server.session->request_xattrs(0));
     EXPECT_EQ(server.sent(), Wire().data(Wire().u8(1).le16(0x100).varint(1).u8(0).text()).text());
     const auto sent = server.send(Wire().data(Wire().u8(1).le16(0x100).raw(reply).text()));
     if (sent.ok()) {
@@ -512,7 +512,28 @@ TEST(PullSession, XattrAnswersAreChecked) {
   EXPECT_EQ(answer(Wire().varint(1).varint(-1).text()), Errc::kLimit);
   EXPECT_EQ(
       answer(Wire().varint(2).varint(1).raw("x").varint(-1).varint(1).raw("y").varint(1).varint(1).text()),
-      Errc::kProtocol);  // the same twice
+      Errc::kProtocol);  // not asked for: its value was listed
+  EXPECT_EQ(answer(Wire().varint(1).varint(1).raw("x").varint(0x7fffffff).varint(1).raw("y").text()),
+            Errc::kProtocol);
+}
+
+TEST(PullSession, XattrAnswersAreBoundedInAll) {
+  PullConfig config = FakeServer::bare_config();
+  config.xattrs = true;
+  Wire set;
+  set.varint(0).varint(3);
+  for (const char* name : {"user.a", "user.b", "user.c"})
+    set.varint(7).varint(400).raw(name).u8(0).raw(std::string(16, 'd'));
+  PullLimits limits;
+  limits.max_xattr_answer_bytes = 1300;
+  FakeServer server(config, limits);
+  ASSERT_TRUE(server.send(FakeServer::opening()).ok());
+  ASSERT_TRUE(server.send(Wire().data(plain_entry("a") + set.text() + end_of_list())).ok());
+  EXPECT_TRUE(server.session->request_xattrs(0));
+  // Each has grown since it was listed, to what one alone may have.
+  const std::string grown = Wire().varint(1).varint(600).raw(std::string(600, 'v')).text();
+  ASSERT_TRUE(server.send(Wire().data(Wire().u8(1).le16(0x100).raw(grown + grown).text())).ok());
+  EXPECT_EQ(code_of(server.send(Wire().data(grown))), Errc::kLimit);
 }
 
 TEST(Arguments, PathsAreSafeFromTheDaemonsExpansion) {

@@ -181,7 +181,7 @@ Result<MemorySink> BlockingPull::fetch(const std::string& path) {
 
 Result<std::vector<std::pair<std::string, std::string>>> BlockingPull::fetch_xattrs(uint32_t ndx) {
   xattrs.erase(ndx);
-  session_->request_xattrs(ndx);
+  if (!session_->request_xattrs(ndx)) return Error(Errc::kCanceled, "given before in this session");
   if (auto pumped = pump_until([&] { return xattrs.contains(ndx); }); !pumped.ok()) return pumped.error();
   return xattrs[ndx];
 }
