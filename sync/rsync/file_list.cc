@@ -10,7 +10,7 @@ namespace rsyncfs {
 
 namespace {
 
-// "dir/name" read byte by byte without joining it; "." stands for the empty path.
+// "dir/name" read without joining it; "." stands for the empty path.
 class JoinedPath {
  public:
   JoinedPath(std::string_view dir, std::string_view name) : dir_(dir), name_(name) {
@@ -24,10 +24,12 @@ class JoinedPath {
     }
   }
   size_t size() const { return size_; }
-  unsigned char operator[](size_t i) const {
-    if (i < dir_.size()) return static_cast<unsigned char>(dir_[i]);
-    return i == dir_.size() ? '/' : static_cast<unsigned char>(name_[i - dir_.size() - 1]);
+  // The bytes from `i` on that lie side by side.
+  std::string_view piece(size_t i) const {
+    if (i < dir_.size()) return dir_.substr(i);
+    return i == dir_.size() ? std::string_view("/") : name_.substr(i - dir_.size() - 1);
   }
+  unsigned char operator[](size_t i) const { return static_cast<unsigned char>(piece(i).front()); }
 
  private:
   std::string_view dir_;
@@ -38,8 +40,14 @@ class JoinedPath {
 // Directories are ordered as if every path but the root's ended in '/': ancestors first.
 int compare_directories(const JoinedPath& a, const JoinedPath& b) {
   const size_t common = std::min(a.size(), b.size());
-  for (size_t i = 0; i < common; ++i) {
-    if (a[i] != b[i]) return a[i] < b[i] ? -1 : 1;
+  for (size_t i = 0; i < common;) {
+    const std::string_view x = a.piece(i);
+    const std::string_view y = b.piece(i);
+    const size_t size = std::min(x.size(), y.size());
+    // Neighbours share their directory's very bytes.
+    const int order = x.data() == y.data() ? 0 : std::memcmp(x.data(), y.data(), size);
+    if (order != 0) return order;
+    i += size;
   }
   if (a.size() == b.size()) return 0;
   const bool a_shorter = a.size() < b.size();

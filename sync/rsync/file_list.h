@@ -2,6 +2,7 @@
 // One rsync file list as received: every entry, in index (ndx) order. Source: rsync's flist.c.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -11,6 +12,10 @@
 #include <vector>
 
 namespace rsyncfs {
+
+// How large a list is taken. Ten million entries of ordinary names need about 1 GiB.
+constexpr size_t kMaxListEntries = 12'000'000;
+constexpr size_t kMaxListBytes = size_t{2} << 30;
 
 // One extended attribute as listed. Values above 32 bytes come as their 16-byte digest only; the value itself
 // is asked for with PullSession::request_xattrs().

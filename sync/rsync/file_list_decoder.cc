@@ -296,7 +296,9 @@ void FileListDecoder::store_entry(FileEntry& entry, EntryExtra& extra, bool has_
     entry.extra = static_cast<uint32_t>(list_.extras.size());
   }
   list_.entries.push_back(entry);
-  charge(sizeof(FileEntry));
+  charge(sizeof(FileEntry) + kSortBytesPerEntry);
+  // Whoever makes a tree of the list holds each directory's path.
+  if (S_ISDIR(entry.mode)) charge(sizeof(std::string) + name_size_);
 }
 
 EntryExtra& FileListDecoder::current_extra() {

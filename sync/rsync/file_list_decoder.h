@@ -30,8 +30,8 @@ struct ListFormat {
 };
 
 struct ListLimits {
-  size_t max_entries = 20'000'000;
-  size_t max_bytes = size_t{4} << 30;
+  size_t max_entries = kMaxListEntries;
+  size_t max_bytes = kMaxListBytes;
 };
 
 // io_error bits that rsync defines; others are ignored.
@@ -92,7 +92,7 @@ class FileListDecoder {
   ListLimits limits_;
   FileList list_;
   Phase phase_ = Phase::kEntry;
-  size_t bytes_ = 0;  // about what the list holds
+  size_t bytes_ = 0;  // about what the list holds, and what sorting it will take
 
   // What the next entry may say is unchanged. parse_entry() works on a copy, kept when the entry is whole.
   struct Previous {

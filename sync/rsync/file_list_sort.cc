@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 
 namespace rsyncfs {
@@ -18,58 +17,44 @@ struct DirectoryRanks {
   uint32_t count = 0;
 };
 
-bool directory_before(std::string_view a, std::string_view b) {
-  const size_t common = std::min(a.size(), b.size());
-  const int order = common == 0 ? 0 : std::memcmp(a.data(), b.data(), common);
-  if (order != 0) return order < 0;
-  if (a.size() == b.size()) return false;
-  const bool a_shorter = a.size() < b.size();
-  if (common == 0) return a_shorter;
-  const auto next = static_cast<unsigned char>(a_shorter ? b[common] : a[common]);
-  return (next >= '/') == a_shorter;
+// A dirname, whose name part is empty, or an entry that is a directory.
+struct Mention {
+  uint32_t dirname;
+  uint32_t name_offset;
+  uint32_t id;  // the dirname, or FileList::dirnames.size() + the entry
+  uint16_t name_length;
+};
+
+std::vector<Mention> mentioned_directories(const FileList& list) {
+  const auto is_dir = [](const FileEntry& entry) { return S_ISDIR(entry.mode); };
+  const auto dirname_count = static_cast<uint32_t>(list.dirnames.size());
+  std::vector<Mention> mentions;
+  mentions.reserve(dirname_count + static_cast<size_t>(std::ranges::count_if(list.entries, is_dir)));
+  for (uint32_t i = 0; i < dirname_count; ++i) mentions.push_back({i, 0, i, 0});
+  for (uint32_t i = 0; i < list.entries.size(); ++i) {
+    const FileEntry& e = list.entries[i];
+    if (is_dir(e)) mentions.push_back({e.dirname, e.name_offset, dirname_count + i, e.name_length});
+  }
+  return mentions;
 }
 
 DirectoryRanks rank_directories(const FileList& list) {
-  struct Mention {
-    std::string_view path;
-    uint32_t id;  // a dirname, or dirnames.size() + the entry
+  const auto compare = [&](const Mention& a, const Mention& b) {
+    const std::string_view name_a(list.arena.data() + a.name_offset, a.name_length);
+    const std::string_view name_b(list.arena.data() + b.name_offset, b.name_length);
+    return compare_list_order(list.dirnames[a.dirname], name_a, true, list.dirnames[b.dirname], name_b, true);
   };
-  const auto dirname_count = static_cast<uint32_t>(list.dirnames.size());
-  size_t path_bytes = 0;
-  size_t directories = 0;
-  for (const FileEntry& e : list.entries) {
-    if (!S_ISDIR(e.mode)) continue;
-    ++directories;
-    path_bytes += list.dirname(e).size() + 1 + e.name_length;
-  }
-  std::string paths;
-  paths.reserve(path_bytes);  // never grows: `mentions` points into it
-  std::vector<Mention> mentions;
-  mentions.reserve(directories + dirname_count);
-  for (uint32_t i = 0; i < dirname_count; ++i) mentions.push_back({list.dirnames[i], i});
-  for (uint32_t i = 0; i < list.entries.size(); ++i) {
-    const FileEntry& e = list.entries[i];
-    if (!S_ISDIR(e.mode)) continue;
-    const size_t start = paths.size();
-    const std::string_view dir = list.dirname(e);
-    const std::string_view name = list.basename(e);
-    if (!dir.empty()) paths.append(dir).append("/");
-    if (!dir.empty() || name != ".") paths.append(name);
-    mentions.push_back({std::string_view(paths).substr(start), dirname_count + i});
-  }
+  std::vector<Mention> mentions = mentioned_directories(list);
   std::sort(mentions.begin(), mentions.end(),
-            [](const Mention& a, const Mention& b) { return directory_before(a.path, b.path); });
+            [&](const Mention& a, const Mention& b) { return compare(a, b) < 0; });
+  const auto dirname_count = static_cast<uint32_t>(list.dirnames.size());
   DirectoryRanks ranks;
   ranks.of_dirname.resize(dirname_count);
   ranks.of_entry.resize(list.entries.size());
   for (size_t i = 0; i < mentions.size(); ++i) {
-    if (i == 0 || mentions[i].path != mentions[i - 1].path) ++ranks.count;
-    const uint32_t rank = ranks.count - 1;
-    if (mentions[i].id < dirname_count) {
-      ranks.of_dirname[mentions[i].id] = rank;
-    } else {
-      ranks.of_entry[mentions[i].id - dirname_count] = rank;
-    }
+    if (i == 0 || compare(mentions[i - 1], mentions[i]) != 0) ++ranks.count;
+    const uint32_t id = mentions[i].id;
+    (id < dirname_count ? ranks.of_dirname[id] : ranks.of_entry[id - dirname_count]) = ranks.count - 1;
   }
   return ranks;
 }
@@ -101,6 +86,23 @@ void sort_bucket(const FileList& list, std::vector<SortKey>::iterator first,
   });
 }
 
+// Entry i becomes the one that keys[i] names, each moved once along the cycles of the permutation.
+void put_in_order(std::vector<FileEntry>& entries, std::vector<SortKey>& keys) {
+  for (uint32_t start = 0; start < keys.size(); ++start) {
+    if (keys[start].index == start) continue;
+    const FileEntry first = entries[start];
+    uint32_t hole = start;
+    while (keys[hole].index != start) {
+      const uint32_t next = keys[hole].index;
+      entries[hole] = entries[next];
+      keys[hole].index = hole;
+      hole = next;
+    }
+    entries[hole] = first;
+    keys[hole].index = hole;
+  }
+}
+
 }  // namespace
 
 void sort_file_list(FileList& list) {
@@ -124,9 +126,7 @@ void sort_file_list(FileList& list) {
   for (size_t rank = 0; rank < ranks.count; ++rank) {
     sort_bucket(list, keys.begin() + starts[rank], keys.begin() + starts[rank + 1]);
   }
-  std::vector<FileEntry> sorted(count);
-  for (size_t i = 0; i < count; ++i) sorted[i] = list.entries[keys[i].index];
-  list.entries = std::move(sorted);
+  put_in_order(list.entries, keys);
 }
 
 }  // namespace rsyncfs

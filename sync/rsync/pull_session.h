@@ -74,8 +74,8 @@ std::vector<std::string> shell_arguments(const PullConfig& config);
 
 // Named bounds on what a peer may make us hold. Reaching one ends the session with Errc::kLimit.
 struct PullLimits {
-  size_t max_entries = 20'000'000;
-  size_t max_list_bytes = size_t{4} << 30;        // FileList::memory_bytes()
+  size_t max_entries = kMaxListEntries;
+  size_t max_list_bytes = kMaxListBytes;          // FileList::memory_bytes(), and what sorting takes
   size_t max_frame_bytes = 0xffffff;              // the wire's own limit
   size_t max_text_bytes = 64 * 1024;              // one message, one greeting line
   size_t max_xattr_value_bytes = 1 << 20;         // one value; 64 KiB is Linux's own limit

@@ -381,6 +381,26 @@ TEST(FileListDecoder, LimitsEndIt) {
             Errc::kLimit);
 }
 
+TEST(FileListDecoder, DirectoriesCountByTheirPaths) {
+  // Ten bytes on the wire each, below one parent of 250.
+  constexpr int kDirectories = 1000;
+  const std::string parent = std::string(250, 'p');
+  std::string text = plain_entry(parent + "/a", S_IFDIR | 0755);
+  for (int i = 0; i < kDirectories; ++i) {
+    text += Wire()
+                .varint(kSameName | kSameTime | kSameMode | kSameUid | kSameGid)
+                .u8(251)
+                .name(std::string(1, static_cast<char>('a' + i % 26)))
+                .varlong(0, 3)
+                .text();
+  }
+  EXPECT_LT(text.size(), 12'000u);
+  EXPECT_EQ(error_of(text + end_of_list(), bare_format(), {.max_entries = 2000, .max_bytes = 250'000}),
+            Errc::kLimit);
+  EXPECT_EQ(error_of(text + end_of_list(), bare_format(), {.max_entries = 2000, .max_bytes = 500'000}),
+            Errc::kUsage);
+}
+
 // rsync's order, written as its rules are told: components one by one, files before directories, "." first.
 bool told_before(std::string_view a, bool a_dir, std::string_view b, bool b_dir) {
   const auto parts = [](std::string_view path) {
