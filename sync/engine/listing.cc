@@ -63,6 +63,7 @@ Listing::Listing(const FileList& list, bool whole_tree, bool with_xattrs)
   uint32_t run_dirname = 0;
   for (uint32_t ndx = 0; ndx < list.size(); ++ndx) {
     const FileEntry& entry = list.entry(ndx);
+    if (!entry.usable()) continue;
     if (whole_tree && entry.extra != 0) {
       if (const uint32_t group = list.extra(entry).hlink_group; group != 0) ++group_sizes_[group];
     }

@@ -103,9 +103,12 @@ std::optional<uint32_t> FileList::find(std::string_view path) const {
     const auto before = [&](const FileEntry& e, int) {
       return compare_list_order(dirname(e), basename(e), S_ISDIR(e.mode), dir, name, as_dir) < 0;
     };
-    const auto at = std::lower_bound(entries.begin(), entries.end(), 0, before);
-    if (at == entries.end() || S_ISDIR(at->mode) != as_dir) continue;
-    if (basename(*at) == name && dirname(*at) == dir) return static_cast<uint32_t>(at - entries.begin());
+    const auto is_it = [&](const FileEntry& e) {
+      return S_ISDIR(e.mode) == as_dir && basename(e) == name && dirname(e) == dir;
+    };
+    auto at = std::lower_bound(entries.begin(), entries.end(), 0, before);
+    while (at != entries.end() && is_it(*at) && !at->usable()) ++at;
+    if (at != entries.end() && is_it(*at)) return static_cast<uint32_t>(at - entries.begin());
   }
   return std::nullopt;
 }

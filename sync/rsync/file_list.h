@@ -53,13 +53,18 @@ struct FileEntry {
   uint32_t gid = 0;
   uint32_t dirname = 0;      // index into FileList's directory names
   uint32_t name_offset = 0;  // of the last component, in FileList's arena
-  uint16_t name_length = 0;  // 1..255 (NAME_MAX); "." only for the list's own root
+  uint16_t name_length = 0;  // at least 1; "." only for the list's own root
   uint16_t flags = 0;        // kTopDir...
   uint32_t extra = 0;        // index + 1 into FileList's extras, 0 = none
 
   static constexpr uint16_t kTopDir = 1;        // named in the request itself
   static constexpr uint16_t kNoContentDir = 2;  // a directory whose contents are not in this list
   static constexpr uint16_t kHardLinked = 4;    // st_nlink > 1 on the source
+  // Nothing Linux can show: a component of its path is longer than NAME_MAX, or its type (in `mode`) is
+  // another system's own. It is here for the sake of the others' indices, and must not be asked for.
+  static constexpr uint16_t kUnusable = 8;
+
+  bool usable() const { return (flags & kUnusable) == 0; }
 };
 
 // What only some entries have.
@@ -89,7 +94,7 @@ class FileList {
   std::string path(const FileEntry& entry) const;         // "a/b/c"; "." for the root
   const EntryExtra& extra(const FileEntry& entry) const;  // a shared empty one if there is none
   // The index of `path` ("." = root), by binary search in rsync's order; the first if it was listed
-  // repeatedly.
+  // repeatedly. No unusable one.
   std::optional<uint32_t> find(std::string_view path) const;
   size_t memory_bytes() const;
 
@@ -106,6 +111,7 @@ class FileList {
   static constexpr uint32_t kIoErrorVanished =
       2;  // something went away while it was listed, or a path's parent is missing
   uint32_t io_error = 0;
+  uint32_t unusable = 0;  // entries with FileEntry::kUnusable
 };
 
 // rsync's order for two paths split into directory and last component (flist.c f_name_cmp, protocol >= 29):

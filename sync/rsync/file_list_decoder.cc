@@ -31,7 +31,7 @@ constexpr uint32_t kXmitIoErrorEnd = 0x1000;  // with kXmitExtended alone
 constexpr uint32_t kXmitMtimeNs = 0x2000;
 constexpr uint32_t kKnownFlags = 0x3fff;
 
-constexpr uint32_t kMaxBasename = 255;
+constexpr size_t kMaxComponent = 255;  // NAME_MAX; other systems have longer names
 constexpr uint32_t kMaxLinkTarget = 4095;
 constexpr uint32_t kMaxNs = 999'999'999;
 
@@ -42,20 +42,22 @@ bool is_special(uint32_t mode) {
   return S_ISFIFO(mode) || S_ISSOCK(mode);
 }
 
-bool valid_mode(uint32_t mode) {
-  if (mode == 0) return true;
-  const bool known = S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode) || is_device(mode) || is_special(mode);
-  return known && (mode & ~uint32_t{S_IFMT | 07777}) == 0;
+// Mode 0 says that there is no such file. Solaris has doors and event ports.
+bool known_type(uint32_t mode) {
+  return mode == 0 || S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode) || is_device(mode) || is_special(mode);
 }
 
 bool valid_component(std::string_view name) {
-  return !name.empty() && name.size() <= kMaxBasename && name != "." && name != "..";
+  return !name.empty() && name != "." && name != "..";
 }
 
-bool valid_directory(std::string_view path) {
+// False if a component is none; `longest` is raised to the longest one's size.
+bool valid_directory(std::string_view path, size_t& longest) {
   while (true) {
     const size_t slash = path.find('/');
-    if (!valid_component(path.substr(0, slash))) return false;
+    const std::string_view component = path.substr(0, slash);
+    if (!valid_component(component)) return false;
+    longest = std::max(longest, component.size());
     if (slash == std::string_view::npos) return true;
     path.remove_prefix(slash + 1);
   }
@@ -167,11 +169,17 @@ void FileListDecoder::parse_entry(WireReader& in) {
   entry.name_offset = static_cast<uint32_t>(list_.arena.size());
   entry.name_length = static_cast<uint16_t>(base.size());
   entry.dirname = dirname_;
+  if (long_basename_ || long_dirname_ || !known_type(entry.mode)) mark_unusable(entry);
   list_.arena.append(base);
   charge(base.size());
   if (list_.arena.size() > UINT32_MAX - kMaxPath) return in.fail("more than 4 GiB of names");
   store_entry(entry, extra, is_device(entry.mode) || S_ISLNK(entry.mode) || extra.hlink_group != 0);
   after_entry();
+}
+
+void FileListDecoder::mark_unusable(FileEntry& entry) {
+  entry.flags |= FileEntry::kUnusable;
+  ++list_.unusable;
 }
 
 // Checks the path in name_ and finds its directory.
@@ -189,15 +197,19 @@ bool FileListDecoder::set_name(WireReader& in) {
     in.fail("an absolute name");
     return false;
   }
+  long_basename_ = base.size() > kMaxComponent;
   if (dir.empty()) {
     dirname_ = 0;
+    long_dirname_ = false;
     return true;
   }
   if (dirname_ != 0 && list_.dirnames[dirname_] == dir) return true;
-  if (!valid_directory(dir)) {
+  size_t longest = 0;
+  if (!valid_directory(dir, longest)) {
     in.fail("an unusable directory name");
     return false;
   }
+  long_dirname_ = longest > kMaxComponent;
   if (list_.dirnames.size() > 1 && list_.dirnames.back() == dir) {
     dirname_ = static_cast<uint32_t>(list_.dirnames.size() - 1);
     return true;
@@ -264,7 +276,7 @@ void FileListDecoder::parse_fields(WireReader& in, uint32_t flags, FileEntry& en
   if ((flags & kXmitMtimeNs) != 0) entry.mtime_ns = in.varint_bounded(kMaxNs, "nanoseconds out of range");
   if ((flags & kXmitSameMode) == 0) {
     previous_.mode = in.le32();
-    if (!valid_mode(previous_.mode)) return in.fail("an impossible file mode");
+    if ((previous_.mode & ~uint32_t{S_IFMT | 07777}) != 0) return in.fail("an impossible file mode");
   }
   entry.mtime_s = previous_.mtime_s;
   entry.mode = previous_.mode;

@@ -72,6 +72,7 @@ class FileListDecoder {
   void copy_linked(uint32_t first, FileEntry& entry, EntryExtra& extra);
   void store_entry(FileEntry& entry, EntryExtra& extra, bool has_extra);
   bool set_name(WireReader& in);
+  void mark_unusable(FileEntry& entry);
   void after_entry();
   void parse_acl(WireReader& in);
   void finish_acl();
@@ -108,6 +109,8 @@ class FileListDecoder {
   size_t name_size_ = 0;
   size_t basename_start_ = 0;
   uint32_t dirname_ = 0;
+  bool long_basename_ = false;  // longer than NAME_MAX
+  bool long_dirname_ = false;   // some component of it is
 
   // The list being received after the entry proper.
   bool default_acl_ = false;

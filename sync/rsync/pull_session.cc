@@ -201,8 +201,20 @@ class PullSession::Impl : public MuxHandler {
     fatal_.clear();
     complaint_.clear();
     reason_.clear();
+    if (list_.unusable > 0) warn_of_unusable();
     events_.on_list(list_);
     return parsed;
+  }
+
+  void warn_of_unusable() {
+    const auto example = std::ranges::find_if(list_.entries, [](const FileEntry& e) { return !e.usable(); });
+    std::string shown = shown_text(list_.path(*example));
+    std::ranges::replace(shown, '"', '\'');  // what a server quotes is a place it could not read
+    events_.on_message(MessageKind::kWarning,
+                       std::to_string(list_.unusable) +
+                           " entries of the source are left out: the names are too long, "
+                           "or the type is unknown here. One is " +
+                           shown);
   }
 
   // The echoes of finish(): DONE three times, five statistics, from protocol 31 on DONE once more.
@@ -295,7 +307,7 @@ class PullSession::Impl : public MuxHandler {
     }
   }
 
-  // The server waits for us to close; there is nothing more to hear.
+  // The server waits for us to close.
   Error on_error_exit(int code) const {
     const Errc kind = exit_code_kind(code);
     if (empty_list_) return nothing_listed();

@@ -38,8 +38,13 @@ Replies::Replies(const Agreement& agreement, const PullLimits& limits, bool appe
       events_(events),
       tokens_(TokenReader::create(agreement.compression)) {}
 
+void Replies::check_requestable(uint32_t ndx) const {
+  RSYNCFS_CHECK(ndx < list_.size() && list_.entry(ndx).usable());
+}
+
 void Replies::request_file(uint32_t ndx, const BlockSums& sums, FileSink& sink, ByteQueue& out) {
-  RSYNCFS_CHECK(ndx < list_.size() && S_ISREG(list_.entry(ndx).mode));
+  check_requestable(ndx);
+  RSYNCFS_CHECK(S_ISREG(list_.entry(ndx).mode));
   PendingRequest request{.ndx = ndx, .sink = &sink, .head = {}};
   // Without a strong sum a match could not be trusted: ask for the whole file.
   const bool with_sums = !sums.empty() && agreement_.checksum != ChecksumKind::kNone;
@@ -65,7 +70,8 @@ void Replies::request_file(uint32_t ndx, const BlockSums& sums, FileSink& sink, 
 }
 
 void Replies::request_append(uint32_t ndx, uint64_t offset, FileSink& sink, ByteQueue& out) {
-  RSYNCFS_CHECK(ndx < list_.size() && S_ISREG(list_.entry(ndx).mode));
+  check_requestable(ndx);
+  RSYNCFS_CHECK(S_ISREG(list_.entry(ndx).mode));
   // A sender appends to an entry once and then waits for sums.
   RSYNCFS_CHECK(append_mode_ && requested_.insert(ndx).second);
   PendingRequest request{.ndx = ndx, .sink = &sink, .head = {}, .offset = offset, .append = true};

@@ -96,6 +96,7 @@ class Replies : private TokenHandler {
   void finish_xattrs();
   void begin_xattrs(uint32_t ndx);
   std::set<uint32_t> wanted_xattrs(uint32_t set) const;
+  void check_requestable(uint32_t ndx) const;
   static void refuse_append(FileSink& sink);
   void begin_file(const PendingRequest& request);
   void finish_file(const ChecksumValue& sent);

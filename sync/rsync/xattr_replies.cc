@@ -40,7 +40,7 @@ std::set<uint32_t> Replies::wanted_xattrs(uint32_t set) const {
 }
 
 bool Replies::request_xattrs(uint32_t ndx, ByteQueue& out) {
-  RSYNCFS_CHECK(ndx < list_.size());
+  check_requestable(ndx);
   const int32_t set_index = list_.extra(list_.entry(ndx)).xattrs;
   const auto set = static_cast<uint32_t>(set_index);
   if (set_index >= 0) {

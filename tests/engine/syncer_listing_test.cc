@@ -215,6 +215,31 @@ TEST_F(ListingTest, ShellsPlainAndRestrictedServeTheSameTree) {
   }
 }
 
+TEST_F(ListingTest, NamesTooLongForUsAreLeftOut) {
+  // A sender that converts names makes them longer, as those of other file systems are.
+  const std::string e_acute(200, '\xe9');
+  support::make_dirs(served(e_acute));
+  support::make_dirs(served("d"));
+  write_file(served(e_acute + "/f"), "hidden");
+  write_file(served("d/f"), "shown");
+  write_file(served("d/" + e_acute), "hidden");
+  SyncerOptions options;
+  options.remote_shell =
+      make_shell(store_, "converting.sh", "shift 2\neval exec rsync --server --iconv=ISO-8859-1 \"$@\"");
+  EngineRig rig("host:" + tree_.path(), store_ / "s", options);
+  const auto started = rig.start();
+  ASSERT_TRUE(started.ok()) << started.error().message();
+  ASSERT_TRUE(rig.wait_for_tree());
+  const auto d = rig.find("d");
+  ASSERT_TRUE(d.ok());
+  for (const NodeId directory : {kRootNode, d->id}) {
+    ASSERT_TRUE(rig.list(directory).ok());
+    size_t names = 0;
+    ASSERT_TRUE(rig.replica().list(directory, [&](std::string_view, const Node&) { ++names; }).ok());
+    EXPECT_EQ(names, 1u);
+  }
+}
+
 TEST_F(ListingTest, RefusalsNameTheirCause) {
   write_file(served("file"), "x");
   auto options = RsyncDaemon::serving(tree_.path());

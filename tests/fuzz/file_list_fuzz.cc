@@ -2,10 +2,24 @@
 // File lists: the first byte chooses the format, the rest is the list. What is accepted must be sound.
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "sync/rsync/file_list_decoder.h"
 
 namespace rsyncfs {
 namespace {
+
+constexpr size_t kMaxComponent = 255;
+
+size_t longest_component(std::string_view path) {
+  size_t longest = 0;
+  while (true) {
+    const size_t size = std::min(path.find('/'), path.size());
+    longest = std::max(longest, size);
+    if (size == path.size()) return longest;
+    path.remove_prefix(size + 1);
+  }
+}
 
 void check_entry(const FileList& list, uint32_t ndx) {
   const FileEntry& entry = list.entry(ndx);
@@ -14,7 +28,12 @@ void check_entry(const FileList& list, uint32_t ndx) {
   RSYNCFS_CHECK(path == "." || ("/" + path + "/").find("/./") == std::string::npos);
   RSYNCFS_CHECK(("/" + path + "/").find("/../") == std::string::npos && path.find("//") == std::string::npos);
   const auto found = list.find(path);
-  RSYNCFS_CHECK(found && list.path(list.entry(*found)) == path);
+  if (entry.usable()) {
+    RSYNCFS_CHECK(found && list.entry(*found).usable() && list.path(list.entry(*found)) == path);
+    RSYNCFS_CHECK(longest_component(path) <= kMaxComponent);
+  } else {
+    RSYNCFS_CHECK(!found || list.entry(*found).usable());
+  }
   const EntryExtra& extra = list.extra(entry);
   RSYNCFS_CHECK(extra.xattrs < static_cast<int32_t>(list.xattr_sets.size()));
   RSYNCFS_CHECK(extra.access_acl < static_cast<int32_t>(list.acls.size()));
@@ -38,7 +57,12 @@ void decode(const ListFormat& format, std::span<const std::byte> data) {
   }
   if (!decoder.done()) return;
   const FileList list = decoder.take();
-  for (uint32_t i = 0; i < list.size(); ++i) check_entry(list, i);
+  uint32_t unusable = 0;
+  for (uint32_t i = 0; i < list.size(); ++i) {
+    check_entry(list, i);
+    if (!list.entry(i).usable()) ++unusable;
+  }
+  RSYNCFS_CHECK(unusable == list.unusable);
 }
 
 }  // namespace

@@ -98,6 +98,7 @@ class Client : public PullEvents {
     constexpr uint32_t kMaxRequests = 50;
     for (uint32_t i = 0; i < list.size() && i < kMaxRequests; ++i) {
       RSYNCFS_CHECK(!list.basename(list.entry(i)).empty());
+      if (!list.entry(i).usable()) continue;
       if (S_ISREG(list.entry(i).mode)) {
         sinks_.push_back(std::make_unique<Sink>());
         session_.request_file(i, i % 2 == 0 ? BlockSums() : some_sums(), *sinks_.back());

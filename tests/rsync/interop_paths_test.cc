@@ -167,6 +167,41 @@ TEST_P(Paths, NamesOfAnyBytes) {
   EXPECT_OK(pull->finish());
 }
 
+// A sender that converts names makes them longer, as those of other file systems are. It numbers what it
+// lists in the order of the names asked for, so they are in rsync's order here.
+TEST(PullNames, TooLongForUsAreLeftOutAndTheRestIsServed) {
+  TempDir dir;
+  const std::string on_disk(200, '\xe9');  // two bytes each in UTF-8
+  support::make_dirs(dir / on_disk);
+  support::make_dirs(dir / "z_dir");
+  for (const std::string& name :
+       {std::string("a"), std::string("z"), on_disk + "e", std::string("z_dir/f"), on_disk + "/in"})
+    support::write_file(dir / name, "in " + name);
+  PullConfig config = paths_config({"a", "z", on_disk + "e", "z_dir/", on_disk + "/"});
+  config.root = dir.path();
+  config.extra_args = {"--iconv=ISO-8859-1"};
+  auto pull = BlockingPull::over_pipe("rsync", config);
+  ASSERT_OK(pull->wait_for_list());
+  const FileList& list = pull->list();
+  EXPECT_EQ(list.size(), 7u);
+  EXPECT_EQ(list.unusable, 3u);
+  ASSERT_EQ(pull->messages.size(), 1u);
+  EXPECT_EQ(pull->messages[0].first, MessageKind::kWarning);
+  EXPECT_TRUE(pull->messages[0].second.starts_with("3 entries")) << pull->messages[0].second;
+  for (const char* name : {"a", "z", "z_dir/f"}) {  // before and after it in the order
+    const auto file = pull->fetch(name);
+    ASSERT_OK(file);
+    EXPECT_EQ(file->data, std::string("in ") + name);
+  }
+  MemorySink sink;
+  for (uint32_t ndx = 0; ndx < list.size(); ++ndx) {
+    if (list.entry(ndx).usable()) continue;
+    EXPECT_FALSE(list.find(list.path(list.entry(ndx))));
+    EXPECT_DEATH(pull->session().request_file(ndx, {}, sink), "check failed");
+  }
+  EXPECT_OK(pull->finish());
+}
+
 TEST_P(Paths, RootsWithOddNames) {
   for (const std::string name :
        {"plain",   "with blank", "-dash", "*",      "?",    "[ab]",      "a[", "back\\slash",
