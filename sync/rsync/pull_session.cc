@@ -7,6 +7,7 @@
 #include "io/base/text.h"
 #include "sync/rsync/file_list_decoder.h"
 #include "sync/rsync/item_stream.h"
+#include "sync/rsync/last_words.h"
 #include "sync/rsync/mux.h"
 #include "sync/rsync/opening.h"
 #include "sync/rsync/replies.h"
@@ -55,9 +56,8 @@ class PullSession::Impl : public MuxHandler {
     if (failure_) return *failure_;
     if (state_ == PullState::kEnded) return {};
     failure_ = state_ == PullState::kOpening ? opening_->cut_short()
-               : empty_list_                 ? nothing_listed()
-               : !fatal_.empty()             ? session_error(fatal_, Errc::kDisconnected)
-                                 : Error(Errc::kDisconnected, "the server closed the connection too early");
+               : empty_list_                 ? words_.nothing_listed()
+                                             : words_.closed();
     return *failure_;
   }
 
@@ -172,14 +172,11 @@ class PullSession::Impl : public MuxHandler {
     return Error(Errc::kProtocol, "data before the session was established");
   }
 
-  // The server ends by itself when it cannot go on, as if we had asked it to. What it said about one file is
-  // at most a hint at why.
+  // The server ends by itself when it cannot go on, as if we had asked it to.
   Result<Parsed> parse_replies(std::span<const std::byte> data) {
     auto parsed = replies_->parse(data);
     if (parsed.ok() || parsed.error().code() != Errc::kDisconnected) return parsed;
-    if (!fatal_.empty()) return session_error(fatal_, Errc::kDisconnected);
-    if (reason_.empty()) return parsed;
-    return Error(Errc::kDisconnected, parsed.error().message() + ": " + shown_text(reason_));
+    return words_.stopped(parsed.error());
   }
 
   Result<Parsed> parse_list(std::span<const std::byte> data) {
@@ -191,16 +188,14 @@ class PullSession::Impl : public MuxHandler {
     list_.io_error |= early_errors;
     if (list_.size() == 0) {
       empty_list_ = true;
-      if (!complaint_.empty()) return nothing_listed();
-      return parsed;
+      if (words_.any_error()) return words_.nothing_listed();
+      return parsed;  // the server may still say why
     }
     const bool append_mode = std::ranges::count(config_.extra_args, "--append") > 0;
     replies_.emplace(agreement(), limits_, append_mode, list_, decoder_->xattr_numbers(), events_);
     decoder_.reset();
     state_ = PullState::kArmed;
-    fatal_.clear();
-    complaint_.clear();
-    reason_.clear();
+    words_.listed();
     if (list_.unusable > 0) warn_of_unusable();
     events_.on_list(list_);
     return parsed;
@@ -252,7 +247,7 @@ class PullSession::Impl : public MuxHandler {
       case MuxTag::kErrorSocket:
         return on_error_text(as_text(payload), true);
       case MuxTag::kWarning:
-        reason_ = as_text(payload);
+        words_.warning(as_text(payload));
         events_.on_message(MessageKind::kWarning, as_text(payload));
         return {};
       case MuxTag::kInfo:
@@ -277,12 +272,8 @@ class PullSession::Impl : public MuxHandler {
     return Error(Errc::kProtocol, "a message that no sender sends");
   }
 
-  Result<void> on_error_text(std::string_view text, bool fatal) {
-    if (!is_exit_summary(text)) {
-      reason_ = text;
-      if (fatal) fatal_ = text;
-      if (state_ == PullState::kListing) complaint_ = text;
-    }
+  Result<void> on_error_text(std::string_view text, bool about_itself) {
+    words_.error(text, about_itself);
     events_.on_message(MessageKind::kError, text);
     return {};
   }
@@ -301,27 +292,14 @@ class PullSession::Impl : public MuxHandler {
       case MuxTag::kNoSend:
         if (state_ != PullState::kArmed)
           return Error(Errc::kProtocol, "the server declined a file too early or late");
-        return replies_->not_sent(number, file_error(std::exchange(reason_, {})));
+        return replies_->not_sent(number, words_.declined());
       default:
         return on_error_exit(static_cast<int>(number));
     }
   }
 
-  // The server waits for us to close.
-  Error on_error_exit(int code) const {
-    const Errc kind = exit_code_kind(code);
-    if (empty_list_) return nothing_listed();
-    if (fatal_.empty()) return Error(kind, "the server gave up: rsync exit code " + std::to_string(code));
-    // Such an end says nothing about the source, whatever error number its text has.
-    if (is_connection_exit(code)) return Error(kind, shown_text(fatal_));
-    return session_error(fatal_, kind);
-  }
-
-  // The sender leaves at once after an empty list; its complaint is about the root or the names asked for.
-  Error nothing_listed() const {
-    if (complaint_.empty()) return Error(Errc::kNotFound, "the server listed nothing, not even a root");
-    return session_error(complaint_, Errc::kNotFound);
-  }
+  // The server waits for us to close; there is nothing more to hear.
+  Error on_error_exit(int code) const { return empty_list_ ? words_.nothing_listed() : words_.exited(code); }
 
   PullConfig config_;
   PullEvents& events_;
@@ -339,11 +317,7 @@ class PullSession::Impl : public MuxHandler {
   std::optional<Replies> replies_;
   int goodbye_items_ = 0;
   int server_io_timeout_s_ = 0;
-  // The server's words: about itself, which is why the session ends if it ends; the last ones of any kind
-  // while it listed, which say why a list is empty; and the last ones since a file was declined.
-  std::string fatal_;
-  std::string complaint_;
-  std::string reason_;
+  LastWords words_;
 };
 
 PullSession::PullSession(PullConfig config, PullEvents& events, PullLimits limits)

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/rsync/last_words.h"
+
+#include <utility>
+
+#include "sync/rsync/server_text.h"
+
+namespace rsyncfs {
+
+void LastWords::error(std::string_view text, bool about_itself) {
+  if (is_exit_summary(text)) return;
+  error_ = reason_ = text;
+  if (about_itself) fatal_ = text;
+}
+
+Error LastWords::declined() {
+  return file_error(std::exchange(reason_, {}));
+}
+
+Error LastWords::nothing_listed() const {
+  if (error_.empty()) return Error(Errc::kNotFound, "the server listed nothing, not even a root");
+  return session_error(error_, Errc::kNotFound);
+}
+
+Error LastWords::exited(int code) const {
+  const Errc kind = exit_code_kind(code);
+  if (fatal_.empty()) return Error(kind, "the server gave up: rsync exit code " + std::to_string(code));
+  // Such an end says nothing about the source, whatever error number its text has.
+  if (is_connection_exit(code)) return Error(kind, shown_text(fatal_));
+  return session_error(fatal_, kind);
+}
+
+Error LastWords::stopped(const Error& plainly) const {
+  if (!fatal_.empty()) return session_error(fatal_, Errc::kDisconnected);
+  // At most a hint.
+  if (!reason_.empty()) return Error(Errc::kDisconnected, plainly.message() + ": " + shown_text(reason_));
+  return plainly;
+}
+
+Error LastWords::closed() const {
+  if (!fatal_.empty()) return session_error(fatal_, Errc::kDisconnected);
+  return Error(Errc::kDisconnected, "the server closed the connection too early");
+}
+
+}  // namespace rsyncfs
