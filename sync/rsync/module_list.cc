@@ -10,6 +10,7 @@ namespace rsyncfs {
 namespace {
 constexpr size_t kMaxLine = 64 * 1024;
 constexpr size_t kMaxLines = 100'000;
+constexpr size_t kMaxTotalBytes = size_t{8} << 20;  // in all
 }  // namespace
 
 ModuleListSession::ModuleListSession(int max_protocol) {
@@ -32,7 +33,9 @@ Result<void> ModuleListSession::receive(std::span<const std::byte> data) {
     std::string line(reinterpret_cast<const char*>(bytes.data()), size);
     input_.consume(size + 1);
     scanned_ = 0;
-    if (++lines_ > kMaxLines) return Error(Errc::kLimit, "the server lists too many modules");
+    bytes_ += line.size();
+    if (++lines_ > kMaxLines || bytes_ > kMaxTotalBytes)
+      return Error(Errc::kLimit, "the server lists too many modules");
     if (line.ends_with('\r')) line.pop_back();
     if (auto taken = take_line(line); !taken.ok()) return taken;
   }

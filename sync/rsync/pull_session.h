@@ -206,6 +206,7 @@ class ModuleListSession {
   ByteQueue input_;
   size_t scanned_ = 0;
   size_t lines_ = 0;
+  size_t bytes_ = 0;
   bool greeted_ = false;
   bool finished_ = false;
   std::vector<ListedModule> modules_;
