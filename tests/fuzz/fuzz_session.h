@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -72,7 +73,9 @@ class Sink : public FileSink {
 
 class Client : public PullEvents {
  public:
-  explicit Client(PullConfig config) : session_(std::move(config), *this, small_limits()) {}
+  explicit Client(PullConfig config)
+      : append_(std::ranges::count(config.extra_args, "--append") > 0),
+        session_(std::move(config), *this, small_limits()) {}
 
   // Feeds `data` in pieces; false when the session has failed.
   bool feed(std::span<const std::byte> data, size_t piece) {
@@ -101,22 +104,39 @@ class Client : public PullEvents {
       if (!list.entry(i).usable()) continue;
       if (S_ISREG(list.entry(i).mode)) {
         sinks_.push_back(std::make_unique<Sink>());
-        session_.request_file(i, i % 2 == 0 ? BlockSums() : some_sums(), *sinks_.back());
+        if (append_) {
+          session_.request_append(i, i * kMaxBlockLength + i, *sinks_.back());
+        } else {
+          session_.request_file(i, i % 2 == 0 ? BlockSums() : some_sums(), *sinks_.back());
+        }
       }
       static_cast<void>(session_.request_xattrs(i));
     }
   }
   void on_message(MessageKind /*kind*/, std::string_view text) override { last_ = text; }
 
+  const bool append_;
   std::vector<std::unique_ptr<Sink>> sinks_;
   std::string last_;
   PullSession session_;
   bool failed_ = false;
 };
 
+// Two attributes, the first of them as a digest.
+inline void append_xattrs(ByteQueue& list) {
+  write_varint(list, 0);
+  write_varint(list, 2);
+  for (const int32_t size : {1000, 3}) {
+    write_varint(list, 7);
+    write_varint(list, size);
+    list.append(size > 32 ? std::string_view("user.b\0dddddddddddddddd", 23)
+                          : std::string_view("user.a\0xyz", 10));
+  }
+}
+
 // What a server over a pipe sends up to the end of a list of regular files "a" and "b" (a list for
-// numeric_ids, no hard links, ACLs or extended attributes).
-inline std::vector<std::byte> opening_and_list(bool compressed) {
+// numeric_ids, no hard links or ACLs). With extended attributes each has append_xattrs().
+inline std::vector<std::byte> opening_and_list(bool compressed, bool xattrs) {
   ByteQueue out;
   out.append_le32(32);
   write_varint(out, 0x1fe);
@@ -133,6 +153,7 @@ inline std::vector<std::byte> opening_and_list(bool compressed) {
     write_varint(list, 5);
     list.append_le32(S_IFREG | 0644);
     write_varint(list, 7);
+    if (xattrs) append_xattrs(list);
   }
   write_varint(list, 0);
   write_varint(list, 0);

@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <random>
 
 #include "tests/rsync/pull_testing.h"
@@ -182,6 +184,56 @@ TEST_P(Changes, TheRootOfChosenPathsIsGone) {
   } else if (!got.ok()) {
     EXPECT_EQ(got.error().code(), Errc::kDisconnected) << got.error().message();
   }
+}
+
+TEST_P(Changes, TheRootOfAWholeTreeIsGone) {
+  PullConfig config = daemon_config();
+  if (GetParam() == "daemon") config.root = "tree";
+  std::unique_ptr<BlockingPull> pull;
+  if (GetParam() == "daemon") {
+    daemon_.emplace(RsyncDaemon::serving(dir_.path()));
+    pull = BlockingPull::over_tcp(daemon_->port(), config);
+    ASSERT_OK(pull->wait_for_list());
+  } else {
+    pull = open();
+  }
+  std::filesystem::remove_all(dir_ / "tree");
+  for (const char* name : {"a", "sub/e"}) {  // and the session goes on
+    const auto got = pull->fetch(name);
+    ASSERT_OK(got);
+    EXPECT_EQ(got->end->status, FileEnd::Status::kNotSent);
+    EXPECT_EQ(got->end->reason.code(), Errc::kVanished) << got->end->reason.message();
+  }
+  EXPECT_OK(pull->finish());
+}
+
+// The sender fills what it could not read with zeros, and spoils the digest on purpose.
+TEST_P(Changes, AReadErrorInTheMiddleSpoilsTheDigest) {
+  constexpr off_t kSize = 64 << 20;  // more than what is read before the first bytes are here
+  support::write_file(file("a"), "");
+  ASSERT_EQ(truncate(file("a").c_str(), kSize), 0);
+  auto pull = open();
+  struct Cutter : MemorySink {
+    explicit Cutter(std::string to_cut) : path(std::move(to_cut)) {}
+    Result<void> literal(uint64_t /*offset*/, std::span<const std::byte> bytes) override {
+      if (literal_bytes == 0) {
+        EXPECT_EQ(truncate(path.c_str(), 1000), 0);
+      }
+      literal_bytes += bytes.size();
+      return {};
+    }
+    std::string path;
+  } sink(file("a"));
+  pull->session().request_file(*pull->list().find("a"), {}, sink);
+  ASSERT_OK(pull->pump_until([&] { return sink.end.has_value(); }));
+  EXPECT_EQ(sink.end->status, FileEnd::Status::kBadDigest);
+  EXPECT_EQ(sink.literal_bytes, static_cast<uint64_t>(kSize));
+  const bool told = std::ranges::any_of(pull->messages, [](const auto& message) {
+    return message.first == MessageKind::kError &&
+           message.second.find("read errors mapping") != std::string::npos;
+  });
+  EXPECT_TRUE(told);
+  expect_alive(*pull);
 }
 
 TEST_P(Changes, NoPermission) {

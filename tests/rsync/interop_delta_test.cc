@@ -196,29 +196,32 @@ TEST(PullDelta, WrongBasisIsABadDigest) {
   EXPECT_OK(pull->finish());
 }
 
-class Append : public testing::TestWithParam<std::tuple<std::string, CompressionKind>> {};
+class Append : public testing::TestWithParam<std::tuple<std::string, CompressionKind>> {
+ protected:
+  std::unique_ptr<BlockingPull> open(std::vector<std::string> paths) {
+    const auto& [server, compression] = GetParam();
+    PullConfig config = paths_config(std::move(paths));
+    config.extra_args = {"--append"};
+    config.compression = compression;
+    if (server == "daemon") {
+      daemon_.emplace(RsyncDaemon::serving(dir_.path()));
+      return BlockingPull::over_tcp(daemon_->port(), config);
+    }
+    config.root = dir_.path();
+    return BlockingPull::over_pipe(server == "pipe" ? "rsync" : support::require_old_rsync(), config);
+  }
+  TempDir dir_;
+  std::optional<RsyncDaemon> daemon_;
+};
 
 TEST_P(Append, StartsAtAnyByte) {
-  const auto& [server, compression] = GetParam();
-  TempDir dir;
   const std::string text = support::random_bytes(1'000'000, 4);
-  support::write_file(dir / "f", text);
+  support::write_file(dir_ / "f", text);
   std::vector<uint64_t> offsets = {0, 1, 131071, 131072, 131073, 262144, 999'999, 1'000'000};
   std::mt19937_64 random(11);
   while (offsets.size() < 40) offsets.push_back(random() % text.size());
   // One request per entry: the path is listed as often as it is read.
-  PullConfig config = paths_config(std::vector<std::string>(offsets.size(), "f"));
-  config.extra_args = {"--append"};
-  config.compression = compression;
-  std::optional<RsyncDaemon> daemon;
-  std::unique_ptr<BlockingPull> pull;
-  if (server == "daemon") {
-    daemon.emplace(RsyncDaemon::serving(dir.path()));
-    pull = BlockingPull::over_tcp(daemon->port(), config);
-  } else {
-    config.root = dir.path();
-    pull = BlockingPull::over_pipe(server == "pipe" ? "rsync" : support::require_old_rsync(), config);
-  }
+  auto pull = open(std::vector<std::string>(offsets.size(), "f"));
   ASSERT_OK(pull->wait_for_list());
   ASSERT_EQ(pull->list().size(), offsets.size());
   std::vector<MemorySink> sinks(offsets.size());
@@ -236,17 +239,26 @@ TEST_P(Append, StartsAtAnyByte) {
   EXPECT_OK(pull->finish());
 }
 
-TEST_P(Append, ShrunkFilesAreNotSent) {
-  const auto& [server, compression] = GetParam();
-  TempDir dir;
-  support::write_file(dir / "f", std::string(1000, 'x'));
-  PullConfig config = paths_config({"f"});
-  config.extra_args = {"--append"};
-  config.compression = compression;
-  config.root = dir.path();
-  auto pull = BlockingPull::over_pipe("rsync", config);
+TEST_P(Append, GrownFilesMayBeReadFromBeyondTheirListedSize) {
+  const std::string text = support::random_bytes(3000, 8);
+  support::write_file(dir_ / "f", text.substr(0, 1000));
+  auto pull = open({"f"});
   ASSERT_OK(pull->wait_for_list());
-  support::write_file(dir / "f", std::string(500, 'x'));
+  support::write_file(dir_ / "f", text);
+  MemorySink sink;
+  pull->session().request_append(0, 2000, sink);
+  ASSERT_OK(pull->pump_until([&] { return sink.end.has_value(); }));
+  EXPECT_EQ(sink.end->status, FileEnd::Status::kGood);
+  EXPECT_EQ(sink.first_offset, 2000u);
+  EXPECT_TRUE(sink.data == text.substr(2000));
+  EXPECT_OK(pull->finish());
+}
+
+TEST_P(Append, ShrunkFilesAreNotSent) {
+  support::write_file(dir_ / "f", std::string(1000, 'x'));
+  auto pull = open({"f"});
+  ASSERT_OK(pull->wait_for_list());
+  support::write_file(dir_ / "f", std::string(500, 'x'));
   MemorySink sink;
   pull->session().request_append(0, 100, sink);
   ASSERT_OK(pull->pump_until([&] { return sink.end.has_value(); }));

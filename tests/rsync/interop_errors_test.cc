@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sync/rsync/server_text.h"
 #include "tests/rsync/pull_testing.h"
 #include "tests/support/setup_failure.h"
 
@@ -58,6 +59,17 @@ TEST(PullErrors, LoginsThatFail) {
   EXPECT_EQ(list_error(daemon.port(), config).code(), Errc::kAuth);
   config.one_flight = true;
   EXPECT_EQ(list_error(daemon.port(), config).code(), Errc::kAuth);
+}
+
+// What a client hears that has none of the daemon's digests; ours has them all.
+TEST(PullErrors, NoDigestInCommonIsUnsupported) {
+  TempDir dir;
+  RsyncDaemon daemon(with_login(dir.path()));
+  const std::string heard = support::run_shell("exec 3<>/dev/tcp/127.0.0.1/" + std::to_string(daemon.port()) +
+                                               "; printf '@RSYNCD: 32.0 foo\\nm\\n' >&3; cat <&3");
+  const size_t error = heard.find("@ERROR");
+  ASSERT_NE(error, std::string::npos) << heard;
+  EXPECT_EQ(session_error(heard.substr(error), Errc::kRefused).code(), Errc::kUnsupported) << heard;
 }
 
 TEST(PullErrors, DaemonRefusals) {

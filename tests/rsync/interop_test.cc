@@ -185,7 +185,7 @@ TEST(PullInterop, PipelinesTwentyThousandFiles) {
   EXPECT_OK(pull->finish());
 }
 
-TEST(PullInterop, IdleSessionsOutliveTheServersTimeout) {
+TEST(PullInterop, SilentClientsOutliveTheServersTimeout) {
   TempDir dir;
   make_tree(dir.path());
   auto options = RsyncDaemon::serving(dir.path());
@@ -195,15 +195,50 @@ TEST(PullInterop, IdleSessionsOutliveTheServersTimeout) {
   ASSERT_OK(pull->wait_for_list());
   EXPECT_EQ(pull->session().server_io_timeout_s(), 2);
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(5);
-  const uint64_t before = pull->bytes_received;
-  ASSERT_OK(pull->pump_until([&] {
-    pull->session().keep_alive();
-    usleep(100'000);
-    return std::chrono::steady_clock::now() > until;
-  }));
-  EXPECT_GT(pull->bytes_received, before);  // the server's own keep-alives
+  const uint64_t received = pull->bytes_received;
+  const uint64_t sent = pull->bytes_sent;
+  ASSERT_OK(pull->pump_until([&] { return std::chrono::steady_clock::now() > until; }));
+  EXPECT_GT(pull->bytes_received, received);  // the server's own keep-alives
+  EXPECT_EQ(pull->bytes_sent, sent);
   EXPECT_OK(pull->fetch("a/two"));
   EXPECT_OK(pull->finish());
+}
+
+// A stream that nobody reads lasts as long as the client says that it is there, and no longer.
+TEST(PullInterop, UnreadStreamsNeedKeepAlives) {
+  TempDir dir;
+  constexpr off_t kSize = 256 << 20;  // more than what the sockets hold
+  support::write_file(dir / "f", "");
+  ASSERT_EQ(truncate((dir / "f").c_str(), kSize), 0);
+  auto options = RsyncDaemon::serving(dir.path());
+  options.modules[0].parameters.emplace_back("timeout", "3");
+  RsyncDaemon daemon(options);
+  struct Counter : MemorySink {
+    Result<void> literal(uint64_t /*offset*/, std::span<const std::byte> bytes) override {
+      literal_bytes += bytes.size();
+      return {};
+    }
+  } kept_sink;
+  Counter left_sink;
+  auto kept = BlockingPull::over_tcp(daemon.port(), daemon_config());
+  auto left = BlockingPull::over_tcp(daemon.port(), daemon_config());
+  for (auto [pull, sink] : {std::pair(kept.get(), &kept_sink), {left.get(), &left_sink}}) {
+    ASSERT_OK(pull->wait_for_list());
+    pull->session().request_file(*pull->list().find("f"), {}, *sink);
+    ASSERT_OK(pull->pump_until([&] { return sink->begun > 0; }));
+  }
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(8);
+  while (std::chrono::steady_clock::now() < until) {
+    kept->session().keep_alive();
+    ASSERT_OK(kept->send_some());
+    usleep(200'000);
+  }
+  EXPECT_OK(kept->pump_until([&] { return kept_sink.end.has_value(); }));
+  EXPECT_EQ(kept_sink.literal_bytes, static_cast<uint64_t>(kSize));
+  EXPECT_OK(kept->finish());
+  const auto ended = left->pump_until([&] { return left_sink.end.has_value(); });
+  EXPECT_FALSE(ended.ok());
+  EXPECT_LT(left_sink.literal_bytes, static_cast<uint64_t>(kSize));
 }
 
 TEST(PullInterop, FailingSinkDoesNotDisturbTheNext) {
@@ -262,6 +297,54 @@ TEST(PullInterop, FiltersHideFiles) {
   EXPECT_FALSE(pull->list().find("a.txt"));
   EXPECT_FALSE(pull->list().find("a"));
   EXPECT_TRUE(pull->list().find("a-/x"));
+}
+
+TEST(PullInterop, FiltersOfAnyBytesAndTheOneThatForgets) {
+  TempDir dir;
+  for (const char* name : {"\xff\xfe", "caf\xe9", "keep"}) support::write_file(dir / name, "x");
+  RsyncDaemon daemon(RsyncDaemon::serving(dir.path()));
+  PullConfig config = daemon_config();
+  config.filters = {"- keep", "!", "- \xff*", "- *\xe9"};
+  auto pull = BlockingPull::over_tcp(daemon.port(), config);
+  ASSERT_OK(pull->wait_for_list());
+  EXPECT_EQ(pull->list().size(), 2u);  // with the root
+  EXPECT_TRUE(pull->list().find("keep"));
+  EXPECT_OK(pull->finish());
+}
+
+// A server offers what it was built with, in rsync's order: the first of our names that it has is taken.
+TEST(PullInterop, CompressionIsTheFirstThatBothHave) {
+  TempDir dir;
+  const std::string text(1'000'000, 'x');
+  support::write_file(dir / "f", text);
+  PullConfig config;
+  config.root = dir.path();
+  config.compression = CompressionKind::kZstd;
+  for (const auto& [offered, expected] :
+       {std::pair<std::string, CompressionKind>("zstd lz4 zlibx zlib", CompressionKind::kZstd),
+        {"lz4 zlibx zlib", CompressionKind::kZlibx}}) {
+    SCOPED_TRACE(offered);
+    BlockingPullOptions options;
+    options.edit_arguments = [&](std::vector<std::string>& arguments) {
+      arguments.insert(arguments.begin(), {"env", "RSYNC_COMPRESS_LIST=" + offered});
+    };
+    auto pull = BlockingPull::over_pipe("rsync", config, options);
+    ASSERT_OK(pull->wait_for_list());
+    EXPECT_EQ(pull->session().compression(), expected);
+    const auto file = pull->fetch("f");
+    ASSERT_OK(file);
+    EXPECT_TRUE(file->data == text);
+    EXPECT_LT(pull->bytes_received, text.size() / 10);
+    EXPECT_OK(pull->finish());
+  }
+  BlockingPullOptions none;
+  none.edit_arguments = [](std::vector<std::string>& arguments) {
+    arguments.insert(arguments.begin(), {"env", "RSYNC_COMPRESS_LIST=zlib"});
+  };
+  auto pull = BlockingPull::over_pipe("rsync", config, none);
+  const auto listed = pull->wait_for_list();
+  ASSERT_FALSE(listed.ok());
+  EXPECT_EQ(listed.error().code(), Errc::kUnsupported) << listed.error().message();
 }
 
 TEST(PullInterop, ModuleList) {

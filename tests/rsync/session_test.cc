@@ -444,6 +444,26 @@ TEST(PullSession, XattrAnswersAreChecked) {
             Errc::kProtocol);
 }
 
+TEST(ModuleList, IsBoundedInAll) {
+  ModuleListSession session;
+  const std::string line = "m\t" + std::string(60'000, 'c') + "\n";
+  ASSERT_TRUE(session.receive(bytes_of("@RSYNCD: 32.0 md5\n" + line)).ok());
+  Result<void> received;
+  for (int i = 0; i < 1000 && received.ok(); ++i) received = session.receive(bytes_of(line));
+  EXPECT_EQ(code_of(received), Errc::kLimit);
+  EXPECT_GT(session.modules().size(), 100u);
+}
+
+TEST(PullSession, OfferedCompressionsAreOurs) {
+  PullConfig config = FakeServer::bare_config();
+  config.compression = CompressionKind::kZstd;
+  FakeServer server(config);
+  server.sent();
+  ASSERT_TRUE(server.send(Wire().le32(32)).ok());
+  EXPECT_TRUE(server.sent().starts_with(
+      Wire().vstring("xxh128 xxh3 xxh64 md5 md4 sha1").vstring("zstd zlibx").text()));
+}
+
 TEST(PullSession, XattrAnswersAreBoundedInAll) {
   PullConfig config = FakeServer::bare_config();
   config.xattrs = true;

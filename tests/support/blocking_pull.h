@@ -75,6 +75,8 @@ class BlockingPull : public PullEvents {
   Result<std::vector<std::pair<std::string, std::string>>> fetch_xattrs(uint32_t ndx);
   // Orderly: until the server has closed.
   Result<void> finish();
+  // What the session has to say, as far as the connection takes it, without reading anything.
+  Result<void> send_some();
   // Half-closes nothing, closes all.
   void close();
 
@@ -91,7 +93,6 @@ class BlockingPull : public PullEvents {
   void on_list(const FileList& list) override;
   void on_xattrs(uint32_t ndx, std::vector<std::pair<std::string, std::string>> values) override;
   void on_message(MessageKind kind, std::string_view text) override { messages.emplace_back(kind, text); }
-  Result<void> send_some();
   Result<void> receive_some();
 
   BlockingPullOptions options_;
