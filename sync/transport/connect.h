@@ -36,7 +36,7 @@ std::unique_ptr<ConnectAttempt> spawn_stream(Loop& loop, std::vector<std::string
 
 // The command line that runs `server_args` on `host` through a remote shell: words of `remote_shell` (quotes
 // as in rsync's RSYNC_RSH), [-l user], host, rsync_path, then each argument escaped for the remote shell.
-// `path` (the last argument) keeps a leading '~'.
+// The path (the last argument) keeps a leading "~" or "~user".
 Result<std::vector<std::string>> remote_shell_command(std::string_view remote_shell, std::string_view user,
                                                       std::string_view host, std::string_view rsync_path,
                                                       const std::vector<std::string>& server_args,

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cerrno>
 #include <utility>
@@ -201,6 +202,18 @@ bool plain(char c) {
          std::string_view("_./=,:@%+-").find(c) != std::string_view::npos;
 }
 
+// How much of `path` names a home directory, "~" or "~user", and is left to the remote shell: 0 unless it can
+// be nothing else there.
+size_t home_length(std::string_view path) {
+  if (!path.starts_with('~')) return 0;
+  const size_t length = std::min(path.find('/'), path.size());
+  const bool names_user =
+      std::all_of(path.begin() + 1, path.begin() + static_cast<ptrdiff_t>(length), [](char c) {
+        return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-';
+      });
+  return names_user ? length : 0;
+}
+
 // Words of RSYNC_RSH: separated by blanks, single or double quotes keep them together (rsync's do_cmd()).
 Result<std::vector<std::string>> split_words(std::string_view text) {
   std::vector<std::string> words;
@@ -289,13 +302,9 @@ Result<std::vector<std::string>> remote_shell_command(std::string_view remote_sh
   argv.emplace_back(rsync_path);  // may be several words for the remote shell, as with rsync
   for (size_t i = 0; i < server_args.size(); ++i) {
     const std::string& arg = server_args[i];
-    if (i + 1 == server_args.size() && arg.starts_with('~')) {
-      const size_t slash = std::min(arg.find('/'), arg.size());
-      argv.push_back(arg.substr(0, slash) +
-                     (slash < arg.size() ? shell_escape(std::string_view(arg).substr(slash)) : ""));
-    } else {
-      argv.push_back(shell_escape(arg));
-    }
+    const size_t bare = i + 1 == server_args.size() ? home_length(arg) : 0;
+    const std::string_view rest = std::string_view(arg).substr(bare);
+    argv.push_back(arg.substr(0, bare) + (bare > 0 && rest.empty() ? "" : shell_escape(rest)));
   }
   return argv;
 }

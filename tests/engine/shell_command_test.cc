@@ -53,5 +53,20 @@ TEST(ShellCommandTest, TildeOfThePathIsLeftToTheRemoteShell) {
   EXPECT_EQ(argv->back(), "~ann/my\\ dir/");
 }
 
+TEST(ShellCommandTest, OnlyAUsersNameFollowsABareTilde) {
+  const auto path_word = [](const std::string& path) {
+    const auto argv = remote_shell_command("ssh", "", "h", "rsync", {".", path}, std::chrono::seconds(1));
+    return argv ? argv->back() : argv.error().message();
+  };
+  EXPECT_EQ(path_word("~"), "~");
+  EXPECT_EQ(path_word("~/"), "~/");
+  EXPECT_EQ(path_word("~a.b_c-9"), "~a.b_c-9");
+  EXPECT_EQ(path_word("~a;cmd"), "\\~a\\;cmd");
+  EXPECT_EQ(path_word("~a b/c"), "\\~a\\ b/c");
+  EXPECT_EQ(path_word("~$(id)/c"), "\\~\\$\\(id\\)/c");
+  EXPECT_EQ(path_word("~a\nb"), "'~a\nb'");
+  EXPECT_EQ(path_word(""), "''");
+}
+
 }  // namespace
 }  // namespace rsyncfs
