@@ -122,6 +122,8 @@ int await(pid_t child, int pipe_fd) {
 }  // namespace
 
 int launch(MountPlan plan) {
+  // Whoever started us may ignore it, which is inherited: then nobody could tell how a child ended.
+  std::signal(SIGCHLD, SIG_DFL);
   open_standard_files();
   if (plan.foreground) {
     return serve(std::move(plan), [] { return true; });

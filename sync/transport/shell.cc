@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -33,6 +32,8 @@ constexpr std::chrono::milliseconds kSettleLimit{500};
 struct Child : std::enable_shared_from_this<Child> {
   Child(Loop& l, pid_t p, int e) : loop(l), pid(p), err_fd(e) {}
   ~Child() {
+    // Only a loop that is destroyed before the child has ended comes here with one that lives.
+    if (!reaped) send_signal(SIGTERM);
     if (err_fd >= 0) ::close(err_fd);
     if (pid_fd >= 0) ::close(pid_fd);
   }
@@ -62,9 +63,13 @@ struct Child : std::enable_shared_from_this<Child> {
 
   // The data pipe often ends before the reason for it has been read from standard error, or the child reaped.
   void settle(UniqueFunction<void()> done) {
+    reap();
     settled = std::move(done);
     if (silent && reaped) return finish_settling();
-    loop.run_after(kSettleLimit, [self = shared_from_this()] { self->finish_settling(); });
+    loop.run_after(kSettleLimit, [self = shared_from_this()] {
+      self->reap();
+      self->finish_settling();
+    });
   }
 
   void finish_settling() {
@@ -74,17 +79,29 @@ struct Child : std::enable_shared_from_this<Child> {
   }
 
   void reap() {
-    if (reaped || ::waitpid(pid, &status, WNOHANG) != pid) return;
+    if (reaped) return;
+    const pid_t got = ::waitpid(pid, &status, WNOHANG);
+    if (got == 0) return;
+    if (got < 0) status = 0;  // ECHILD: it has ended, and somebody else was told how
     reaped = true;
     if (silent) finish_settling();
   }
 
-  // After the stream is gone: its end of the pipes is closed, so the child should end; make sure of it.
+  // Until it is reaped the pid stays its own; the pidfd is its own for ever.
+  void send_signal(int number) const {
+    if (pid_fd >= 0) {
+      (void)::syscall(SYS_pidfd_send_signal, pid_fd, number, nullptr, 0);
+    } else {
+      (void)::kill(pid, number);
+    }
+  }
+
+  // After the stream is gone: its end of the pipes is closed, so the child should end; make sure of it, and
+  // that it is reaped where no pidfd tells of its end.
   void end(int signal) {
-    if (!reaped) reap();
+    reap();
     if (reaped) return;
-    if (signal != 0) (void)::kill(pid, signal);
-    if (signal == SIGKILL) return;  // the pidfd's completion reaps it
+    if (signal != 0) send_signal(signal);
     const int next = signal == 0 ? SIGTERM : SIGKILL;
     loop.run_after(kGrace, [self = shared_from_this(), next] { self->end(next); });
   }
@@ -169,7 +186,7 @@ Result<std::unique_ptr<Stream>> spawn(Loop& loop, const std::vector<std::string>
   // A signal typed at our terminal is ours to handle; and the daemon's ignored signals are not the child's.
   sigset_t defaults;
   sigemptyset(&defaults);
-  for (const int s : {SIGPIPE, SIGHUP, SIGINT, SIGTERM}) sigaddset(&defaults, s);
+  for (const int s : {SIGPIPE, SIGHUP, SIGINT, SIGTERM, SIGCHLD}) sigaddset(&defaults, s);
   sigset_t none;
   sigemptyset(&none);
   ::posix_spawnattr_setsigdefault(&files.attributes, &defaults);
