@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Threads for work that may take long: CPU, SQLite transactions, disk writes, name lookups.
+// Threads for work that may take long: CPU, SQLite transactions, disk writes.
 #pragma once
 
 #include <condition_variable>

@@ -45,10 +45,10 @@ PullConfig make_config(const SyncerOptions& options, const ServerFeatures& featu
 
 }  // namespace
 
-RemoteSession::RemoteSession(Loop& loop, Executor& executor, const SyncerOptions& options,
+RemoteSession::RemoteSession(Loop& loop, Resolver& resolver, const SyncerOptions& options,
                              ServerFeatures features, SessionSpec spec, SessionUser& user, Keeper& keeper)
     : loop_(loop),
-      executor_(executor),
+      resolver_(resolver),
       options_(options),
       spec_(std::move(spec)),
       config_(make_config(options, features, spec_)),
@@ -68,8 +68,7 @@ void RemoteSession::start() {
   const Source& source = options_.source;
   auto done = [this](Result<std::unique_ptr<Stream>> stream) { attached(std::move(stream)); };
   if (source.kind == Source::Kind::kDaemon) {
-    attempt_ = connect_tcp(loop_, executor_, source.host, source.port == 0 ? kRsyncPort : source.port,
-                           options_.connect_timeout, std::move(done));
+    attempt_ = connect_tcp(loop_, resolver_, options_.connect_timeout, std::move(done));
     return;
   }
   auto argv = remote_shell_command(options_.remote_shell, source.user, source.host, options_.rsync_path,

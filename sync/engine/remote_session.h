@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "io/base/result.h"
-#include "io/executor.h"
 #include "io/loop.h"
 #include "sync/engine/status.h"
 #include "sync/engine/syncer.h"
@@ -65,7 +64,7 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
     virtual void session_over(RemoteSession& session, const Error& why, bool was_established) = 0;
   };
 
-  RemoteSession(Loop& loop, Executor& executor, const SyncerOptions& options, ServerFeatures features,
+  RemoteSession(Loop& loop, Resolver& resolver, const SyncerOptions& options, ServerFeatures features,
                 SessionSpec spec, SessionUser& user, Keeper& keeper);
   ~RemoteSession() override;
   RemoteSession(const RemoteSession&) = delete;
@@ -125,7 +124,7 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   Error with_last_words(const Error& why) const;
 
   Loop& loop_;
-  Executor& executor_;
+  Resolver& resolver_;
   const SyncerOptions& options_;
   const SessionSpec spec_;
   PullConfig config_;

@@ -17,11 +17,11 @@ constexpr int kStallParts = 3;
 constexpr std::chrono::milliseconds kShortestStall{2'000};
 }  // namespace
 
-SessionPool::SessionPool(Loop& loop, Executor& executor, const SyncerOptions& options,
-                         std::function<void()> changed, std::function<void(const Error&)> link_failed)
+SessionPool::SessionPool(Loop& loop, const SyncerOptions& options, std::function<void()> changed,
+                         std::function<void(const Error&)> link_failed)
     : loop_(loop),
-      executor_(executor),
       options_(options),
+      resolver_(loop, options.source.host, options.source.port == 0 ? kRsyncPort : options.source.port),
       changed_(std::move(changed)),
       link_failed_(std::move(link_failed)),
       limit_(std::max(1U, options.max_sessions)) {
@@ -42,7 +42,7 @@ std::shared_ptr<RemoteSession> SessionPool::open(SessionSpec spec, SessionUser& 
   }
   if (!make_room(spec)) return nullptr;
   auto session =
-      std::make_shared<RemoteSession>(loop_, executor_, options_, features_, std::move(spec), user, *this);
+      std::make_shared<RemoteSession>(loop_, resolver_, options_, features_, std::move(spec), user, *this);
   sessions_.push_back(session);
   ++past_.opened;
   session->start();

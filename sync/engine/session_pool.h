@@ -9,7 +9,6 @@
 #include <string_view>
 #include <vector>
 
-#include "io/executor.h"
 #include "io/loop.h"
 #include "sync/engine/link.h"
 #include "sync/engine/remote_session.h"
@@ -30,7 +29,7 @@ class SessionPool final : public RemoteSession::Keeper {
   // `changed` is called (from a fresh stack) whenever a session may be opened or used that could not be
   // before. `link_failed` is called when an attempt to reach the source failed, or an established session
   // stalled.
-  SessionPool(Loop& loop, Executor& executor, const SyncerOptions& options, std::function<void()> changed,
+  SessionPool(Loop& loop, const SyncerOptions& options, std::function<void()> changed,
               std::function<void(const Error&)> link_failed);
   ~SessionPool() override;
   SessionPool(const SessionPool&) = delete;
@@ -84,8 +83,8 @@ class SessionPool final : public RemoteSession::Keeper {
   void schedule_retry(bool demanded);
 
   Loop& loop_;
-  Executor& executor_;
   const SyncerOptions& options_;
+  Resolver resolver_;
   std::function<void()> changed_;
   std::function<void(const Error&)> link_failed_;
   SessionUser* xattr_user_ = nullptr;

@@ -32,7 +32,7 @@ class SyncerImpl final : public Syncer {
         ids_(options_.numeric_ids),
         context_{loop, executor, store_, replica, options_, events, ids_},
         pool_(
-            loop, executor, options_, [this] { changed(); }, [this](const Error& why) { link_failed(why); }),
+            loop, options_, [this] { changed(); }, [this](const Error& why) { link_failed(why); }),
         lister_(context_, pool_),
         whole_(context_, pool_, lister_, totals_),
         large_(context_, pool_, lister_, totals_),

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "io/base/result.h"
-#include "io/executor.h"
 #include "io/loop.h"
+#include "sync/transport/resolver.h"
 #include "sync/transport/stream.h"
 
 namespace rsyncfs {
@@ -23,11 +23,11 @@ class ConnectAttempt {
   virtual ~ConnectAttempt() = default;
 };
 
-// Resolves `host` (on the executor) and tries its addresses in order. TCP_NODELAY; keepalive so that a
-// vanished peer is noticed within about a minute. Errors: kUnreachable (with os_errno()), kTimedOut after
+// Tries the host's addresses in order. TCP_NODELAY; keepalive so that a vanished peer is noticed within about a minute. `resolver`
+// must outlive the attempt. Errors: those of the resolver, kUnreachable (with os_errno()), kTimedOut after
 // `limit` for the whole attempt.
-std::unique_ptr<ConnectAttempt> connect_tcp(Loop& loop, Executor& executor, std::string host, uint16_t port,
-                                            std::chrono::milliseconds limit, StreamDone done);
+std::unique_ptr<ConnectAttempt> connect_tcp(Loop& loop, Resolver& resolver, std::chrono::milliseconds limit,
+                                            StreamDone done);
 
 // Starts a program with its standard input and output as the stream; its standard error is kept (the last few
 // kB) for Stream::last_words(). The child is ended when the stream is. Errors: kOs (cannot start), through

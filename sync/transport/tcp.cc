@@ -1,53 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
-#include <deque>
+#include <map>
 #include <utility>
 
+#include "io/base/unique_fd.h"
 #include "sync/transport/connect.h"
 
 namespace rsyncfs {
 
 namespace {
-
-struct Address {
-  sockaddr_storage storage{};
-  socklen_t length = 0;
-};
-
-// An address list longer than this is cut: a hostile name server must not keep us busy.
-constexpr size_t kMaxAddresses = 16;
-
-Result<std::deque<Address>> resolve(const std::string& host, uint16_t port) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_ADDRCONFIG;
-  addrinfo* found = nullptr;
-  int rc = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
-  if (rc == EAI_NONAME || rc == EAI_ADDRFAMILY || rc == EAI_NODATA) {
-    hints.ai_flags = 0;  // AI_ADDRCONFIG hides ::1 and 127.0.0.1 on a host without any network
-    rc = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
-  }
-  if (rc != 0) {
-    return Error(Errc::kUnreachable, "cannot find host '" + host + "': " + ::gai_strerror(rc))
-        .with_errno(EHOSTUNREACH);
-  }
-  std::deque<Address> out;
-  for (const addrinfo* a = found; a != nullptr && out.size() < kMaxAddresses; a = a->ai_next) {
-    Address address;
-    std::memcpy(&address.storage, a->ai_addr, a->ai_addrlen);
-    address.length = a->ai_addrlen;
-    out.push_back(address);
-  }
-  ::freeaddrinfo(found);
-  return out;
-}
 
 void tune(int fd) {
   const int on = 1;
@@ -62,71 +28,104 @@ void tune(int fd) {
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
-// The attempt's state outlives the handle while a name lookup or a connect is under way.
+// The attempt's state outlives the handle while a connect is under way.
 struct TcpState : std::enable_shared_from_this<TcpState> {
-  TcpState(Loop& l, std::string h, uint16_t p, StreamDone d)
-      : loop(l), host(std::move(h)), port(p), done(std::move(d)) {}
+  TcpState(Loop& l, Resolver& r, std::chrono::milliseconds time, StreamDone d)
+      : loop(l), resolver(r), limit(time), done(std::move(d)) {}
 
-  std::string target() const { return host + ":" + std::to_string(port); }
+  void start() {
+    limit_timer = loop.run_after(limit, [self = shared_from_this()] {
+      self->limit_timer = 0;
+      self->time_out();
+    });
+    look_up = resolver.resolve([self = shared_from_this()](const Result<Addresses>& found) {
+      self->look_up = 0;
+      self->found(found);
+    });
+  }
+
+  void found(const Result<Addresses>& result) {
+    if (!result) return finish(result.error());
+    addresses = *result;
+    try_next();
+  }
+
+  void try_next() {
+    while (next < addresses.size()) {
+      const Address& address = addresses[next++];
+      UniqueFd socket(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+      if (!socket) {
+        last_error = Error::os(errno, "socket");
+        continue;
+      }
+      begin_connect(address, std::move(socket));
+      return;
+    }
+    if (under_way.empty()) finish(last_error);
+  }
+
+  void begin_connect(const Address& address, UniqueFd socket) {
+    const int fd = socket.get();
+    tune(fd);
+    under_way[fd] =
+        loop.connect(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.length,  // NOLINT
+                     [self = shared_from_this(), socket = std::move(socket)](Result<size_t> result) mutable {
+                       self->connected(std::move(socket), result);
+                     });
+  }
+
+  void connected(UniqueFd socket, const Result<size_t>& result) {
+    under_way.erase(socket.get());
+    if (!done) return;
+    if (result) {
+      const int fd = socket.release();
+      return finish(std::make_unique<Stream>(loop, fd, fd, nullptr));
+    }
+    const int err = result.error().os_errno();
+    last_error = Error(Errc::kUnreachable, "cannot connect to " + target() + ": " + std::strerror(err))
+                     .with_errno(err);
+    try_next();
+  }
+
+  void time_out() {
+    const std::string waited =
+        std::to_string(std::chrono::duration_cast<std::chrono::seconds>(limit).count()) + " s";
+    const std::string what = look_up != 0
+                                 ? "cannot find host '" + resolver.host() + "': no name server answers"
+                                 : "cannot connect to " + target() + ": no answer";
+    finish(Error(Errc::kTimedOut, what + " within " + waited).with_errno(ETIMEDOUT));
+  }
 
   void finish(Result<std::unique_ptr<Stream>> result) {
     if (!done) return;
-    if (timer != 0) loop.cancel_timer(timer);
     StreamDone call = std::move(done);
-    done = nullptr;
+    give_up();
     call(std::move(result));
-  }
-
-  void try_next(Error last) {
-    if (!done) return;
-    if (addresses.empty()) {
-      finish(std::move(last));
-      return;
-    }
-    const Address address = addresses.front();
-    addresses.pop_front();
-    fd = ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-      try_next(Error::os(errno, "socket"));
-      return;
-    }
-    tune(fd);
-    op = loop.connect(
-        fd, reinterpret_cast<const sockaddr*>(&address.storage), address.length,  // NOLINT
-        [self = shared_from_this()](Result<size_t> result) { self->connected(std::move(result)); });
-  }
-
-  void connected(Result<size_t> result) {
-    op = 0;
-    const int socket = std::exchange(fd, -1);
-    if (!done) {
-      ::close(socket);
-      return;
-    }
-    if (!result) {
-      ::close(socket);
-      const int err = result.error().os_errno();
-      try_next(Error(Errc::kUnreachable, "cannot connect to " + target() + ": " + std::strerror(err))
-                   .with_errno(err));
-      return;
-    }
-    finish(std::make_unique<Stream>(loop, socket, socket, nullptr));
   }
 
   void give_up() {
     done = nullptr;
-    if (timer != 0) loop.cancel_timer(timer);
-    if (op != 0) loop.cancel(op);
+    if (look_up != 0) resolver.cancel(std::exchange(look_up, 0));
+    stop_timer(limit_timer);
+    for (const auto& [fd, op] : under_way) loop.cancel(op);
   }
 
+  void stop_timer(TimerId& timer) {
+    if (timer != 0) loop.cancel_timer(std::exchange(timer, 0));
+  }
+
+  std::string target() const { return resolver.host() + ":" + std::to_string(resolver.port()); }
+
   Loop& loop;
-  const std::string host;
-  const uint16_t port;
+  Resolver& resolver;
+  const std::chrono::milliseconds limit;
   StreamDone done;
-  std::deque<Address> addresses;
-  TimerId timer = 0;
-  OpId op = 0;
-  int fd = -1;
+  Resolver::Request look_up = 0;
+  TimerId limit_timer = 0;
+  Addresses addresses;
+  size_t next = 0;                // of addresses
+  std::map<int, OpId> under_way;  // by the descriptor, which its completion owns
+  Error last_error{Errc::kUnreachable, "the host has no address"};
 };
 
 class TcpAttempt final : public ConnectAttempt {
@@ -142,30 +141,10 @@ class TcpAttempt final : public ConnectAttempt {
 
 }  // namespace
 
-std::unique_ptr<ConnectAttempt> connect_tcp(Loop& loop, Executor& executor, std::string host, uint16_t port,
-                                            std::chrono::milliseconds limit, StreamDone done) {
-  auto state = std::make_shared<TcpState>(loop, std::move(host), port, std::move(done));
-  state->timer = loop.run_after(limit, [state, limit] {
-    state->timer = 0;
-    const std::string waited =
-        std::to_string(std::chrono::duration_cast<std::chrono::seconds>(limit).count());
-    if (state->op != 0) state->loop.cancel(state->op);
-    state->finish(
-        Error(Errc::kTimedOut, "cannot connect to " + state->target() + ": no answer within " + waited + " s")
-            .with_errno(ETIMEDOUT));
-  });
-  executor.submit([state] {
-    auto found = resolve(state->host, state->port);
-    state->loop.post([state, found = std::move(found)]() mutable {
-      if (!found) {
-        state->finish(found.error());
-        return;
-      }
-      state->addresses = std::move(*found);
-      state->try_next(
-          Error(Errc::kUnreachable, "host '" + state->host + "' has no address").with_errno(EHOSTUNREACH));
-    });
-  });
+std::unique_ptr<ConnectAttempt> connect_tcp(Loop& loop, Resolver& resolver, std::chrono::milliseconds limit,
+                                            StreamDone done) {
+  auto state = std::make_shared<TcpState>(loop, resolver, limit, std::move(done));
+  state->start();
   return std::make_unique<TcpAttempt>(std::move(state));
 }
 

@@ -42,7 +42,7 @@ EngineRig::~EngineRig() {
   over.get_future().wait();
   loop_->stop();
   thread_.join();
-  executor_.reset();  // name lookups under way post to the loop
+  executor_.reset();  // its tasks post to the loop
   syncer_.reset();
   loop_.reset();
   replica_.reset();

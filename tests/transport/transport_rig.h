@@ -73,6 +73,7 @@ class TransportTest : public testing::TestWithParam<IoChoice> {
     thread_ = std::thread([this] { loop_->run(); });
   }
   Loop& loop() { return *loop_; }
+  bool loop_runs() const { return loop_ != nullptr; }
   template <class F>
   auto on_loop(F work) {
     std::packaged_task<decltype(work())()> task(std::move(work));
