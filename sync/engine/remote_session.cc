@@ -216,7 +216,9 @@ void RemoteSession::tick(Clock::time_point now, std::chrono::milliseconds stall)
   }
   if (!awaiting_) return;
   const bool tree_list = spec_.purpose == SessionSpec::Purpose::kTree && wire_.state() == PullState::kListing;
-  const auto limit = tree_list ? stall * kTreeListPatience : stall;
+  auto limit = tree_list ? stall * kTreeListPatience : stall;
+  // A remote shell is a stream before it has logged in, and a daemon may look its client up before it speaks.
+  if (!established_) limit = std::max(limit, options_.connect_timeout);
   if (now - waiting_since_ < limit) return;
   stalled_ = true;
   fail(Error(Errc::kTimedOut, "the server stopped answering").with_errno(ETIMEDOUT));

@@ -102,7 +102,8 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
 
   void set_paused(bool paused);
   bool paused() const { return paused_; }
-  // Keeps a paused session alive, and fails it when it does not answer within `stall`.
+  // Keeps a paused session alive, and fails it when it does not answer within `stall`; until it is
+  // established, within SyncerOptions::connect_timeout where that is longer.
   void tick(Clock::time_point now, std::chrono::milliseconds stall);
 
   SessionStatus status() const;

@@ -73,6 +73,20 @@ TEST_F(OutageTest, AKilledServerIsUnreachableAndItsRestartIsNoticed) {
   EXPECT_EQ(rig.status().link, LinkState::kUp);
 }
 
+TEST_F(OutageTest, ARemoteShellMayTakeItsTimeToLogIn) {
+  write_file(served("a"), "aaa");
+  const std::string shell = store_ / "slow-shell";
+  write_file(shell, "#!/bin/sh\nsleep 5\nshift\nexec sh -c \"$*\"\n", 0755);
+  // A server that has logged us in is given up after a third of this.
+  SyncerOptions options = patient_for(12);
+  options.connect_timeout = seconds(30);
+  options.remote_shell = shell;
+  EngineRig rig("host:" + tree_.path(), store_ / "s", options);
+  const auto started = rig.start();
+  ASSERT_TRUE(started.ok()) << started.error().message();
+  EXPECT_EQ(*rig.read_all("a"), "aaa");
+}
+
 TEST_F(OutageTest, ARestartWithinTheLimitIsNotNoticedByReaders) {
   write_file(served("a"), "aaa");
   RsyncDaemon server(RsyncDaemon::serving(tree_.path()));
