@@ -23,7 +23,8 @@ class ConnectAttempt {
   virtual ~ConnectAttempt() = default;
 };
 
-// Tries the host's addresses in order. TCP_NODELAY; keepalive so that a vanished peer is noticed within about a minute. `resolver`
+// Connects to the first of the host's addresses that answers; one that keeps silent holds the others up for a
+// moment only. TCP_NODELAY; keepalive so that a vanished peer is noticed within about a minute. `resolver`
 // must outlive the attempt. Errors: those of the resolver, kUnreachable (with os_errno()), kTimedOut after
 // `limit` for the whole attempt.
 std::unique_ptr<ConnectAttempt> connect_tcp(Loop& loop, Resolver& resolver, std::chrono::milliseconds limit,

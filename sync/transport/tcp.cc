@@ -3,6 +3,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -14,6 +15,9 @@
 namespace rsyncfs {
 
 namespace {
+
+// An address that does not answer holds up the next one for no longer than this (RFC 8305).
+constexpr std::chrono::milliseconds kNextAddressDelay{250};
 
 void tune(int fd) {
   const int on = 1;
@@ -47,6 +51,9 @@ struct TcpState : std::enable_shared_from_this<TcpState> {
   void found(const Result<Addresses>& result) {
     if (!result) return finish(result.error());
     addresses = *result;
+    // By half of the limit each of them has had its turn.
+    const auto turns = static_cast<int64_t>(addresses.size()) * 2 + 1;
+    delay = std::min<std::chrono::nanoseconds>(kNextAddressDelay, std::chrono::nanoseconds(limit) / turns);
     try_next();
   }
 
@@ -72,6 +79,11 @@ struct TcpState : std::enable_shared_from_this<TcpState> {
                      [self = shared_from_this(), socket = std::move(socket)](Result<size_t> result) mutable {
                        self->connected(std::move(socket), result);
                      });
+    if (next == addresses.size()) return;
+    next_timer = loop.run_after(delay, [self = shared_from_this()] {
+      self->next_timer = 0;
+      self->try_next();
+    });
   }
 
   void connected(UniqueFd socket, const Result<size_t>& result) {
@@ -84,6 +96,7 @@ struct TcpState : std::enable_shared_from_this<TcpState> {
     const int err = result.error().os_errno();
     last_error = Error(Errc::kUnreachable, "cannot connect to " + target() + ": " + std::strerror(err))
                      .with_errno(err);
+    stop_timer(next_timer);
     try_next();
   }
 
@@ -107,6 +120,7 @@ struct TcpState : std::enable_shared_from_this<TcpState> {
     done = nullptr;
     if (look_up != 0) resolver.cancel(std::exchange(look_up, 0));
     stop_timer(limit_timer);
+    stop_timer(next_timer);
     for (const auto& [fd, op] : under_way) loop.cancel(op);
   }
 
@@ -122,8 +136,10 @@ struct TcpState : std::enable_shared_from_this<TcpState> {
   StreamDone done;
   Resolver::Request look_up = 0;
   TimerId limit_timer = 0;
+  TimerId next_timer = 0;
   Addresses addresses;
-  size_t next = 0;                // of addresses
+  size_t next = 0;  // of addresses
+  std::chrono::nanoseconds delay{0};
   std::map<int, OpId> under_way;  // by the descriptor, which its completion owns
   Error last_error{Errc::kUnreachable, "the host has no address"};
 };
