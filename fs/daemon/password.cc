@@ -2,6 +2,7 @@
 #include "fs/daemon/password.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,18 +16,53 @@ namespace {
 
 constexpr size_t kMaxPasswordBytes = 511;  // as rsync reads it
 
-// A link planted by someone else would send the first line of any file that we can read to the server.
-Result<void> check_links(const std::string& path, uid_t reader) {
-  for (size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
-    const std::string part = path.substr(0, end);
-    struct stat info {};
-    if (lstat(part.c_str(), &info) == 0 && S_ISLNK(info.st_mode) && info.st_uid != 0 &&
-        info.st_uid != reader) {
-      return Error(Errc::kRefused, part + " is another user's symbolic link")
-          .with_context("password file " + path);
-    }
-    if (end == std::string::npos) return {};
+// As many links as the kernel follows.
+constexpr int kMaxLinks = 40;
+
+Result<std::string> link_target(int link, const std::string& name, uid_t reader) {
+  struct stat info {};
+  if (fstat(link, &info) != 0) return Error::os(errno, name);
+  // Planted by someone else it would send the first line of any file that we can read to the server.
+  if (info.st_uid != 0 && info.st_uid != reader) {
+    return Error(Errc::kRefused, name + " is another user's symbolic link");
   }
+  std::array<char, PATH_MAX> target{};
+  const ssize_t size = readlinkat(link, "", target.data(), target.size());
+  if (size < 0) return Error::os(errno, name);
+  return std::string(target.data(), static_cast<size_t>(size));
+}
+
+// Opens `path` step by step, so that the links that were checked are the ones that lead to it: whoever may
+// write to a directory on the way can exchange its entries at any moment. Does not wait for a FIFO's writer.
+Result<UniqueFd> open_checked(const std::string& path, uid_t reader) {
+  constexpr int kStep = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+  constexpr int kFile = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  const std::string what = "password file " + path;
+  UniqueFd at(open(path.starts_with('/') ? "/" : ".", kStep | O_DIRECTORY));
+  std::string rest = path;
+  int links = 0;
+  while (at) {
+    const size_t begin = rest.find_first_not_of('/');
+    if (begin == std::string::npos) return Error::os(EISDIR, what);
+    const std::string name = rest.substr(begin, rest.find('/', begin) - begin);
+    rest.erase(0, begin + name.size());
+    UniqueFd step(openat(at.get(), name.c_str(), kStep));
+    struct stat info {};
+    if (!step || fstat(step.get(), &info) != 0) break;
+    if (S_ISLNK(info.st_mode)) {
+      if (++links > kMaxLinks) return Error::os(ELOOP, what);
+      const Result<std::string> target = link_target(step.get(), name, reader);
+      if (!target) return target.error().with_context(what);
+      rest.insert(0, *target);
+      if (rest.starts_with('/')) at = UniqueFd(open("/", kStep | O_DIRECTORY));
+    } else if (rest.empty()) {
+      at = UniqueFd(openat(at.get(), name.c_str(), kFile));
+      if (at) return at;
+    } else {
+      at = std::move(step);
+    }
+  }
+  return Error::os(errno, what);
 }
 
 Result<std::string> read_some(int fd, const std::string& name) {
@@ -57,11 +93,14 @@ Result<std::string> read_password_file(const std::string& path, uid_t reader) {
     const Result<std::string> text = read_some(STDIN_FILENO, "standard input");
     return text ? first_line(*text, "standard input") : text;
   }
-  if (const Result<void> checked = check_links(path, reader); !checked) return checked.error();
-  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
-  if (!fd) return Error::os(errno, "password file " + path);
+  const Result<UniqueFd> opened = open_checked(path, reader);
+  if (!opened) return opened.error();
+  const UniqueFd& fd = *opened;
   struct stat info {};
   if (fstat(fd.get(), &info) != 0) return Error::os(errno, "password file " + path);
+  if (!S_ISREG(info.st_mode)) {
+    return Error(Errc::kRefused, "password file " + path + " is not a regular file");
+  }
   if ((info.st_mode & (S_IROTH | S_IWOTH)) != 0) {
     return Error(Errc::kRefused, "password file " + path + " must not be accessible to others (chmod o-rw)");
   }

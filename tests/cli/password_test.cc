@@ -2,10 +2,15 @@
 // rsync's rules for password files.
 #include "fs/daemon/password.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
+#include <cstdio>
 #include <fstream>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -73,6 +78,59 @@ TEST_F(PasswordFile, IsNotReachedThroughAStrangersLink) {
   ASSERT_EQ(symlink(dir.path().c_str(), (dir / "theirs").c_str()), 0);
   ASSERT_EQ(lchown((dir / "theirs").c_str(), kOther, kOther), 0);
   EXPECT_THAT(read_password_file(dir / "theirs/password", 0).error().message(), HasSubstr("symbolic link"));
+  ASSERT_EQ(symlink("theirs/password", (dir / "around").c_str()), 0);
+  EXPECT_THAT(read_password_file(dir / "around", 0).error().message(), HasSubstr("symbolic link"))
+      << "the stranger's link is behind one of our own";
+}
+
+TEST_F(PasswordFile, IsFoundThroughOwnLinks) {
+  ASSERT_TRUE(read_with("secret").ok());
+  ASSERT_EQ(mkdir((dir / "sub").c_str(), 0700), 0);
+  ASSERT_EQ(symlink("../one", (dir / "sub/two").c_str()), 0);
+  ASSERT_EQ(symlink(path.c_str(), (dir / "one").c_str()), 0);
+  ASSERT_EQ(symlink("sub", (dir / "link").c_str()), 0);
+  EXPECT_EQ(*read_password_file(dir / "link//./two", geteuid()), "secret");
+  ASSERT_EQ(symlink("loop", (dir / "loop").c_str()), 0);
+  EXPECT_THAT(read_password_file(dir / "loop", geteuid()).error().message(), HasSubstr("Too many levels"));
+  EXPECT_FALSE(read_password_file(dir / "none/password", geteuid()).ok());
+  EXPECT_FALSE(read_password_file("", geteuid()).ok());
+  EXPECT_FALSE(read_password_file(path + "/", geteuid()).ok());
+}
+
+// Whoever may write to the directory exchanges what was checked for a link to what only the reader may read.
+TEST_F(PasswordFile, IsTheOneThatWasCheckedWhateverIsExchanged) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root to give files away";
+  constexpr uid_t kOther = 65534;
+  ASSERT_TRUE(read_with("not for the server").ok());
+  const std::string real = dir / "real";
+  const std::string link = dir / "link";
+  const std::string name = dir / "name";
+  std::ofstream(real) << "secret";
+  ASSERT_EQ(chmod(real.c_str(), 0600), 0);
+  ASSERT_EQ(symlink("password", link.c_str()), 0);
+  ASSERT_EQ(lchown(link.c_str(), kOther, kOther), 0);
+  ASSERT_EQ(::link(real.c_str(), name.c_str()), 0);
+  std::atomic<bool> over = false;
+  std::thread other([&] {
+    while (!over) renameat2(AT_FDCWD, link.c_str(), AT_FDCWD, name.c_str(), RENAME_EXCHANGE);
+  });
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+  while (std::chrono::steady_clock::now() < end) {
+    const Result<std::string> password = read_password_file(name, 0);
+    if (password && *password != "secret") {
+      ADD_FAILURE() << *password;
+      break;
+    }
+  }
+  over = true;
+  other.join();
+}
+
+TEST_F(PasswordFile, IsARegularFile) {
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  const Result<std::string> password = read_password_file(path, geteuid());  // nobody writes: must not wait
+  EXPECT_THAT(password.error().message(), HasSubstr("regular file"));
+  EXPECT_THAT(read_password_file("/dev/null", geteuid()).error().message(), HasSubstr("regular file"));
 }
 
 TEST_F(PasswordFile, MayBeStandardInput) {
