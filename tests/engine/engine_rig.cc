@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "io/base/log.h"
+#include "tests/support/wait.h"
 
 namespace rsyncfs {
 
@@ -127,11 +128,7 @@ SyncerStatus EngineRig::status() {
 }
 
 bool EngineRig::wait_for_tree() {
-  for (int i = 0; i < 1000; ++i) {
-    if (status().tree_listed) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  return false;
+  return support::wait_until([this] { return status().tree_listed; }, kAnswerLimit);
 }
 
 std::vector<NameChange> EngineRig::take_changes() {

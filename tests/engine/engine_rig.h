@@ -38,7 +38,7 @@ class EngineRig final : public SyncerEvents {
   Result<void> hydrate(NodeId node);
   Result<void> fetch_xattrs(NodeId node);
   SyncerStatus status();
-  // Until the whole tree's list is in; false after ten seconds.
+  // Until the whole tree's list is in; false if it does not come.
   bool wait_for_tree();
   std::vector<NameChange> take_changes();
 

@@ -11,6 +11,7 @@
 #include "tests/support/files.h"
 #include "tests/support/rsync_daemon.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/wait.h"
 
 namespace rsyncfs {
 namespace {
@@ -131,14 +132,16 @@ TEST_F(ListingTest, ChangesAreToldWithWhatBecameOfTheNames) {
   RsyncDaemon server(RsyncDaemon::serving(tree_.path()));
   EngineRig rig(server.url(), store_ / "s");
   ASSERT_TRUE(rig.start().ok());
+  ASSERT_TRUE(rig.wait_for_tree());  // which would bring the changes too
   ASSERT_EQ(*rig.read_all("changes"), "old");
   const auto before = rig.find("changes");
-  for (int i = 0; i < 500;
-       ++i) {  // until the bytes are stored: a node of which nothing was seen keeps its id
-    const auto state = rig.replica().content_state(before->id);
-    if (state.ok() && state->complete) break;
-    ::usleep(10'000);
-  }
+  // A node of which nothing was stored keeps its id.
+  ASSERT_TRUE(support::wait_until(
+      [&] {
+        const auto state = rig.replica().content_state(before->id);
+        return state.ok() && state->complete;
+      },
+      std::chrono::seconds(60)));
   rig.take_changes();
   ASSERT_EQ(::unlink(served("goes").c_str()), 0);
   write_file(served("changes"), "new text");
@@ -256,13 +259,13 @@ TEST_F(ListingTest, RefusalsNameTheirCause) {
                         Case{server.url("locked"), Errc::kAuth, "locked"},
                         Case{"rsync://127.0.0.1:1/m", Errc::kUnreachable, "127.0.0.1:1"},
                         Case{"rsync://no-such-host.invalid/m", Errc::kUnreachable, "no-such-host.invalid"}}) {
-    EngineRig rig(c.url, store_ / std::to_string(std::hash<std::string>{}(c.url)));
-    const auto begun = Clock::now();
-    const auto started = rig.start();
+    SyncerOptions patient;
+    patient.timeout = std::chrono::seconds(600);
+    EngineRig rig(c.url, store_ / std::to_string(std::hash<std::string>{}(c.url)), patient);
+    const auto started = rig.start();  // long before the patience ends, however slow the name server is
     ASSERT_FALSE(started.ok()) << c.url;
     EXPECT_EQ(started.error().code(), c.code) << c.url << ": " << started.error().message();
     EXPECT_NE(started.error().message().find(c.text), std::string::npos) << started.error().message();
-    EXPECT_LT(Clock::now() - begun, std::chrono::seconds(20));
   }
 }
 
