@@ -4,8 +4,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <charconv>
 #include <utility>
 
 namespace rsyncfs {
@@ -15,48 +13,12 @@ namespace {
 // A slice holds the Replica's writer for about this many rows, or this long, whichever comes first.
 constexpr size_t kSliceRows = 2000;
 constexpr std::chrono::milliseconds kSliceTime{4};
-constexpr uint32_t kIoErrorGeneral = 1;  // rsync.h IOERR_GENERAL; the others do not make names disappear
 
-// The errno that rsync prints in parentheses at the end of its messages.
-int trailing_errno(std::string_view text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
-  if (text.empty() || text.back() != ')') return 0;
-  const size_t open = text.rfind('(');
-  if (open == std::string_view::npos) return 0;
-  int value = 0;
-  const auto digits = text.substr(open + 1, text.size() - open - 2);
-  std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  return value;
+Error gone() {
+  return Error(Errc::kVanished, "the directory is gone from the source");
 }
 
 }  // namespace
-
-UnreadablePlaces::UnreadablePlaces(const FileList& list, const std::vector<std::string>& errors) {
-  if ((list.io_error & kIoErrorGeneral) == 0) return;
-  for (const std::string& text : errors) {
-    const size_t open = text.find('"');
-    const size_t close = open == std::string::npos ? open : text.find('"', open + 1);
-    if (close == std::string::npos) continue;
-    const int err = trailing_errno(text);
-    const Errc code = err == EACCES || err == EPERM ? Errc::kPermission : Errc::kOs;
-    places_.emplace_back(text.substr(open + 1, close - open - 1),
-                         Error(code, text).with_errno(err == 0 ? EIO : err));
-  }
-  everything_ = places_.empty();
-}
-
-std::optional<Error> UnreadablePlaces::doubt(std::string_view directory) const {
-  if (everything_) return Error(Errc::kOs, "the server could not read everything").with_errno(EIO);
-  for (const auto& [place, error] : places_) {
-    std::string_view shown = place;
-    while (shown.size() > 1 && (shown.back() == '/' || shown.back() == '.')) shown.remove_suffix(1);
-    if (directory.empty() ? shown == "/" || shown == "." : shown.ends_with(directory)) {
-      const size_t before = shown.size() - directory.size();
-      if (directory.empty() || before == 0 || shown[before - 1] == '/') return error;
-    }
-  }
-  return std::nullopt;
-}
 
 ListIngest::ListIngest(Loop& loop, Strand& store, Replica& replica, IdMap& ids,
                        std::shared_ptr<RemoteSession> session, bool with_xattrs,
@@ -71,7 +33,8 @@ ListIngest::ListIngest(Loop& loop, Strand& store, Replica& replica, IdMap& ids,
       whole_tree_(wanted.empty()),
       outdated_(std::move(outdated)),
       changes_(std::move(changes)),
-      finished_(std::move(finished)) {
+      finished_(std::move(finished)),
+      unreadable_(session_->list(), session_->errors(), session_->shown_root()) {
   outcome_.wanted = std::move(wanted);
 }
 
@@ -81,7 +44,6 @@ void ListIngest::start() {
 
 void ListIngest::prepare() {
   listing_ = std::make_unique<Listing>(session_->list(), whole_tree_, with_xattrs_);
-  unreadable_ = std::make_unique<UnreadablePlaces>(session_->list(), session_->errors());
   nodes_[""] = kRootNode;
 }
 
@@ -151,34 +113,39 @@ Result<size_t> ListIngest::apply_tree_directory(Replica::Batch& batch, const std
   const auto found = nodes_.find(path);
   // Its parent was in doubt or is no directory any more: the next list will tell.
   if (found == nodes_.end()) return size_t{0};
-  if (unreadable_->doubt(path)) return size_t{0};
-  return apply(batch, found->second, path, true);
+  return apply(batch, found->second, path);
 }
 
 Result<size_t> ListIngest::apply_wanted(Replica::Batch& batch, WantedDirectory& wanted) {
+  auto doubt = unreadable_.doubt(wanted.path);
   ListedName self;
   if (!listing_->describe(wanted.path, self)) {
-    wanted.failure = Error(Errc::kVanished, "the directory is gone from the source");
+    wanted.failure = doubt ? std::move(doubt) : gone();
     return size_t{1};
   }
   if (!S_ISDIR(self.attr.mode)) {
     wanted.failure = Error(Errc::kVanished, "it is no directory on the source any more");
     return size_t{1};
   }
-  if (auto doubt = unreadable_->doubt(wanted.path)) {
-    wanted.failure = std::move(doubt);
-    return size_t{1};
-  }
   auto changes = batch.apply_attributes(wanted.node, self);
   if (!changes) return changes.error();
   report(std::move(*changes));
-  return apply(batch, wanted.node, wanted.path, true);
+  // Some names are better than an error, none may be a lie.
+  if (unreadable_.any() && listing_->names(wanted.path).empty()) {
+    wanted.failure = doubt ? std::move(doubt) : unreadable_.any();
+    return size_t{1};
+  }
+  return apply(batch, wanted.node, wanted.path);
 }
 
-Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::string& path, bool complete) {
+// Names that may be there though the list lacks them stay.
+Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::string& path) {
   std::vector<ListedName> names = listing_->names(path);
-  // A name that the server printed with escapes may not be recognised among the unreadable places.
-  if (whole_tree_ && names.empty() && unreadable_->any()) return size_t{1};
+  const bool complete = !unreadable_.doubt(path).has_value();
+  if (names.empty() && unreadable_.any()) {
+    if (complete && has_names(node)) outcome_.unsettled.push_back({node, path, std::nullopt});
+    return size_t{1};
+  }
   std::vector<std::string> kept;
   if (whole_tree_ && outdated_(node)) keep_younger(node, names, kept);
   std::vector<NodeId> nodes;
@@ -195,6 +162,11 @@ Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::
     }
   }
   return names.size() + 1;
+}
+
+bool ListIngest::has_names(NodeId node) const {
+  const auto first = replica_.list_after(node, "", 1);
+  return first && !first->empty();
 }
 
 // The directory was listed by itself after this list began: what that showed is younger. Only hard-link

@@ -17,6 +17,7 @@
 #include "sync/engine/id_map.h"
 #include "sync/engine/listing.h"
 #include "sync/engine/remote_session.h"
+#include "sync/engine/unreadable_places.h"
 #include "sync/replica/replica.h"
 
 namespace rsyncfs {
@@ -28,25 +29,14 @@ struct WantedDirectory {
   std::optional<Error> failure;
 };
 
-// What one list says about directories it could not read: from the server's error texts.
-class UnreadablePlaces {
- public:
-  UnreadablePlaces(const FileList& list, const std::vector<std::string>& errors);
-  // Why the names of `directory` may be missing; nullopt: what the list shows is all there is.
-  std::optional<Error> doubt(std::string_view directory) const;
-  bool any() const { return everything_ || !places_.empty(); }
-
- private:
-  bool everything_ = false;
-  std::vector<std::pair<std::string, Error>> places_;  // path as the server printed it
-};
-
 class ListIngest : public std::enable_shared_from_this<ListIngest> {
  public:
   struct Outcome {
     std::vector<WantedDirectory> wanted;
     std::optional<Error> failure;  // the store could not be written
     size_t directories = 0;
+    // Of the tree: empty by this list, which has errors, but not before. A list of its own will tell.
+    std::vector<WantedDirectory> unsettled;
   };
   using Changes = std::function<void(std::vector<NameChange>)>;  // on the loop, for each slice
   using Finished = UniqueFunction<void(Outcome)>;                // on the loop, once
@@ -65,7 +55,8 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
   Result<void> learn_ids();
   Result<size_t> apply_tree_directory(Replica::Batch& batch, const std::string& path);
   Result<size_t> apply_wanted(Replica::Batch& batch, WantedDirectory& wanted);
-  Result<size_t> apply(Replica::Batch& batch, NodeId node, const std::string& path, bool complete);
+  Result<size_t> apply(Replica::Batch& batch, NodeId node, const std::string& path);
+  bool has_names(NodeId node) const;
   void keep_younger(NodeId node, std::vector<ListedName>& names, std::vector<std::string>& kept_names);
   void report(std::vector<NameChange> changes);
   void finish(std::optional<Error> failure);
@@ -82,7 +73,7 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
   Finished finished_;
   Outcome outcome_;
   std::unique_ptr<Listing> listing_;
-  std::unique_ptr<UnreadablePlaces> unreadable_;
+  const UnreadablePlaces unreadable_;
   std::unordered_map<std::string, NodeId> nodes_;  // directories of the tree by path
   HardLinkGroups groups_;
   std::vector<NameChange> pending_changes_;

@@ -166,6 +166,8 @@ void Lister::tree_done(ListIngest::Outcome outcome, uint64_t entries, int64_t op
   tree_entries_ = entries;
   tree_listed_at_s_ = opened_at_s;
   tree_fresh_.store(true, std::memory_order_release);
+  for (WantedDirectory& directory : outcome.unsettled) refresh(directory.node, std::move(directory.path));
+  pump();
   log_info("whole tree listed: " + std::to_string(entries) + " entries");
 }
 

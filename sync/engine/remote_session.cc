@@ -6,12 +6,14 @@
 #include <utility>
 
 #include "io/base/log.h"
+#include "sync/rsync/server_arguments.h"
 
 namespace rsyncfs {
 
 namespace {
 
-constexpr size_t kMaxKeptErrors = 64;
+// Of the server's error texts: some thousands of unreadable directories.
+constexpr size_t kMaxKeptErrorBytes = 1 << 20;
 // A server's own io timeout is usually tens of seconds; a paused stream says hello this often.
 constexpr std::chrono::seconds kKeepAliveEvery{2};
 // Waiting for the list of a whole tree: a large cold tree is silent for long, and nobody is held up by it.
@@ -151,10 +153,22 @@ void RemoteSession::on_xattrs(uint32_t ndx, std::vector<std::pair<std::string, s
 void RemoteSession::on_message(MessageKind kind, std::string_view text) {
   if (kind == MessageKind::kError || kind == MessageKind::kWarning) {
     log_info("server: " + std::string(text));
-    if (errors_.size() < kMaxKeptErrors) errors_.emplace_back(text);
+    if (kind == MessageKind::kError) keep_error(text);
   } else {
     log_debug("server: " + std::string(text));
   }
+}
+
+void RemoteSession::keep_error(std::string_view text) {
+  error_bytes_ += text.size();
+  errors_.cut = errors_.cut || error_bytes_ > kMaxKeptErrorBytes;
+  if (!errors_.cut) errors_.texts.emplace_back(text);
+}
+
+// A daemon shows paths from its module's top, another server from its host's.
+std::string RemoteSession::shown_root() const {
+  const std::string root = clean_root(config_.root);
+  return config_.peer == PeerKind::kDaemon ? "/" + root : root;
 }
 
 void RemoteSession::fail(const Error& why) {

@@ -12,6 +12,7 @@
 #include "io/loop.h"
 #include "sync/engine/status.h"
 #include "sync/engine/syncer.h"
+#include "sync/engine/unreadable_places.h"
 #include "sync/rsync/pull_session.h"
 #include "sync/transport/connect.h"
 
@@ -87,7 +88,9 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   void set_list_in_use(bool in_use) { list_in_use_ = in_use; }
   bool list_in_use() const { return list_in_use_; }
   ChecksumKind checksum() const { return wire_.checksum(); }
-  const std::vector<std::string>& errors() const { return errors_; }  // the server's error texts, bounded
+  const ServerErrors& errors() const { return errors_; }
+  // The tree's root as those texts spell it; not absolute: below a directory that only the server knows.
+  std::string shown_root() const;
   Clock::time_point opened_at() const { return opened_at_; }
   int64_t opened_at_s() const { return opened_at_s_; }
 
@@ -121,6 +124,7 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   void on_xattrs(uint32_t ndx, std::vector<std::pair<std::string, std::string>> values) override;
   void on_message(MessageKind kind, std::string_view text) override;
   void attached(Result<std::unique_ptr<Stream>> stream);
+  void keep_error(std::string_view text);
   void flush();
   Error with_last_words(const Error& why) const;
 
@@ -134,7 +138,8 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   PullSession wire_;
   std::unique_ptr<ConnectAttempt> attempt_;
   std::unique_ptr<Stream> stream_;
-  std::vector<std::string> errors_;
+  ServerErrors errors_;
+  size_t error_bytes_ = 0;
   uint64_t outstanding_bytes_ = 0;
   bool established_ = false;
   bool ended_ = false;

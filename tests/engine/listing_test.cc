@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include "sync/engine/list_ingest.h"
-
 namespace rsyncfs {
 namespace {
 
@@ -111,27 +109,6 @@ TEST(ListingTest, DuplicatesAndMissingNamesAreDropped) {
   const auto names = listing.names("");
   ASSERT_EQ(names.size(), 1U);
   EXPECT_EQ(names[0].attr.mode, 0100644U) << "the first one counts";
-}
-
-TEST(UnreadablePlacesTest, DoubtsOnlyWhatTheServerNamed) {
-  FileList list;
-  list.io_error = 1;
-  const UnreadablePlaces places(
-      list, {"rsync: [sender] opendir \"/a/secret\" (in m) failed: Permission denied (13)"});
-  ASSERT_TRUE(places.doubt("a/secret").has_value());
-  EXPECT_EQ(places.doubt("a/secret")->code(), Errc::kPermission);
-  EXPECT_EQ(places.doubt("a/secret")->os_errno(), 13);
-  EXPECT_FALSE(places.doubt("a").has_value());
-  EXPECT_FALSE(places.doubt("b/other").has_value());
-  EXPECT_FALSE(places.doubt("").has_value());
-}
-
-TEST(UnreadablePlacesTest, AnUnexplainedErrorDoubtsEverything) {
-  FileList list;
-  list.io_error = 1;
-  EXPECT_TRUE(UnreadablePlaces(list, {}).doubt("any").has_value());
-  list.io_error = 2;  // vanished files: nothing is missing that is there
-  EXPECT_FALSE(UnreadablePlaces(list, {}).doubt("any").has_value());
 }
 
 }  // namespace

@@ -51,8 +51,10 @@ std::set<std::string> cited_tests(std::string_view text) {
 
 TEST(Semantics, NamesTestsThatExist) {
   std::set<std::string> existing;
-  for (const auto& entry : std::filesystem::directory_iterator(kRoot + "/tests/fs")) {
-    if (entry.path().extension() == ".cc") collect_tests(support::read_file(entry.path()), existing);
+  for (const char* folder : {"/tests/fs", "/tests/engine"}) {
+    for (const auto& entry : std::filesystem::directory_iterator(kRoot + folder)) {
+      if (entry.path().extension() == ".cc") collect_tests(support::read_file(entry.path()), existing);
+    }
   }
   const std::set<std::string> cited = cited_tests(support::read_file(kRoot + "/fs/SEMANTICS.md"));
   for (const std::string& name : cited) EXPECT_TRUE(existing.contains(name)) << name;

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Where a list may lack names that are there: from what the server said while it made the list.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/base/result.h"
+#include "sync/rsync/file_list.h"
+
+namespace rsyncfs {
+
+// What a server said went wrong, as it said it.
+struct ServerErrors {
+  std::vector<std::string> texts;
+  bool cut = false;  // there was more than is kept
+};
+
+// A text says which path could not be read, quoted but not escaped, seen from the module or the host's root.
+// What is not understood for sure counts for every place it could mean, at worst for all: a name must not
+// disappear for an error's sake. Source: flist.c (all that sets IOERR_GENERAL), util1.c full_fname().
+class UnreadablePlaces {
+ public:
+  // `root`: the listed tree's root as the texts spell it. If not absolute it lies below some directory that
+  // only the server knows. The list is not kept.
+  UnreadablePlaces(const FileList& list, const ServerErrors& errors, std::string_view root);
+
+  // Why names of `directory` ("" = the root) may be missing; nullopt: what the list shows is all there is.
+  std::optional<Error> doubt(std::string_view directory) const;
+  // Something somewhere could not be read.
+  const std::optional<Error>& any() const { return any_; }
+
+ private:
+  void add_text(const FileList& list, const std::string& text, std::string_view root);
+  void add_place(const FileList& list, std::string_view place, std::string_view root, const Error& why);
+  void add_path(const FileList& list, std::string_view path, const Error& why);
+
+  using Paths = std::map<std::string, Error, std::less<>>;
+  std::optional<Error> any_;
+  bool everything_ = false;
+  Paths unreadable_;  // nothing is known of these, nor of what is below
+  Paths lacking_;     // of these, names are missing
+};
+
+}  // namespace rsyncfs
