@@ -14,6 +14,14 @@ namespace {
 constexpr size_t kSliceRows = 2000;
 constexpr std::chrono::milliseconds kSliceTime{4};
 
+// Groups that a list does not have: its own are numbered from 1 by entry.
+constexpr uint32_t kFirstOwnGroup = uint32_t{1} << 31;
+
+bool one_version(const NodeAttributes& a, const NodeAttributes& b) {
+  if ((a.mode & S_IFMT) != (b.mode & S_IFMT)) return false;
+  return S_ISDIR(a.mode) || (a.size == b.size && a.mtime_s == b.mtime_s && a.mtime_ns == b.mtime_ns);
+}
+
 Error gone() {
   return Error(Errc::kVanished, "the directory is gone from the source");
 }
@@ -147,7 +155,11 @@ Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::
     return size_t{1};
   }
   std::vector<std::string> kept;
-  if (whole_tree_ && outdated_(node)) keep_younger(node, names, kept);
+  if (whole_tree_ && outdated_(node)) {
+    keep_younger(node, names, kept);
+  } else {
+    take_younger(names);
+  }
   std::vector<NodeId> nodes;
   auto changes = batch.apply_directory(node, names, complete, groups_, nodes);
   if (!changes) return changes.error();
@@ -169,40 +181,62 @@ bool ListIngest::has_names(NodeId node) const {
   return first && !first->empty();
 }
 
-// The directory was listed by itself after this list began: what that showed is younger. Only hard-link
-// groups and link counts, which one directory alone does not show, are taken from here.
+// The directory was listed by itself after this list began: what that showed is younger.
 void ListIngest::keep_younger(NodeId node, std::vector<ListedName>& names,
-                              std::vector<std::string>& kept_names) {
+                              std::vector<std::string>& kept_texts) {
   std::vector<std::pair<std::string, Node>> stored;
   const auto listed = replica_.list(
       node, [&](std::string_view name, const Node& child) { stored.emplace_back(std::string(name), child); });
   if (!listed) return;
-  kept_names.reserve(stored.size() * 2);
+  kept_texts.reserve(stored.size() * 2);
   std::vector<ListedName> merged;
   merged.reserve(stored.size());
-  for (const auto& [name, child] : stored) {
+  for (auto& [name, child] : stored) {
     const auto found = std::lower_bound(names.begin(), names.end(), name,
                                         [](const ListedName& a, const std::string& b) { return a.name < b; });
-    const bool both = found != names.end() && found->name == name;
-    if (both && found->attr.mode == child.attr.mode && found->attr.size == child.attr.size &&
-        found->attr.mtime_s == child.attr.mtime_s && found->attr.mtime_ns == child.attr.mtime_ns) {
-      merged.push_back(*found);
-      continue;
-    }
-    ListedName keep;
-    kept_names.push_back(name);
-    keep.name = kept_names.back();
+    const bool both = found != names.end() && found->name == name && one_version(found->attr, child.attr);
+    ListedName& keep = merged.emplace_back();
+    kept_texts.push_back(std::move(name));
+    keep.name = kept_texts.back();
     keep.attr = child.attr;
-    keep.attr.nlink = 0;
+    keep.xattrs_known = false;
     if (S_ISLNK(child.attr.mode)) {
       auto target = replica_.link_target(child.id);
-      kept_names.push_back(target ? std::move(*target) : std::string());
-      keep.link_target = kept_names.back();
+      kept_texts.push_back(target ? std::move(*target) : std::string());
+      keep.link_target = kept_texts.back();
     }
-    keep.xattrs_known = false;
-    merged.push_back(keep);
+    join_group(keep, child, both ? &*found : nullptr);
   }
   names = std::move(merged);
+}
+
+// Hard-link groups and link counts are what one directory alone does not show. `listed`: the same version
+// here.
+void ListIngest::join_group(ListedName& keep, const Node& child, const ListedName* listed) {
+  keep.attr.nlink = listed != nullptr ? listed->attr.nlink : 0;
+  if (S_ISDIR(child.attr.mode)) return;
+  if (listed != nullptr && listed->hlink_group != 0) {
+    keep.hlink_group = listed->hlink_group;
+    younger_[keep.hlink_group] = child.attr;
+  } else if (child.attr.nlink > 1) {
+    // This list does not know its other names: they stay together.
+    keep.hlink_group = groups_.group_of(child.id);
+    if (keep.hlink_group != 0) return;
+    keep.hlink_group = kFirstOwnGroup + own_groups_++;
+    groups_.set(keep.hlink_group, child.id);
+  }
+}
+
+// Other names of inodes of which a younger list is known.
+void ListIngest::take_younger(std::vector<ListedName>& names) const {
+  if (younger_.empty()) return;
+  for (ListedName& listed : names) {
+    const auto found = younger_.find(listed.hlink_group);
+    if (found == younger_.end()) continue;
+    const uint32_t nlink = std::exchange(listed.attr, found->second).nlink;
+    listed.attr.nlink = nlink;
+    listed.xattrs_known = false;
+  }
 }
 
 void ListIngest::report(std::vector<NameChange> changes) {

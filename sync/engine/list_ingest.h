@@ -56,8 +56,10 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
   Result<size_t> apply_tree_directory(Replica::Batch& batch, const std::string& path);
   Result<size_t> apply_wanted(Replica::Batch& batch, WantedDirectory& wanted);
   Result<size_t> apply(Replica::Batch& batch, NodeId node, const std::string& path);
+  void keep_younger(NodeId node, std::vector<ListedName>& names, std::vector<std::string>& kept_texts);
   bool has_names(NodeId node) const;
-  void keep_younger(NodeId node, std::vector<ListedName>& names, std::vector<std::string>& kept_names);
+  void join_group(ListedName& keep, const Node& child, const ListedName* listed);
+  void take_younger(std::vector<ListedName>& names) const;
   void report(std::vector<NameChange> changes);
   void finish(std::optional<Error> failure);
 
@@ -76,6 +78,8 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
   const UnreadablePlaces unreadable_;
   std::unordered_map<std::string, NodeId> nodes_;  // directories of the tree by path
   HardLinkGroups groups_;
+  uint32_t own_groups_ = 0;
+  std::unordered_map<uint32_t, NodeAttributes> younger_;  // of hard-link groups
   std::vector<NameChange> pending_changes_;
   size_t position_ = 0;
 };

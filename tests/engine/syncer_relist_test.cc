@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Lists that come late, slowly, beside each other, or cannot be stored.
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+#include "tests/engine/engine_rig.h"
+#include "tests/support/files.h"
+#include "tests/support/rsync_daemon.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/wait.h"
+
+namespace rsyncfs {
+namespace {
+
+using std::chrono::seconds;
+using support::RsyncDaemon;
+using support::TempDir;
+using support::write_file;
+
+constexpr seconds kLimit{60};
+constexpr int kLongNames = 40;
+constexpr size_t kLongName = 200;
+
+// Between the server and us. While there is a file "slow", bytes trickle. Who finds a file "hold" takes it
+// away
+// ("held") and lets nothing of a list of some length pass until there is a file "go".
+constexpr const char* kRelay = R"(
+import os, sys, time
+here = sys.argv[1] + "/"
+slow = os.path.exists(here + "slow")
+passed = 0
+while True:
+    data = os.read(0, 256 if slow else 65536)
+    if not data: break
+    if slow: time.sleep(0.4)
+    passed += len(data)
+    if passed > 1000 and os.path.exists(here + "hold"):
+        os.rename(here + "hold", here + "held")
+        while not os.path.exists(here + "go"): time.sleep(0.02)
+    while data: data = data[os.write(1, data):]
+)";
+
+class RelistTest : public ::testing::Test {
+ protected:
+  void SetUp() override { support::make_dirs(control("")); }
+  // Whatever is held back must end.
+  void TearDown() override { write_file(control("go"), ""); }
+
+  std::string served(const std::string& name) const { return tree_ / name; }
+  std::string control(const std::string& name) const { return store_ / ("control/" + name); }
+  // As long as a relayed list must be to be held back.
+  void make_long_directory(const std::string& name) const {
+    support::make_dirs(served(name));
+    for (int i = 0; i < kLongNames; ++i) {
+      write_file(served(name + "/" + std::to_string(100 + i) + std::string(kLongName, 'n')), "");
+    }
+  }
+  std::unique_ptr<EngineRig> relayed_rig(SyncerOptions options = {}) const {
+    write_file(store_ / "relay.py", kRelay);
+    options.remote_shell = store_ / "shell";
+    write_file(options.remote_shell,
+               "#!/bin/sh\nshift\neval \"$@\" | python3 " + (store_ / "relay.py") + " " + control("") + "\n",
+               0755);
+    return std::make_unique<EngineRig>("host:" + tree_.path(), store_ / "s", options);
+  }
+  bool held() const {
+    return support::wait_until([&] { return ::access(control("held").c_str(), F_OK) == 0; }, kLimit);
+  }
+
+  TempDir tree_;
+  TempDir store_;
+};
+
+TEST_F(RelistTest, WhatAYoungerListShowedIsKept) {
+  make_long_directory("a");
+  support::make_dirs(served("b"));
+  support::make_dirs(served("c"));
+  write_file(served("a/one"), "x");
+  write_file(served("c/p"), "x");
+  ASSERT_EQ(::link(served("a/one").c_str(), served("b/two").c_str()), 0);
+  ASSERT_EQ(::link(served("c/p").c_str(), served("c/q").c_str()), 0);
+  write_file(control("hold"), "");
+  const auto rig = relayed_rig();
+  ASSERT_TRUE(rig->start().ok());
+  ASSERT_TRUE(held());
+  ASSERT_EQ(::chmod(served("a/one").c_str(), 0600), 0);
+  const bool may_give = ::chown(served("a/one").c_str(), 7, 8) == 0;
+  write_file(served("c/p"), "longer");
+  ASSERT_TRUE(rig->find("a/one").ok());
+  const auto p = rig->find("c/p");
+  ASSERT_TRUE(p.ok());
+  EXPECT_EQ(p->attr.size, 6U);
+  ASSERT_FALSE(rig->status().tree_listed);
+  write_file(control("go"), "");
+  ASSERT_TRUE(rig->wait_for_tree());
+  const auto one = rig->find("a/one");
+  const auto two = rig->find("b/two");
+  ASSERT_TRUE(one.ok() && two.ok());
+  EXPECT_EQ(one->attr.mode & 0777U, 0600U);
+  EXPECT_TRUE(one->attr.uid == 7U || !may_give);
+  EXPECT_EQ(one->id, two->id);
+  EXPECT_EQ(one->attr.nlink, 2U);
+  const auto after = rig->find("c/p");
+  const auto q = rig->find("c/q");
+  ASSERT_TRUE(after.ok() && q.ok());
+  EXPECT_EQ(after->id, p->id);
+  EXPECT_EQ(q->id, p->id);
+  EXPECT_EQ(q->attr.size, 6U);
+}
+
+}  // namespace
+}  // namespace rsyncfs
