@@ -26,6 +26,11 @@ Error gone() {
   return Error(Errc::kVanished, "the directory is gone from the source");
 }
 
+// A list that was brought in meanwhile has taken the directory away. That concerns no other directory.
+bool is_gone(const Result<size_t>& applied) {
+  return !applied && applied.error().code() == Errc::kNotFound;
+}
+
 }  // namespace
 
 ListIngest::ListIngest(Loop& loop, Strand& store, Replica& replica, IdMap& ids,
@@ -121,10 +126,19 @@ Result<size_t> ListIngest::apply_tree_directory(Replica::Batch& batch, const std
   const auto found = nodes_.find(path);
   // Its parent was in doubt or is no directory any more: the next list will tell.
   if (found == nodes_.end()) return size_t{0};
-  return apply(batch, found->second, path);
+  auto applied = apply(batch, found->second, path);
+  if (is_gone(applied)) return size_t{0};
+  return applied;
 }
 
 Result<size_t> ListIngest::apply_wanted(Replica::Batch& batch, WantedDirectory& wanted) {
+  auto applied = apply_itself(batch, wanted);
+  if (!is_gone(applied)) return applied;
+  wanted.failure = gone();
+  return size_t{1};
+}
+
+Result<size_t> ListIngest::apply_itself(Replica::Batch& batch, WantedDirectory& wanted) {
   auto doubt = unreadable_.doubt(wanted.path);
   ListedName self;
   if (!listing_->describe(wanted.path, self)) {

@@ -56,6 +56,7 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
   Result<size_t> apply_tree_directory(Replica::Batch& batch, const std::string& path);
   Result<size_t> apply_wanted(Replica::Batch& batch, WantedDirectory& wanted);
   Result<size_t> apply(Replica::Batch& batch, NodeId node, const std::string& path);
+  Result<size_t> apply_itself(Replica::Batch& batch, WantedDirectory& wanted);
   void keep_younger(NodeId node, std::vector<ListedName>& names, std::vector<std::string>& kept_texts);
   bool has_names(NodeId node) const;
   void join_group(ListedName& keep, const Node& child, const ListedName* listed);

@@ -114,5 +114,29 @@ TEST_F(RelistTest, WhatAYoungerListShowedIsKept) {
   EXPECT_EQ(q->attr.size, 6U);
 }
 
+TEST_F(RelistTest, ADirectoryTakenAwayWhileItIsListedIsGone) {
+  const auto rig = relayed_rig();
+  ASSERT_TRUE(rig->start().ok());
+  ASSERT_TRUE(rig->wait_for_tree());
+  make_long_directory("x");
+  ASSERT_TRUE(rig->list(kRootNode).ok());
+  const auto x = rig->find("x");
+  ASSERT_TRUE(x.ok());
+  write_file(control("hold"), "");
+  std::promise<Result<void>> promise;
+  rig->syncer().list_directory(x->id, [&](Result<void> result) { promise.set_value(std::move(result)); });
+  ASSERT_TRUE(held());
+  std::filesystem::remove_all(served("x"));
+  ASSERT_TRUE(rig->list(kRootNode).ok());
+  ASSERT_FALSE(rig->find("x").ok());
+  write_file(control("go"), "");
+  auto future = promise.get_future();
+  ASSERT_EQ(future.wait_for(kLimit), std::future_status::ready);
+  const auto listed = future.get();
+  ASSERT_FALSE(listed.ok());
+  EXPECT_EQ(listed.error().code(), Errc::kVanished) << listed.error().message();
+  EXPECT_TRUE(rig->list(kRootNode).ok());
+}
+
 }  // namespace
 }  // namespace rsyncfs
