@@ -2,6 +2,7 @@
 #include "sync/engine/lister.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "io/base/log.h"
@@ -17,6 +18,7 @@ constexpr unsigned kMaxAttempts = 3;
 constexpr std::chrono::milliseconds kStoredPatience{2'000};
 constexpr std::chrono::seconds kTreeRetry{5};
 constexpr std::chrono::seconds kLongestTreeRetry{300};
+constexpr unsigned kMaxDoublings = 6;
 
 // What says something about the connection rather than about the directory.
 bool connection_failure(const Error& why) {
@@ -42,11 +44,10 @@ void Lister::want(RequestId id, NodeId node, std::string path, bool stored, Done
   Job& job = jobs_[node];
   job.node = node;
   if (job.session == nullptr) job.path = std::move(path);
-  job.stored = stored;
   job.demanded = true;
   const auto limit = stored ? std::min<std::chrono::milliseconds>(kStoredPatience, context_.options.timeout)
                             : context_.options.timeout;
-  job.waiters.push_back({id, now, now + limit, std::move(done)});
+  job.waiters.push_back({{id, now, now + limit, std::move(done)}, stored});
 }
 
 void Lister::refresh(NodeId node, std::string path) {
@@ -158,11 +159,17 @@ void Lister::ingest_tree(std::shared_ptr<RemoteSession> session) {
 void Lister::tree_done(ListIngest::Outcome outcome, uint64_t entries, int64_t opened_at_s) {
   tree_ingesting_ = false;
   if (outcome.failure) {
-    last_failure_ = outcome.failure->message();
-    log_error("the tree's list could not be stored: " + last_failure_);
+    last_failure_ = "the tree's list could not be stored: " + outcome.failure->message();
+    log_error(last_failure_);
+    // What did not get in does not come again by this session.
+    RemoteSession* const session = std::exchange(tree_session_, nullptr);
+    if (session != nullptr) pool_.close(*session, *outcome.failure);
+    tree_wanted_ = !closing_;
+    retry_tree_later();
     return;
   }
   tree_failures_ = 0;
+  last_failure_.clear();
   tree_entries_ = entries;
   tree_listed_at_s_ = opened_at_s;
   tree_fresh_.store(true, std::memory_order_release);
@@ -200,7 +207,7 @@ void Lister::directories_done(ListIngest::Outcome outcome, bool alone) {
     found->second.session = nullptr;
     found->second.ingesting = false;
     if (outcome.failure) {
-      finish(wanted.node, *outcome.failure);
+      could_not_store(wanted.node, *outcome.failure);
     } else if (wanted.failure && !alone && wanted.failure->code() != Errc::kVanished) {
       found->second.attempts = std::max(found->second.attempts, 2U);  // again, by itself
     } else if (wanted.failure) {
@@ -222,16 +229,13 @@ void Lister::directories_done(ListIngest::Outcome outcome, bool alone) {
 void Lister::session_ended(RemoteSession& session, const Error& why) {
   if (&session == tree_session_) {
     tree_session_ = nullptr;
-    if (why.code() != Errc::kCanceled) last_failure_ = why.message();
-    // Lost after its list came: the list is still true, there is no hurry. Lost before: soon again, then less
-    // often.
-    const auto pause =
-        std::min<std::chrono::seconds>(kTreeRetry * (1U << std::min(tree_failures_, 6U)), kLongestTreeRetry);
-    ++tree_failures_;
-    next_tree_attempt_ =
-        Clock::now() + (tree_fresh() && why.code() == Errc::kCanceled ? kLongestTreeRetry : pause);
-    if (tree_fresh() && why.code() == Errc::kCanceled) tree_wanted_ = false;
-    if (tree_wanted_) context_.loop.run_after(next_tree_attempt_ - Clock::now(), [this] { pump(); });
+    if (why.code() != Errc::kCanceled) {
+      last_failure_ = why.message();
+    } else if (tree_fresh() || tree_ingesting_) {
+      // It made room for another after its list came: that is true as long as the link holds.
+      tree_wanted_ = false;
+    }
+    retry_tree_later();
     return;
   }
   std::vector<NodeId> failed;
@@ -248,12 +252,33 @@ void Lister::session_ended(RemoteSession& session, const Error& why) {
   }
 }
 
+// Soon, then less often.
+void Lister::retry_tree_later() {
+  if (!tree_wanted_) return;
+  const auto pause = std::min<std::chrono::seconds>(
+      kTreeRetry * (1U << std::min(tree_failures_, kMaxDoublings)), kLongestTreeRetry);
+  ++tree_failures_;
+  next_tree_attempt_ = Clock::now() + pause;
+  context_.loop.run_after(pause, [this] { pump(); });
+}
+
 void Lister::finish(NodeId node, const Result<void>& result) {
   const auto found = jobs_.find(node);
   if (found == jobs_.end()) return;
   Job job = std::move(found->second);
   jobs_.erase(found);
   for (auto& waiter : job.waiters) waiter.done(result);
+}
+
+// A full disk: names of an earlier list are still better than none.
+void Lister::could_not_store(NodeId node, const Error& why) {
+  const auto found = jobs_.find(node);
+  if (found == jobs_.end()) return;
+  Job job = std::move(found->second);
+  jobs_.erase(found);
+  last_failure_ = escape_control("the names of /" + job.path + " could not be stored: " + why.message());
+  log_error(last_failure_);
+  for (auto& listener : job.waiters) listener.give_up(why);
 }
 
 void Lister::set_fresh(NodeId node) {
@@ -267,22 +292,19 @@ bool Lister::fresh(NodeId directory) const {
 }
 
 void Lister::expire(Clock::time_point now) {
-  std::vector<std::pair<Waiter<void>, bool>> late;
+  std::vector<Listener> late;
   for (auto it = jobs_.begin(); it != jobs_.end();) {
     Job& job = it->second;
-    for (auto& waiter : take_if(job.waiters, [now](const auto& w) { return now >= w.deadline; })) {
-      late.emplace_back(std::move(waiter), job.stored);
-    }
+    auto taken = take_if(job.waiters, [now](const Listener& l) { return now >= l.deadline; });
+    std::move(taken.begin(), taken.end(), std::back_inserter(late));
     const bool abandoned = job.waiters.empty() && job.demanded && job.session == nullptr && !job.ingesting;
     it = abandoned ? jobs_.erase(it) : std::next(it);
   }
-  for (auto& [waiter, stored] : late) {
-    if (stored) {
-      waiter.done(Result<void>());
-    } else {
-      waiter.done(pool_.link().failure(context_.patience()));
-    }
-  }
+  give_up_all(std::move(late));
+}
+
+void Lister::give_up_all(std::vector<Listener> listeners) {
+  for (auto& listener : listeners) listener.give_up(pool_.link().failure(context_.patience()));
 }
 
 bool Lister::cancel(RequestId id) {
@@ -296,21 +318,17 @@ bool Lister::cancel(RequestId id) {
 }
 
 void Lister::link_failed(const Error& /*why*/, bool hopeless) {
-  std::vector<std::pair<Waiter<void>, bool>> answered;
+  if (tree_fresh() && !tree_wanted_ && !closing_) want_tree();
+  std::vector<Listener> answered;
   for (auto& [node, job] : jobs_) {
-    if (!job.stored && !hopeless) continue;
-    for (auto& waiter : std::exchange(job.waiters, {})) answered.emplace_back(std::move(waiter), job.stored);
+    auto taken = take_if(job.waiters, [hopeless](const Listener& l) { return l.stored || hopeless; });
+    std::move(taken.begin(), taken.end(), std::back_inserter(answered));
   }
-  for (auto& [waiter, stored] : answered) {
-    if (stored) {
-      waiter.done(Result<void>());
-    } else {
-      waiter.done(pool_.link().failure(context_.patience()));
-    }
-  }
+  give_up_all(std::move(answered));
 }
 
 void Lister::fail_everything(const Error& why) {
+  closing_ = true;
   tree_wanted_ = false;
   std::vector<NodeId> nodes;
   for (const auto& [node, job] : jobs_) nodes.push_back(node);

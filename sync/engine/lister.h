@@ -40,7 +40,8 @@ class Lister final : public SessionUser {
   void pump();
   void expire(Clock::time_point now);
   bool cancel(RequestId id);
-  // The source was not reached: those who waited long enough, or have stored names, are answered.
+  // The source was not reached: those who waited long enough, or have stored names, are answered. What
+  // happens there meanwhile is not known, so the tree is listed again when it is back.
   void link_failed(const Error& why, bool hopeless);
   void fail_everything(const Error& why);
   bool waiting() const;
@@ -59,12 +60,15 @@ class Lister final : public SessionUser {
   void session_ended(RemoteSession& session, const Error& why) override;
 
  private:
+  struct Listener : Waiter<void> {
+    bool stored = false;  // names of an earlier list are good enough for it
+    void give_up(const Error& why) { done(stored ? Result<void>() : Result<void>(why)); }
+  };
   struct Job {
     NodeId node = 0;
     std::string path;
-    bool stored = false;
     bool demanded = false;
-    std::vector<Waiter<void>> waiters;
+    std::vector<Listener> waiters;
     const RemoteSession* session = nullptr;  // where it is being listed; null: queued
     bool ingesting = false;
     unsigned attempts = 0;
@@ -76,7 +80,10 @@ class Lister final : public SessionUser {
   void ingest_directories(std::shared_ptr<RemoteSession> session);
   void directories_done(ListIngest::Outcome outcome, bool alone);
   void tree_done(ListIngest::Outcome outcome, uint64_t entries, int64_t opened_at_s);
+  void retry_tree_later();
   void finish(NodeId node, const Result<void>& result);
+  void could_not_store(NodeId node, const Error& why);
+  void give_up_all(std::vector<Listener> listeners);
   void set_fresh(NodeId node);
   ListIngest::Changes changes();
 
@@ -85,9 +92,10 @@ class Lister final : public SessionUser {
   std::unordered_map<NodeId, Job> jobs_;
   bool tree_wanted_ = false;
   bool tree_ingesting_ = false;
-  const RemoteSession* tree_session_ = nullptr;
+  RemoteSession* tree_session_ = nullptr;
   Clock::time_point next_tree_attempt_{};
   unsigned tree_failures_ = 0;
+  bool closing_ = false;
 
   std::atomic<bool> tree_fresh_{false};
   mutable std::shared_mutex fresh_mutex_;  // guards fresh_

@@ -331,8 +331,9 @@ SyncerStatus SyncerImpl::make_status() {
   const Link& link = pool_.link();
   out.link = link.state();
   out.link_text = link.text(now);
-  if (link.last_error()) out.last_error = link.last_error()->message();
-  if (out.last_error.empty()) out.last_error = lister_.last_failure();
+  out.last_error = lister_.last_failure();
+  if (link.last_error() && (link.down() || out.last_error.empty()))
+    out.last_error = link.last_error()->message();
   for (const auto& session : pool_.sessions()) {
     if (out.sessions.size() < options_.max_sessions) out.sessions.push_back(session->status());
     if (!session->armed()) continue;

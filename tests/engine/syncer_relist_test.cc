@@ -24,6 +24,7 @@ using support::TempDir;
 using support::write_file;
 
 constexpr seconds kLimit{60};
+constexpr seconds kLongestPause{90};  // after some lists that did not get in
 constexpr int kLongNames = 40;
 constexpr size_t kLongName = 200;
 
@@ -136,6 +137,72 @@ TEST_F(RelistTest, ADirectoryTakenAwayWhileItIsListedIsGone) {
   ASSERT_FALSE(listed.ok());
   EXPECT_EQ(listed.error().code(), Errc::kVanished) << listed.error().message();
   EXPECT_TRUE(rig->list(kRootNode).ok());
+}
+
+TEST_F(RelistTest, ATreeWhoseSessionMadeRoomIsListedAgainAfterAnOutage) {
+  support::make_dirs(served("d"));
+  write_file(served("d/old"), "x");
+  RsyncDaemon server(RsyncDaemon::serving(tree_.path()));
+  SyncerOptions options;
+  options.max_sessions = 1;
+  EngineRig rig(server.url(), store_ / "s", options);
+  ASSERT_TRUE(rig.start().ok());
+  ASSERT_TRUE(rig.wait_for_tree());
+  const auto d = rig.find("d");
+  ASSERT_TRUE(d.ok());
+  ASSERT_TRUE(rig.list(kRootNode).ok());  // takes the only place
+  server.kill9();
+  write_file(served("d/new"), "x");
+  ASSERT_TRUE(support::wait_until([&] { return rig.status().link == LinkState::kDown; }, kLimit));
+  server.start();
+  EXPECT_TRUE(support::wait_until([&] { return rig.replica().lookup(d->id, "new").ok(); }, kLimit));
+}
+
+// On a file system of its own, where that may be mounted.
+class FullStoreTest : public RelistTest {
+ protected:
+  void SetUp() override {
+    RelistTest::SetUp();
+    if (::mount("none", disk_.path().c_str(), "tmpfs", 0, "size=32m,mode=0700") != 0)
+      GTEST_SKIP() << "mounting is not permitted here";
+    mounted_ = true;
+  }
+  void TearDown() override {
+    RelistTest::TearDown();
+    if (mounted_) ::umount2(disk_.path().c_str(), MNT_DETACH);
+  }
+  void fill() const {
+    std::ofstream file(disk_ / "fill");
+    const std::string block(4096, 'x');
+    while (file.write(block.data(), static_cast<std::streamsize>(block.size())).flush()) continue;
+  }
+  TempDir disk_;
+  bool mounted_ = false;
+};
+
+TEST_F(FullStoreTest, StoredNamesServeAndTheTreeIsListedWhenThereIsSpace) {
+  constexpr int kNewNames = 20'000;  // more than the database could take without growing
+  support::make_dirs(served("d"));
+  write_file(served("d/old"), "x");
+  RsyncDaemon server(RsyncDaemon::serving(tree_.path()));
+  EngineRig rig(server.url(), disk_ / "s");
+  ASSERT_TRUE(rig.start().ok());
+  ASSERT_TRUE(rig.wait_for_tree());
+  const auto d = rig.find("d");
+  ASSERT_TRUE(d.ok());
+  fill();
+  for (int i = 0; i < kNewNames; ++i) write_file(served("d/" + std::to_string(i)), "");
+  const auto listed = rig.list(d->id);
+  ASSERT_TRUE(listed.ok()) << listed.error().message();
+  EXPECT_TRUE(rig.replica().lookup(d->id, "old").ok());
+  EXPECT_NE(rig.status().last_error.find("could not be stored"), std::string::npos)
+      << rig.status().last_error;
+  server.drop_connections();  // the tree is listed again, and does not fit either
+  ASSERT_TRUE(support::wait_until(
+      [&] { return rig.status().last_error.find("tree's list") != std::string::npos; }, kLimit));
+  EXPECT_FALSE(rig.replica().lookup(d->id, "0").ok());
+  ASSERT_EQ(::unlink((disk_ / "fill").c_str()), 0);
+  EXPECT_TRUE(support::wait_until([&] { return rig.replica().lookup(d->id, "0").ok(); }, kLongestPause));
 }
 
 }  // namespace
