@@ -241,6 +241,7 @@ void Lister::session_ended(RemoteSession& session, const Error& why) {
   std::vector<NodeId> failed;
   for (auto& [node, job] : jobs_) {
     if (job.session != &session || job.ingesting) continue;
+    note_progress(job);
     job.session = nullptr;
     if (why.code() == Errc::kCanceled || why.code() == Errc::kUnsupported) job.attempts = 0;
     if (!connection_failure(why) || (job.waiters.empty() && job.attempts >= kMaxAttempts))
@@ -281,6 +282,17 @@ void Lister::could_not_store(NodeId node, const Error& why) {
   for (auto& listener : job.waiters) listener.give_up(why);
 }
 
+void Lister::note_progress(Job& job) const {
+  // A list that begins again and again never comes.
+  if (job.session == nullptr || job.attempts > kMaxAttempts) return;
+  if (const auto heard_at = job.session->list_heard_at()) job.heard_at = std::max(job.heard_at, *heard_at);
+}
+
+Clock::time_point Lister::deadline(const Job& job, const Listener& listener) const {
+  if (listener.stored) return listener.deadline;
+  return std::max(listener.deadline, job.heard_at + context_.options.timeout);
+}
+
 void Lister::set_fresh(NodeId node) {
   const std::unique_lock lock(fresh_mutex_);
   fresh_[node] = Clock::now();
@@ -295,7 +307,8 @@ void Lister::expire(Clock::time_point now) {
   std::vector<Listener> late;
   for (auto it = jobs_.begin(); it != jobs_.end();) {
     Job& job = it->second;
-    auto taken = take_if(job.waiters, [now](const Listener& l) { return now >= l.deadline; });
+    note_progress(job);
+    auto taken = take_if(job.waiters, [&](const Listener& l) { return now >= deadline(job, l); });
     std::move(taken.begin(), taken.end(), std::back_inserter(late));
     const bool abandoned = job.waiters.empty() && job.demanded && job.session == nullptr && !job.ingesting;
     it = abandoned ? jobs_.erase(it) : std::next(it);

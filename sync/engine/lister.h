@@ -72,6 +72,7 @@ class Lister final : public SessionUser {
     const RemoteSession* session = nullptr;  // where it is being listed; null: queued
     bool ingesting = false;
     unsigned attempts = 0;
+    Clock::time_point heard_at{};  // when something of the list last came
   };
 
   void start_directories();
@@ -84,6 +85,8 @@ class Lister final : public SessionUser {
   void finish(NodeId node, const Result<void>& result);
   void could_not_store(NodeId node, const Error& why);
   void give_up_all(std::vector<Listener> listeners);
+  void note_progress(Job& job) const;
+  Clock::time_point deadline(const Job& job, const Listener& listener) const;
   void set_fresh(NodeId node);
   ListIngest::Changes changes();
 

@@ -171,6 +171,11 @@ std::string RemoteSession::shown_root() const {
   return config_.peer == PeerKind::kDaemon ? "/" + root : root;
 }
 
+std::optional<Clock::time_point> RemoteSession::list_heard_at() const {
+  if (wire_.state() == PullState::kOpening) return std::nullopt;
+  return waiting_since_;
+}
+
 void RemoteSession::fail(const Error& why) {
   if (ended_) return;
   ended_ = true;

@@ -91,6 +91,8 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   const ServerErrors& errors() const { return errors_; }
   // The tree's root as those texts spell it; not absolute: below a directory that only the server knows.
   std::string shown_root() const;
+  // When the server was last heard while its list was coming; nullopt: it has not begun.
+  std::optional<Clock::time_point> list_heard_at() const;
   Clock::time_point opened_at() const { return opened_at_; }
   int64_t opened_at_s() const { return opened_at_s_; }
 

@@ -139,6 +139,25 @@ TEST_F(RelistTest, ADirectoryTakenAwayWhileItIsListedIsGone) {
   EXPECT_TRUE(rig->list(kRootNode).ok());
 }
 
+TEST_F(RelistTest, AListThatKeepsComingIsWaitedFor) {
+  make_long_directory("x");
+  write_file(control("hold"), "");  // the tree's
+  SyncerOptions options;
+  options.timeout = seconds(6);
+  const auto rig = relayed_rig(options);
+  ASSERT_TRUE(rig->start().ok());
+  ASSERT_TRUE(held());
+  const auto x = rig->find("x");
+  ASSERT_TRUE(x.ok());
+  write_file(control("slow"), "");
+  const auto begun = Clock::now();
+  const auto listed = rig->list(x->id);
+  const auto took = Clock::now() - begun;
+  ASSERT_TRUE(listed.ok()) << listed.error().message();
+  EXPECT_GT(took, options.timeout) << "the test did not test it";
+  EXPECT_TRUE(rig->find("x/100" + std::string(kLongName, 'n')).ok());
+}
+
 TEST_F(RelistTest, ATreeWhoseSessionMadeRoomIsListedAgainAfterAnOutage) {
   support::make_dirs(served("d"));
   write_file(served("d/old"), "x");
