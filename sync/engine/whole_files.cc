@@ -18,63 +18,11 @@ constexpr size_t kSessionWindowFiles = 256;
 // Read-ahead gives way: fewer bytes under way, so that a demanded file gets in between.
 constexpr uint64_t kAheadWindowBytes = 1 << 20;
 constexpr uint64_t kAheadBudgetBytes = 16 << 20;
-// A file that grew since it was listed is taken as it is up to this size, otherwise listed anew.
-constexpr uint64_t kMaxGrownBytes = 4 * kMaxWholeFileBytes;
 constexpr size_t kBatchFiles = 128;
 constexpr std::chrono::milliseconds kBatchDelay{10};
 constexpr uint64_t kMaxUnsavedBytes = 64 << 20;  // more than this waits for the disk: requests stop
 
 }  // namespace
-
-// One file on its way.
-class WholeFiles::Fetch final : public FileSink, public std::enable_shared_from_this<WholeFiles::Fetch> {
- public:
-  struct Reader : Waiter<ReadBytes> {
-    uint64_t offset = 0;
-    uint32_t length = 0;
-  };
-  enum class State : uint8_t { kQueued, kRequested, kRevalidating, kComplete, kFailed };
-
-  Fetch(WholeFiles& owner, FileTarget wanted) : target(std::move(wanted)), owner_(owner) {}
-
-  Result<void> literal(uint64_t offset, std::span<const std::byte> data) override {
-    if (offset + data.size() > kMaxGrownBytes)
-      return Error(Errc::kChanged, "the file grew while it was read");
-    if (bytes->capacity() == 0) bytes->reserve(std::min(target.size, kMaxGrownBytes));
-    bytes->insert(bytes->end(), data.begin(), data.end());
-    return {};
-  }
-  Result<std::span<const std::byte>> copy(uint64_t, uint64_t, uint32_t) override {
-    return Error(Errc::kProtocol, "the server refers to blocks that were not offered");
-  }
-  void done(FileEnd end) override { owner_.received(shared_from_this(), std::move(end)); }
-
-  bool wanted_now() const { return !readers.empty() || !hydrators.empty(); }
-
-  FileTarget target;
-  State state = State::kQueued;
-  bool demanded = false;
-  bool counted_ahead = false;
-  unsigned attempts = 0;
-  std::shared_ptr<RemoteSession> session;    // kRequested
-  uint64_t booked_bytes = 0;                 // on that session
-  uint64_t sequence = 0;                     // order of requests
-  const RemoteSession* expecting = nullptr;  // kQueued: a directory session being opened for it
-  std::shared_ptr<std::vector<std::byte>> bytes = std::make_shared<std::vector<std::byte>>();
-  std::vector<Reader> readers;
-  std::vector<Waiter<void>> hydrators;
-  FileEnd outcome;
-
-  void answer(Reader& reader) {
-    const uint64_t size = bytes->size();
-    const uint64_t begin = std::min<uint64_t>(reader.offset, size);
-    const uint64_t count = std::min<uint64_t>(reader.length, size - begin);
-    reader.done(ReadBytes{bytes, std::span<const std::byte>(*bytes).subspan(begin, count)});
-  }
-
- private:
-  WholeFiles& owner_;
-};
 
 WholeFiles::WholeFiles(const EngineContext& context, SessionPool& pool, Lister& lister, FetchTotals& totals)
     : context_(context), pool_(pool), lister_(lister), totals_(totals), neighbours_(context) {}
@@ -86,33 +34,33 @@ WholeFiles::~WholeFiles() {
 void WholeFiles::read(RequestId id, FileTarget target, uint64_t offset, uint32_t length,
                       Done<ReadBytes> done) {
   const auto now = Clock::now();
-  const bool known = fetches_.contains(target.node);
+  const bool known = files_.contains(target.node);
   if (!known && neighbours_.note_miss(target, now)) read_ahead(target);
-  const FetchPtr fetch = obtain(std::move(target), true);
-  Fetch::Reader reader;
+  const WholeFilePtr file = obtain(std::move(target), true);
+  WholeFile::Reader reader;
   reader.id = id;
   reader.since = now;
   reader.deadline = now + context_.options.timeout;
   reader.offset = offset;
   reader.length = length;
   reader.done = std::move(done);
-  if (fetch->state == Fetch::State::kComplete) {
-    fetch->answer(reader);
+  if (file->state == WholeFile::State::kComplete) {
+    file->answer(reader);
     return;
   }
-  fetch->readers.push_back(std::move(reader));
+  file->readers.push_back(std::move(reader));
 }
 
 void WholeFiles::hydrate(RequestId id, FileTarget target, Done<void> done) {
   const auto now = Clock::now();
-  const FetchPtr fetch = obtain(std::move(target), true);
-  fetch->hydrators.push_back({id, now, now + context_.options.timeout, std::move(done)});
+  const WholeFilePtr file = obtain(std::move(target), true);
+  file->hydrators.push_back({id, now, now + context_.options.timeout, std::move(done)});
 }
 
-WholeFiles::FetchPtr WholeFiles::obtain(FileTarget target, bool demanded) {
-  FetchPtr& slot = fetches_[target.node];
+WholeFilePtr WholeFiles::obtain(FileTarget target, bool demanded) {
+  WholeFilePtr& slot = files_[target.node];
   if (!slot) {
-    slot = std::make_shared<Fetch>(*this, std::move(target));
+    slot = std::make_shared<WholeFile>(*this, std::move(target));
     slot->demanded = demanded;
     (demanded ? demanded_ : ahead_).push_back(slot);
     if (!demanded) {
@@ -121,7 +69,7 @@ WholeFiles::FetchPtr WholeFiles::obtain(FileTarget target, bool demanded) {
     }
   } else if (demanded && !slot->demanded) {
     slot->demanded = true;
-    if (slot->state == Fetch::State::kQueued) {
+    if (slot->state == WholeFile::State::kQueued) {
       ahead_.remove(slot);
       demanded_.push_back(slot);
     }
@@ -137,100 +85,100 @@ void WholeFiles::pump() {
     recover_lost();
   }
   for (auto it = demanded_.begin(); it != demanded_.end();) {
-    const FetchPtr fetch = *it;
-    if (dispatch(fetch)) {
+    const WholeFilePtr file = *it;
+    if (dispatch(file)) {
       it = demanded_.erase(it);
     } else {
-      if (fetch->expecting == nullptr) open_directory(fetch);
+      if (file->expecting == nullptr) open_directory(file);
       ++it;
     }
   }
   while (!ahead_.empty()) {
-    const FetchPtr fetch = ahead_.front();
-    if (dispatch(fetch)) {
+    const WholeFilePtr file = ahead_.front();
+    if (dispatch(file)) {
       ahead_.pop_front();
       continue;
     }
-    const FileTarget& target = fetch->target;
+    const FileTarget& target = file->target;
     if (pool_.find_file(target.path, target.size, target.mtime_s, target.mtime_ns, UINT64_MAX).session) break;
-    drop_ahead(fetch);  // no session lists it any more, and nobody waits
+    drop_ahead(file);  // no session lists it any more, and nobody waits
   }
   pumping_ = false;
 }
 
-void WholeFiles::drop_ahead(const FetchPtr& fetch) {
-  if (fetch->counted_ahead) ahead_bytes_ -= fetch->target.size;
-  fetch->counted_ahead = false;
-  ahead_.remove(fetch);
-  fetches_.erase(fetch->target.node);
+void WholeFiles::drop_ahead(const WholeFilePtr& file) {
+  if (file->counted_ahead) ahead_bytes_ -= file->target.size;
+  file->counted_ahead = false;
+  ahead_.remove(file);
+  files_.erase(file->target.node);
 }
 
 // Requests that were on sessions that are gone are made again. When a server stopped answering, the oldest
 // request is the one it may have choked on: that one goes to the end, and is not tried for ever.
 void WholeFiles::recover_lost() {
-  std::unordered_map<const RemoteSession*, FetchPtr> oldest;
-  std::vector<FetchPtr> lost;
-  for (const auto& [node, fetch] : fetches_) {
-    if (fetch->state != Fetch::State::kRequested || !fetch->session->ended()) continue;
-    lost.push_back(fetch);
-    FetchPtr& first = oldest[fetch->session.get()];
-    if (!first || fetch->sequence < first->sequence) first = fetch;
+  std::unordered_map<const RemoteSession*, WholeFilePtr> oldest;
+  std::vector<WholeFilePtr> lost;
+  for (const auto& [node, file] : files_) {
+    if (file->state != WholeFile::State::kRequested || !file->session->ended()) continue;
+    lost.push_back(file);
+    WholeFilePtr& first = oldest[file->session.get()];
+    if (!first || file->sequence < first->sequence) first = file;
   }
   std::sort(lost.begin(), lost.end(), [](const auto& a, const auto& b) { return a->sequence < b->sequence; });
-  std::vector<FetchPtr> suspects;
-  for (const auto& fetch : lost) {
-    const bool suspect = fetch->session->stalled() && oldest[fetch->session.get()] == fetch;
-    fetch->session.reset();
-    fetch->state = Fetch::State::kQueued;
-    fetch->bytes->clear();
-    if (!fetch->demanded) {
-      drop_ahead(fetch);
+  std::vector<WholeFilePtr> suspects;
+  for (const auto& file : lost) {
+    const bool suspect = file->session->stalled() && oldest[file->session.get()] == file;
+    file->session.reset();
+    file->state = WholeFile::State::kQueued;
+    file->bytes->clear();
+    if (!file->demanded) {
+      drop_ahead(file);
     } else if (!suspect) {
-      --fetch->attempts;
-      demanded_.push_back(fetch);
+      --file->attempts;
+      demanded_.push_back(file);
     } else {
-      suspects.push_back(fetch);
+      suspects.push_back(file);
     }
   }
-  for (const auto& fetch : suspects) {
-    demanded_.push_back(fetch);
-    if (fetch->attempts >= kMaxAttempts) {
-      fail(fetch, Error(Errc::kTimedOut, "the server does not answer for this file").with_errno(ETIMEDOUT));
+  for (const auto& file : suspects) {
+    demanded_.push_back(file);
+    if (file->attempts >= kMaxAttempts) {
+      fail(file, Error(Errc::kTimedOut, "the server does not answer for this file").with_errno(ETIMEDOUT));
     }
   }
 }
 
 // Puts the request on a session that lists the file in the wanted version. False: none has room, or none
 // lists it.
-bool WholeFiles::dispatch(const FetchPtr& fetch) {
+bool WholeFiles::dispatch(const WholeFilePtr& file) {
   if (unsaved_bytes_ > kMaxUnsavedBytes) return false;
-  const FileTarget& target = fetch->target;
-  const auto window = fetch->demanded ? kSessionWindowBytes : kAheadWindowBytes;
+  const FileTarget& target = file->target;
+  const auto window = file->demanded ? kSessionWindowBytes : kAheadWindowBytes;
   auto found = pool_.find_file(target.path, target.size, target.mtime_s, target.mtime_ns, window);
   if (!found.session || found.session->outstanding() >= kSessionWindowFiles) return false;
-  fetch->state = Fetch::State::kRequested;
-  fetch->session = found.session;
-  fetch->sequence = ++sequence_;
-  fetch->expecting = nullptr;
-  fetch->bytes->clear();
-  fetch->booked_bytes = target.size;
-  ++fetch->attempts;
-  found.session->request_file(found.ndx, *fetch, target.size);
+  file->state = WholeFile::State::kRequested;
+  file->session = found.session;
+  file->sequence = ++sequence_;
+  file->expecting = nullptr;
+  file->bytes->clear();
+  file->booked_bytes = target.size;
+  ++file->attempts;
+  found.session->request_file(found.ndx, *file, target.size);
   return true;
 }
 
 // No session lists the file: one over its directory brings fresh names and then serves it and its neighbours.
-void WholeFiles::open_directory(const FetchPtr& fetch) {
+void WholeFiles::open_directory(const WholeFilePtr& file) {
   // One that lists it and is merely full will have room soon.
-  if (!pool_.find_entry(fetch->target.path).empty() && fetch->attempts == 0) {
-    const auto& target = fetch->target;
+  if (!pool_.find_entry(file->target.path).empty() && file->attempts == 0) {
+    const auto& target = file->target;
     if (pool_.find_file(target.path, target.size, target.mtime_s, target.mtime_ns, UINT64_MAX).session)
       return;
   }
-  const std::string directory = fetch->target.directory();
+  const std::string directory = file->target.directory();
   for (const auto& [session, path] : opening_) {
     if (path != directory) continue;
-    fetch->expecting = session;
+    file->expecting = session;
     return;
   }
   SessionSpec spec;
@@ -239,51 +187,51 @@ void WholeFiles::open_directory(const FetchPtr& fetch) {
   const auto session = pool_.open(std::move(spec), *this);
   if (!session) return;
   opening_[session.get()] = directory;
-  fetch->expecting = session.get();
+  file->expecting = session.get();
 }
 
 void WholeFiles::session_listed(RemoteSession& session) {
   opening_.erase(&session);
-  std::vector<FetchPtr> gone;
-  std::vector<FetchPtr> changed;
-  for (const auto& fetch : demanded_) {
-    if (fetch->expecting != &session) continue;
-    fetch->expecting = nullptr;
-    const auto ndx = session.list().find(fetch->target.path);
+  std::vector<WholeFilePtr> gone;
+  std::vector<WholeFilePtr> changed;
+  for (const auto& file : demanded_) {
+    if (file->expecting != &session) continue;
+    file->expecting = nullptr;
+    const auto ndx = session.list().find(file->target.path);
     const FileEntry* entry = ndx ? &session.list().entry(*ndx) : nullptr;
     if (entry == nullptr || entry->mode == 0) {
-      gone.push_back(fetch);
-    } else if (!fetch->target.matches(*entry)) {
-      changed.push_back(fetch);
+      gone.push_back(file);
+    } else if (!file->target.matches(*entry)) {
+      changed.push_back(file);
     }
   }
-  for (const auto& fetch : gone) fail(fetch, Error(Errc::kVanished, "the file is gone from the source"));
-  for (const auto& fetch : changed) revalidate(fetch);
+  for (const auto& file : gone) fail(file, Error(Errc::kVanished, "the file is gone from the source"));
+  for (const auto& file : changed) revalidate(file);
   pump();
 }
 
 // The source has another version than the Replica. If nobody has seen a byte of the old one, the node takes
 // the new.
-void WholeFiles::revalidate(const FetchPtr& fetch) {
-  if (fetch->attempts++ >= kMaxAttempts) {
-    fail(fetch, Error(Errc::kChanged, "the file keeps changing on the source"));
+void WholeFiles::revalidate(const WholeFilePtr& file) {
+  if (file->attempts++ >= kMaxAttempts) {
+    fail(file, Error(Errc::kChanged, "the file keeps changing on the source"));
     return;
   }
-  demanded_.remove(fetch);
-  fetch->state = Fetch::State::kRevalidating;
-  lister_.revalidate(fetch->target, [this, fetch](Result<FileTarget> now) {
-    if (fetch->state != Fetch::State::kRevalidating) return;
-    fetch->state = Fetch::State::kQueued;
+  demanded_.remove(file);
+  file->state = WholeFile::State::kRevalidating;
+  lister_.revalidate(file->target, [this, file](Result<FileTarget> now) {
+    if (file->state != WholeFile::State::kRevalidating) return;
+    file->state = WholeFile::State::kQueued;
     if (!now) {
-      fail(fetch, now.error());
+      fail(file, now.error());
       return;
     }
-    if (now->size < fetch->target.size) {  // the kernel waits for bytes that are no more
-      fail(fetch, Error(Errc::kChanged, "the file became shorter on the source"));
+    if (now->size < file->target.size) {  // the kernel waits for bytes that are no more
+      fail(file, Error(Errc::kChanged, "the file became shorter on the source"));
       return;
     }
-    fetch->target = std::move(*now);
-    demanded_.push_back(fetch);
+    file->target = std::move(*now);
+    demanded_.push_back(file);
     pump();
   });
 }
@@ -296,80 +244,80 @@ void WholeFiles::session_ended(RemoteSession& session, const Error& why) {
   opening_.erase(&session);
   const bool about_path = why.code() == Errc::kNotFound || why.code() == Errc::kPermission ||
                           why.code() == Errc::kAuth || why.code() == Errc::kNotDirectory;
-  std::vector<FetchPtr> failed;
-  for (const auto& fetch : demanded_) {
-    if (fetch->expecting != &session) continue;
-    fetch->expecting = nullptr;
-    if (about_path) failed.push_back(fetch);
+  std::vector<WholeFilePtr> failed;
+  for (const auto& file : demanded_) {
+    if (file->expecting != &session) continue;
+    file->expecting = nullptr;
+    if (about_path) failed.push_back(file);
   }
-  for (const auto& fetch : failed) fail(fetch, why);
+  for (const auto& file : failed) fail(file, why);
 }
 
-void WholeFiles::received(const FetchPtr& fetch, FileEnd end) {
-  fetch->session->request_done(fetch->booked_bytes);
-  fetch->session.reset();
+void WholeFiles::received(const WholeFilePtr& file, FileEnd end) {
+  file->session->request_done(file->booked_bytes);
+  file->session.reset();
   switch (end.status) {
     case FileEnd::Status::kGood:
-      finished(fetch, std::move(end));
+      finished(file, std::move(end));
       break;
     case FileEnd::Status::kNotSent:
-      fail(fetch, end.reason);
+      fail(file, end.reason);
       break;
     case FileEnd::Status::kBadDigest:
-      retry(fetch, Error(Errc::kCorrupt, "the file changed while it was read, or the source cannot read it"));
+      retry(file, Error(Errc::kCorrupt, "the file changed while it was read, or the source cannot read it"));
       break;
   }
   pump();
 }
 
-void WholeFiles::retry(const FetchPtr& fetch, const Error& why) {
-  if (fetch->attempts >= kMaxAttempts) {
-    fail(fetch, why);
+void WholeFiles::retry(const WholeFilePtr& file, const Error& why) {
+  if (file->attempts >= kMaxAttempts) {
+    fail(file, why);
     return;
   }
-  fetch->state = Fetch::State::kQueued;
-  fetch->bytes->clear();
-  demanded_.push_back(fetch);
+  file->state = WholeFile::State::kQueued;
+  file->bytes->clear();
+  demanded_.push_back(file);
 }
 
-void WholeFiles::fail(const FetchPtr& fetch, const Error& why) {
-  if (fetch->counted_ahead) ahead_bytes_ -= fetch->target.size;
-  fetch->counted_ahead = false;
-  if (fetch->state == Fetch::State::kQueued) {
-    demanded_.remove(fetch);
-    ahead_.remove(fetch);
+void WholeFiles::fail(const WholeFilePtr& file, const Error& why) {
+  if (file->counted_ahead) ahead_bytes_ -= file->target.size;
+  file->counted_ahead = false;
+  if (file->state == WholeFile::State::kQueued) {
+    demanded_.remove(file);
+    ahead_.remove(file);
   }
-  fetch->state = Fetch::State::kFailed;
-  fetches_.erase(fetch->target.node);
-  if (fetch->wanted_now()) totals_.note_failure(fetch->target.path, why);
+  file->state = WholeFile::State::kFailed;
+  files_.erase(file->target.node);
+  if (file->wanted()) totals_.note_failure(file->target.path, why);
   // The stored names are out of date.
   if (why.code() == Errc::kVanished || why.code() == Errc::kChanged || why.code() == Errc::kCorrupt) {
-    lister_.refresh(fetch->target.parent, fetch->target.directory());
+    lister_.refresh(file->target.parent, file->target.directory());
   }
-  fail_all(fetch->readers, why);
-  fail_all(fetch->hydrators, why);
+  fail_all(file->readers, why);
+  fail_all(file->hydrators, why);
 }
 
-void WholeFiles::finished(const FetchPtr& fetch, FileEnd end) {
+void WholeFiles::finished(const WholeFilePtr& file, FileEnd end) {
   // Longer than was listed: under the listed size it would be read cut short, so the kernel must hear of the
   // new size before it gets the bytes. Shorter: a short answer tells the kernel the size by itself, if
   // nothing is said before (a size that is revoked in between would be filled up with zeros). A file that
   // grows all the time is given as long as it was.
-  if (fetch->bytes->size() > fetch->target.size && fetch->wanted_now() && fetch->attempts < kMaxAttempts) {
-    fetch->bytes->clear();
-    revalidate(fetch);
+  if (file->bytes->size() > file->target.size && file->wanted() && file->attempts < kMaxAttempts) {
+    file->bytes->clear();
+    revalidate(file);
     return;
   }
-  if (fetch->counted_ahead) ahead_bytes_ -= fetch->target.size;
-  fetch->counted_ahead = false;
-  fetch->state = Fetch::State::kComplete;
-  fetch->outcome = std::move(end);
+  if (file->counted_ahead) ahead_bytes_ -= file->target.size;
+  file->counted_ahead = false;
+  file->state = WholeFile::State::kComplete;
+  file->outcome = std::move(end);
   ++totals_.files;
-  totals_.bytes += fetch->bytes->size();
-  auto readers = std::exchange(fetch->readers, {});
-  for (auto& reader : readers) fetch->answer(reader);
-  unsaved_.push_back(fetch);
-  unsaved_bytes_ += fetch->bytes->size();
+  totals_.bytes += file->bytes->size();
+  auto readers = std::exchange(file->readers, {});
+  for (auto& reader : readers) file->answer(reader);
+  unsaved_.push_back(file);
+  unsaved_bytes_ += file->bytes->size();
   if (unsaved_.size() >= kBatchFiles || unsaved_bytes_ > kMaxUnsavedBytes / 2) {
     flush_finished();
   } else {
@@ -387,7 +335,7 @@ void WholeFiles::schedule_flush() {
 
 void WholeFiles::flush_finished() {
   if (unsaved_.empty()) return;
-  auto batch = std::make_shared<std::vector<FetchPtr>>(std::exchange(unsaved_, {}));
+  auto batch = std::make_shared<std::vector<WholeFilePtr>>(std::exchange(unsaved_, {}));
   const std::string digest_name = [&] {
     for (const auto& session : pool_.sessions()) {
       if (session->armed()) return std::string(checksum_name(session->checksum()));
@@ -397,24 +345,24 @@ void WholeFiles::flush_finished() {
   context_.store.post([this, batch, digest_name] {
     std::vector<Replica::FinishedContent> list;
     Result<void> result;
-    for (const auto& fetch : *batch) {
-      auto writer = context_.replica.create_content(fetch->target.node, fetch->bytes->size());
+    for (const auto& file : *batch) {
+      auto writer = context_.replica.create_content(file->target.node, file->bytes->size());
       if (!writer) {
         result = writer.error();
         break;
       }
-      if (auto written = (*writer)->write(0, *fetch->bytes); !written) {
+      if (auto written = (*writer)->write(0, *file->bytes); !written) {
         result = written.error();
         break;
       }
       Replica::FinishedContent content;
-      content.node = fetch->target.node;
+      content.node = file->target.node;
       content.writer = std::move(*writer);
-      content.size = fetch->bytes->size();
+      content.size = file->bytes->size();
       content.digest_name = digest_name;
-      content.version = fetch->target.version();
-      if (fetch->outcome.digest) {
-        const auto digest = fetch->outcome.digest->span();
+      content.version = file->target.version();
+      if (file->outcome.digest) {
+        const auto digest = file->outcome.digest->span();
         content.digest.assign(reinterpret_cast<const char*>(digest.data()),
                               digest.size());  // NOLINT: bytes as text
       }
@@ -425,16 +373,16 @@ void WholeFiles::flush_finished() {
   });
 }
 
-void WholeFiles::stored(const std::vector<FetchPtr>& batch, const Result<void>& result) {
-  for (const auto& fetch : batch) {
-    unsaved_bytes_ -= fetch->bytes->size();
-    fetches_.erase(fetch->target.node);
-    if (!result) totals_.note_failure(fetch->target.path, result.error());
-    auto hydrators = std::exchange(fetch->hydrators, {});
+void WholeFiles::stored(const std::vector<WholeFilePtr>& batch, const Result<void>& result) {
+  for (const auto& file : batch) {
+    unsaved_bytes_ -= file->bytes->size();
+    files_.erase(file->target.node);
+    if (!result) totals_.note_failure(file->target.path, result.error());
+    auto hydrators = std::exchange(file->hydrators, {});
     for (auto& waiter : hydrators) waiter.done(result);
-    if (fetch->bytes->size() != fetch->target.size) {
-      context_.events.on_content_changed(fetch->target.node);
-      lister_.refresh(fetch->target.parent, fetch->target.directory());
+    if (file->bytes->size() != file->target.size) {
+      context_.events.on_content_changed(file->target.node);
+      lister_.refresh(file->target.parent, file->target.directory());
     }
   }
   pump();
@@ -445,28 +393,28 @@ void WholeFiles::read_ahead(const FileTarget& after) {
   neighbours_.find(after, [this](std::vector<FileTarget> targets) {
     for (auto& target : targets) {
       if (ahead_bytes_ + target.size > kAheadBudgetBytes) break;
-      if (!fetches_.contains(target.node)) obtain(std::move(target), false);
+      if (!files_.contains(target.node)) obtain(std::move(target), false);
     }
     pump();
   });
 }
 
 void WholeFiles::expire(Clock::time_point now) {
-  std::vector<std::pair<FetchPtr, Error>> failed;
-  std::vector<Fetch::Reader> late;
+  std::vector<std::pair<WholeFilePtr, Error>> failed;
+  std::vector<WholeFile::Reader> late;
   std::vector<Waiter<void>> late_hydrators;
-  for (auto it = fetches_.begin(); it != fetches_.end();) {
-    const FetchPtr fetch = it->second;
+  for (auto it = files_.begin(); it != files_.end();) {
+    const WholeFilePtr file = it->second;
     ++it;
-    auto readers = take_if(fetch->readers, [now](const auto& w) { return now >= w.deadline; });
-    auto hydrators = take_if(fetch->hydrators, [now](const auto& w) { return now >= w.deadline; });
+    auto readers = take_if(file->readers, [now](const auto& w) { return now >= w.deadline; });
+    auto hydrators = take_if(file->hydrators, [now](const auto& w) { return now >= w.deadline; });
     if (readers.empty() && hydrators.empty()) continue;
     totals_.timed_out += readers.size() + hydrators.size();
     std::move(readers.begin(), readers.end(), std::back_inserter(late));
     std::move(hydrators.begin(), hydrators.end(), std::back_inserter(late_hydrators));
-    if (!fetch->wanted_now() && fetch->state == Fetch::State::kQueued) {
-      demanded_.remove(fetch);
-      fetches_.erase(fetch->target.node);
+    if (!file->wanted() && file->state == WholeFile::State::kQueued) {
+      demanded_.remove(file);
+      files_.erase(file->target.node);
     }
   }
   const Error why = pool_.link().failure(context_.patience());
@@ -475,14 +423,14 @@ void WholeFiles::expire(Clock::time_point now) {
 }
 
 bool WholeFiles::cancel(RequestId id) {
-  for (auto& [node, fetch] : fetches_) {
-    auto readers = take_if(fetch->readers, [id](const auto& w) { return w.id == id; });
-    auto hydrators = take_if(fetch->hydrators, [id](const auto& w) { return w.id == id; });
+  for (auto& [node, file] : files_) {
+    auto readers = take_if(file->readers, [id](const auto& w) { return w.id == id; });
+    auto hydrators = take_if(file->hydrators, [id](const auto& w) { return w.id == id; });
     if (readers.empty() && hydrators.empty()) continue;
-    if (!fetch->wanted_now() && fetch->state == Fetch::State::kQueued) {
-      const FetchPtr abandoned = fetch;
+    if (!file->wanted() && file->state == WholeFile::State::kQueued) {
+      const WholeFilePtr abandoned = file;
       demanded_.remove(abandoned);
-      fetches_.erase(abandoned->target.node);
+      files_.erase(abandoned->target.node);
     }
     const Error why(Errc::kCanceled, "interrupted");
     fail_all(readers, why);
@@ -494,39 +442,38 @@ bool WholeFiles::cancel(RequestId id) {
 
 void WholeFiles::link_failed(bool hopeless) {
   // Requests on sessions that are gone were lost with them.
-  std::vector<FetchPtr> queued;
-  for (const auto& [node, fetch] : fetches_) {
-    if (hopeless && fetch->state == Fetch::State::kQueued) queued.push_back(fetch);
+  std::vector<WholeFilePtr> queued;
+  for (const auto& [node, file] : files_) {
+    if (hopeless && file->state == WholeFile::State::kQueued) queued.push_back(file);
   }
   const Error why = pool_.link().failure(context_.patience());
-  for (const auto& fetch : queued) fail(fetch, why);
+  for (const auto& file : queued) fail(file, why);
 }
 
 void WholeFiles::fail_everything(const Error& why) {
-  std::vector<FetchPtr> all;
-  for (const auto& [node, fetch] : fetches_) {
-    if (fetch->state != Fetch::State::kComplete) all.push_back(fetch);
+  std::vector<WholeFilePtr> all;
+  for (const auto& [node, file] : files_) {
+    if (file->state != WholeFile::State::kComplete) all.push_back(file);
   }
-  for (const auto& fetch : all) fail(fetch, why);
+  for (const auto& file : all) fail(file, why);
   flush_finished();
 }
 
 bool WholeFiles::waiting() const {
-  return std::any_of(fetches_.begin(), fetches_.end(),
-                     [](const auto& item) { return item.second->wanted_now(); }) ||
+  return std::any_of(files_.begin(), files_.end(), [](const auto& item) { return item.second->wanted(); }) ||
          !demanded_.empty();
 }
 
 size_t WholeFiles::waiting_count() const {
   size_t count = 0;
-  for (const auto& [node, fetch] : fetches_) count += fetch->readers.size() + fetch->hydrators.size();
+  for (const auto& [node, file] : files_) count += file->readers.size() + file->hydrators.size();
   return count;
 }
 
 void WholeFiles::add_transfers(std::vector<TransferStatus>& out) const {
-  for (const auto& [node, fetch] : fetches_) {
-    if (fetch->state == Fetch::State::kRequested)
-      out.push_back({fetch->target.path, fetch->bytes->size(), fetch->target.size});
+  for (const auto& [node, file] : files_) {
+    if (file->state == WholeFile::State::kRequested)
+      out.push_back({file->target.path, file->bytes->size(), file->target.size});
   }
 }
 

@@ -17,13 +17,12 @@
 #include "sync/engine/neighbours.h"
 #include "sync/engine/session_pool.h"
 #include "sync/engine/waiters.h"
+#include "sync/engine/whole_file.h"
 
 namespace rsyncfs {
 
-constexpr uint64_t kMaxWholeFileBytes = 1 << 20;
-
 // Loop thread only.
-class WholeFiles final : public SessionUser {
+class WholeFiles final : public SessionUser, public WholeFile::Owner {
  public:
   WholeFiles(const EngineContext& context, SessionPool& pool, Lister& lister, FetchTotals& totals);
   ~WholeFiles() override;
@@ -47,20 +46,17 @@ class WholeFiles final : public SessionUser {
   void session_ended(RemoteSession& session, const Error& why) override;
 
  private:
-  class Fetch;
-  using FetchPtr = std::shared_ptr<Fetch>;
-
-  FetchPtr obtain(FileTarget target, bool demanded);
-  bool dispatch(const FetchPtr& fetch);
-  void open_directory(const FetchPtr& fetch);
-  void received(const FetchPtr& fetch, FileEnd end);
+  WholeFilePtr obtain(FileTarget target, bool demanded);
+  bool dispatch(const WholeFilePtr& file);
+  void open_directory(const WholeFilePtr& file);
+  void received(const WholeFilePtr& file, FileEnd end) override;
   void recover_lost();
-  void drop_ahead(const FetchPtr& fetch);
-  void retry(const FetchPtr& fetch, const Error& why);
-  void revalidate(const FetchPtr& fetch);
-  void fail(const FetchPtr& fetch, const Error& why);
-  void finished(const FetchPtr& fetch, FileEnd end);
-  void stored(const std::vector<FetchPtr>& batch, const Result<void>& result);
+  void drop_ahead(const WholeFilePtr& file);
+  void retry(const WholeFilePtr& file, const Error& why);
+  void revalidate(const WholeFilePtr& file);
+  void fail(const WholeFilePtr& file, const Error& why);
+  void finished(const WholeFilePtr& file, FileEnd end);
+  void stored(const std::vector<WholeFilePtr>& batch, const Result<void>& result);
   void read_ahead(const FileTarget& after);
   void schedule_flush();
 
@@ -68,13 +64,13 @@ class WholeFiles final : public SessionUser {
   SessionPool& pool_;
   Lister& lister_;
   FetchTotals& totals_;
-  std::unordered_map<NodeId, FetchPtr> fetches_;                   // from the request until stored
-  std::list<FetchPtr> demanded_;                                   // not requested yet, somebody waits
-  std::list<FetchPtr> ahead_;                                      // not requested yet, read-ahead
+  std::unordered_map<NodeId, WholeFilePtr> files_;                 // from the request until stored
+  std::list<WholeFilePtr> demanded_;                               // not requested yet, somebody waits
+  std::list<WholeFilePtr> ahead_;                                  // not requested yet, read-ahead
   std::unordered_map<const RemoteSession*, std::string> opening_;  // directory sessions not listed yet
-  std::vector<FetchPtr> unsaved_;  // complete, to be stored with the next batch
-  uint64_t unsaved_bytes_ = 0;     // in unsaved_ and on the store strand
-  uint64_t ahead_bytes_ = 0;       // read-ahead queued or under way
+  std::vector<WholeFilePtr> unsaved_;  // complete, to be stored with the next batch
+  uint64_t unsaved_bytes_ = 0;         // in unsaved_ and on the store strand
+  uint64_t ahead_bytes_ = 0;           // read-ahead queued or under way
   TimerId flush_timer_ = 0;
   bool pumping_ = false;
   uint64_t sequence_ = 0;
