@@ -8,6 +8,10 @@ namespace rsyncfs {
 
 namespace {
 constexpr size_t kChunkBytes = 256 * 1024;  // one write to the block file
+constexpr uint64_t kSkipBytes = 8 << 20;    // a stream this close behind a reader is waited for
+constexpr uint64_t kStreamAlignBytes = 128 * 1024;
+// So long a stream serves its readers before others, who came earlier, may have its place.
+constexpr std::chrono::milliseconds kTurn{1'000};
 }  // namespace
 
 Result<void> FileStream::literal(uint64_t /*offset*/, std::span<const std::byte> data) {
@@ -40,6 +44,53 @@ void FileStream::flush() {
 void FileStream::done(FileEnd end) {
   flush();
   owner_.stream_done(file_.shared_from_this(), *this, std::move(end));
+}
+
+bool FileStream::will_bring(uint64_t offset) const {
+  return start_ <= offset && offset <= position_ + kSkipBytes;
+}
+
+std::optional<uint64_t> LargeFile::lacks(const Reader& reader) const {
+  const auto gaps = received.missing(reader.offset, reader.end);
+  if (gaps.empty()) return std::nullopt;
+  return gaps.front().begin;
+}
+
+std::vector<LargeFile::Start> LargeFile::starts() const {
+  std::vector<Start> out;
+  const auto coming = [this](uint64_t offset) {
+    return std::any_of(streams.begin(), streams.end(),
+                       [offset](const auto& stream) { return stream->will_bring(offset); });
+  };
+  for (const Reader& reader : readers) {
+    const auto lacking = lacks(reader);
+    if (!lacking || coming(*lacking)) continue;
+    // Begin a little before, where that is missing too: readers often step back.
+    const auto gaps = received.missing(*lacking / kStreamAlignBytes * kStreamAlignBytes, *lacking + 1);
+    out.push_back({gaps.back().begin, reader.since});
+  }
+  if (hydrators.empty() || !streams.empty() || !out.empty()) return out;
+  const auto gaps = received.missing(0, target.size);
+  if (!gaps.empty()) out.push_back({gaps.front().begin, hydrators.front().since});
+  return out;
+}
+
+FileStream* LargeFile::victim(Clock::time_point since, Clock::time_point now) const {
+  FileStream* unneeded = nullptr;
+  FileStream* younger = nullptr;
+  for (const auto& stream : streams) {
+    auto oldest = Clock::time_point::max();
+    for (const Reader& reader : readers) {
+      const auto lacking = lacks(reader);
+      if (lacking && stream->will_bring(*lacking)) oldest = std::min(oldest, reader.since);
+    }
+    if (oldest == Clock::time_point::max()) {
+      if (unneeded == nullptr || stream->session->paused()) unneeded = stream.get();
+    } else if (oldest > since && now - stream->opened_at >= kTurn) {
+      younger = stream.get();
+    }
+  }
+  return unneeded != nullptr ? unneeded : younger;
 }
 
 }  // namespace rsyncfs

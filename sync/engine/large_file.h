@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,9 +40,12 @@ class FileStream final : public FileSink {
 
   uint64_t start() const { return start_; }
   uint64_t position() const { return position_; }  // bytes before it were received
+  // So far behind at most that waiting is quicker than another stream.
+  bool will_bring(uint64_t offset) const;
 
   std::shared_ptr<RemoteSession> session;
   bool requested = false;
+  const Clock::time_point opened_at = Clock::now();
 
  private:
   Owner& owner_;
@@ -64,11 +68,24 @@ struct LargeFile : std::enable_shared_from_this<LargeFile> {
 
   explicit LargeFile(FileTarget wanted_file) : target(std::move(wanted_file)) {}
   bool wanted() const { return !readers.empty() || !hydrators.empty(); }
+  // The first byte that a reader lacks; nothing when all is here, or on its way to the disk.
+  std::optional<uint64_t> lacks(const Reader& reader) const;
+  // Where streams are to begin: what somebody lacks and no stream is about to bring, for the oldest request
+  // first.
+  struct Start {
+    uint64_t offset = 0;
+    Clock::time_point since;  // how long it has been waited for
+  };
+  std::vector<Start> starts() const;
+  // The stream that makes room for one that has been waited for `since` then; null: all are needed. One that
+  // nobody waits for goes, a parked one first; or one whose readers came later, when it has had its turn.
+  FileStream* victim(Clock::time_point since, Clock::time_point now) const;
 
   FileTarget target;
   State state = State::kLoading;
   std::shared_ptr<Writer> writer = std::make_shared<Writer>();
-  ExtentSet landed;
+  ExtentSet landed;    // can be read from the writer
+  ExtentSet received;  // landed, or on the store strand
   std::vector<Reader> readers;
   std::vector<Waiter<void>> hydrators;
   std::list<std::unique_ptr<FileStream>> streams;

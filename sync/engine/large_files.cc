@@ -14,12 +14,11 @@ namespace {
 
 constexpr unsigned kMaxAttempts = 3;
 constexpr uint64_t kMaxUnstoredBytes = 32 << 20;  // received and not written: the stream waits for the disk
-constexpr uint64_t kSkipBytes = 8 << 20;          // a stream this close behind a reader is waited for
 constexpr uint64_t kFirstAheadBytes = 1 << 20;    // a stream runs this far ahead of its readers, growing with
 constexpr uint64_t kMostAheadBytes = 32 << 20;    // what was read from it
 constexpr uint64_t kCommitBytes = 16 << 20;       // recorded at least this often, so that a crash loses less
 constexpr size_t kMaxStreamsPerFile = 2;
-constexpr uint64_t kStreamAlignBytes = 128 * 1024;
+constexpr uint64_t kWorthBytes = 8 << 20;  // a stream that would bring nothing new for this long is closed
 constexpr std::chrono::seconds kParkedFor{30};  // a file nobody reads is closed after this
 
 }  // namespace
@@ -78,6 +77,7 @@ void LargeFiles::load(const LargeFilePtr& file) {
         return;
       }
       file->landed = std::move(*extents);
+      file->received = file->landed;
       file->state = LargeFile::State::kReady;
       serve(file);
     });
@@ -112,42 +112,30 @@ void LargeFiles::serve(const LargeFilePtr& file) {
 }
 
 void LargeFiles::start_streams(const LargeFilePtr& file) {
-  std::vector<uint64_t> starts;
-  for (const auto& reader : file->readers) {
-    const auto missing = file->landed.missing(reader.offset, reader.end);
-    if (!missing.empty()) starts.push_back(missing.front().begin);
-  }
-  if (!file->hydrators.empty() && file->streams.empty() && starts.empty()) {
-    starts.push_back(file->landed.missing(0, file->target.size).front().begin);
-  }
-  for (const uint64_t wanted : starts) {
-    const bool coming = std::any_of(file->streams.begin(), file->streams.end(), [wanted](const auto& stream) {
-      return stream->start() <= wanted && wanted <= stream->position() + kSkipBytes;
-    });
-    if (coming) continue;
-    // Begin a little before, where that is missing too: readers often step back.
-    const auto gaps = file->landed.missing(wanted / kStreamAlignBytes * kStreamAlignBytes, wanted + 1);
-    if (!begin_stream(file, gaps.back().begin)) return;
+  const auto now = Clock::now();
+  while (true) {
+    const auto starts = file->starts();
+    if (starts.empty() || !begin_stream(file, starts.front(), now)) return;
   }
 }
 
-bool LargeFiles::begin_stream(const LargeFilePtr& file, uint64_t offset) {
+// False: all streams and sessions that there may be are needed; what is waited for has to wait.
+bool LargeFiles::begin_stream(const LargeFilePtr& file, const LargeFile::Start& start,
+                              Clock::time_point now) {
   if (file->streams.size() >= kMaxStreamsPerFile) {
-    // The reader has gone elsewhere: the stream that is parked gives way, otherwise the oldest.
-    auto victim = std::find_if(file->streams.begin(), file->streams.end(),
-                               [](const auto& s) { return s->session->paused(); });
-    if (victim == file->streams.end()) victim = file->streams.begin();
-    const auto session = (*victim)->session;
+    const FileStream* victim = file->victim(start.since, now);
+    if (victim == nullptr) return false;
+    const auto session = victim->session;
     session->fail(Error(Errc::kCanceled, "the reader went elsewhere"));
   }
   SessionSpec spec;
   spec.purpose = SessionSpec::Purpose::kStream;
   spec.paths.push_back(file->target.path);
-  spec.append = offset > 0;
+  spec.append = start.offset > 0;
   spec.demanded = true;
   auto session = pool_.open(std::move(spec), *this);
   if (!session) return false;
-  auto sink = std::make_unique<FileStream>(*this, *file, offset);
+  auto sink = std::make_unique<FileStream>(*this, *file, start.offset);
   sink->session = std::move(session);
   file->streams.push_back(std::move(sink));
   return true;
@@ -231,8 +219,8 @@ void LargeFiles::adjust_parking(const LargeFilePtr& file) {
     const bool needed = stream->position() < window;
     stream->session->set_paused(!needed || file->unstored_bytes > kMaxUnstoredBytes);
     const uint64_t next = stream->position();
-    if (next > stream->start() && file->landed.covers(next, std::min(next + kSkipBytes, file->target.size)) &&
-        next < file->target.size) {
+    if (next > stream->start() && next < file->target.size &&
+        file->received.covers(next, std::min(next + kWorthBytes, file->target.size))) {
       superfluous.push_back(stream->session);
     }
   }
@@ -242,6 +230,7 @@ void LargeFiles::adjust_parking(const LargeFilePtr& file) {
 void LargeFiles::stream_bytes(const LargeFilePtr& file, uint64_t offset,
                               std::shared_ptr<std::vector<std::byte>> bytes) {
   file->unstored_bytes += bytes->size();
+  file->received.add(offset, offset + bytes->size());
   totals_.bytes += bytes->size();
   context_.store.post([this, file, offset, bytes = std::move(bytes)] {
     Result<void> result;

@@ -42,7 +42,7 @@ class LargeFiles final : public SessionUser, public FileStream::Owner {
   void load(const LargeFilePtr& file);
   void serve(const LargeFilePtr& file);
   void start_streams(const LargeFilePtr& file);
-  bool begin_stream(const LargeFilePtr& file, uint64_t offset);
+  bool begin_stream(const LargeFilePtr& file, const LargeFile::Start& start, Clock::time_point now);
   void stream_bytes(const LargeFilePtr& file, uint64_t offset,
                     std::shared_ptr<std::vector<std::byte>> bytes) override;
   void landed(const LargeFilePtr& file, uint64_t begin, uint64_t end, const Result<void>& result);
