@@ -133,12 +133,27 @@ bool LargeFiles::begin_stream(const LargeFilePtr& file, const LargeFile::Start& 
   spec.paths.push_back(file->target.path);
   spec.append = start.offset > 0;
   spec.demanded = true;
-  auto session = pool_.open(std::move(spec), *this);
+  auto session = pool_.open(spec, *this);
+  // A file that is only brought along gives way to one that is read.
+  if (!session && !file->readers.empty() && stop_background_stream())
+    session = pool_.open(std::move(spec), *this);
   if (!session) return false;
   auto sink = std::make_unique<FileStream>(*this, *file, start.offset);
   sink->session = std::move(session);
   file->streams.push_back(std::move(sink));
   return true;
+}
+
+// False: none can be stopped, or it would not help.
+bool LargeFiles::stop_background_stream() {
+  if (!pool_.link().may_attempt(Clock::now(), true)) return false;
+  for (const auto& [node, file] : files_) {
+    if (!file->readers.empty() || file->streams.empty()) continue;
+    const auto session = file->streams.front()->session;
+    session->fail(Error(Errc::kCanceled, "a file that is read goes first"));
+    return true;
+  }
+  return false;
 }
 
 LargeFilePtr LargeFiles::owner(const RemoteSession& session, FileStream** sink) {
@@ -250,9 +265,7 @@ void LargeFiles::landed(const LargeFilePtr& file, uint64_t begin, uint64_t end, 
   }
   file->landed.add(begin, end);
   file->uncommitted_bytes += end - begin;
-  const auto deadline = Clock::now() + context_.options.timeout;
-  for (auto& reader : file->readers) reader.deadline = deadline;
-  for (auto& waiter : file->hydrators) waiter.deadline = deadline;
+  file->last_landing = last_landing_ = Clock::now();
   if (file->uncommitted_bytes >= kCommitBytes) {
     file->uncommitted_bytes = 0;
     context_.store.post([file] {
@@ -380,6 +393,10 @@ void LargeFiles::tick(Clock::time_point now) {
   std::vector<Waiter<void>> late_hydrators;
   std::vector<LargeFilePtr> idle;
   for (const auto& [node, file] : files_) {
+    // One that has no stream gets its turn when others are through with theirs.
+    const auto progress = file->streams.empty() ? last_landing_ : file->last_landing;
+    renew_all(file->readers, progress, context_.options.timeout);
+    renew_all(file->hydrators, progress, context_.options.timeout);
     auto readers = take_if(file->readers, [now](const auto& w) { return now >= w.deadline; });
     auto hydrators = take_if(file->hydrators, [now](const auto& w) { return now >= w.deadline; });
     totals_.timed_out += readers.size() + hydrators.size();

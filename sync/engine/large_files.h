@@ -43,6 +43,7 @@ class LargeFiles final : public SessionUser, public FileStream::Owner {
   void serve(const LargeFilePtr& file);
   void start_streams(const LargeFilePtr& file);
   bool begin_stream(const LargeFilePtr& file, const LargeFile::Start& start, Clock::time_point now);
+  bool stop_background_stream();
   void stream_bytes(const LargeFilePtr& file, uint64_t offset,
                     std::shared_ptr<std::vector<std::byte>> bytes) override;
   void landed(const LargeFilePtr& file, uint64_t begin, uint64_t end, const Result<void>& result);
@@ -59,6 +60,7 @@ class LargeFiles final : public SessionUser, public FileStream::Owner {
   Lister& lister_;
   FetchTotals& totals_;
   std::unordered_map<NodeId, LargeFilePtr> files_;
+  Clock::time_point last_landing_{};  // of any of the files
 };
 
 }  // namespace rsyncfs

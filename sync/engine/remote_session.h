@@ -104,6 +104,9 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   uint64_t outstanding_bytes() const { return outstanding_bytes_; }
   size_t outstanding() const { return wire_.unanswered(); }
   Clock::time_point last_used() const { return last_used_; }
+  // When bytes of a requested file last came.
+  void note_delivery(Clock::time_point now) { last_delivery_ = now; }
+  Clock::time_point last_delivery() const { return last_delivery_; }
 
   void set_paused(bool paused);
   bool paused() const { return paused_; }
@@ -152,6 +155,7 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   Clock::time_point opened_at_;
   int64_t opened_at_s_;
   Clock::time_point last_used_;
+  Clock::time_point last_delivery_{};
   Clock::time_point waiting_since_;
   Clock::time_point last_keep_alive_{};
 };

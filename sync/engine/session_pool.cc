@@ -15,6 +15,11 @@ namespace {
 // session can still serve the request in time (a file that became a FIFO blocks its server for ever).
 constexpr int kStallParts = 3;
 constexpr std::chrono::milliseconds kShortestStall{2'000};
+
+bool is_stream(const SessionSpec& spec) {
+  return spec.purpose == SessionSpec::Purpose::kStream;
+}
+
 }  // namespace
 
 SessionPool::SessionPool(Loop& loop, const SyncerOptions& options, std::function<void()> changed,
@@ -50,12 +55,17 @@ std::shared_ptr<RemoteSession> SessionPool::open(SessionSpec spec, SessionUser& 
 }
 
 // With all slots taken, the session that has been idle longest gives way: a directory's before the tree's.
+// Streams leave a slot to lists and small files, which would otherwise wait for the end of large ones.
 bool SessionPool::make_room(const SessionSpec& spec) {
-  if (sessions_.size() < limit_) return true;
+  const bool stream = is_stream(spec);
+  const size_t streams = static_cast<size_t>(
+      std::count_if(sessions_.begin(), sessions_.end(), [](const auto& s) { return is_stream(s->spec()); }));
+  const bool streams_full = stream && streams >= std::max<size_t>(1, limit_ - 1);
+  if (sessions_.size() < limit_ && !streams_full) return true;
   RemoteSession* victim = nullptr;
   for (const auto& session : sessions_) {
     const bool idle = (session->armed() && session->outstanding() == 0) || session->paused();
-    if (!idle) continue;
+    if (!idle || (streams_full && !is_stream(session->spec()))) continue;
     const bool tree = session->spec().purpose == SessionSpec::Purpose::kTree;
     if (tree && !spec.demanded) continue;
     const bool victim_is_tree = victim != nullptr && victim->spec().purpose == SessionSpec::Purpose::kTree;
@@ -64,6 +74,9 @@ bool SessionPool::make_room(const SessionSpec& spec) {
       victim = session.get();
     }
   }
+  // Where there may be one session only, a stream cannot leave a slot: it is interrupted.
+  const bool only_stream = limit_ == 1 && streams == sessions_.size() && !sessions_.empty();
+  if (victim == nullptr && only_stream && spec.demanded && !stream) victim = sessions_.front().get();
   if (victim == nullptr) return false;
   victim->fail(Error(Errc::kCanceled, "made room for another session"));
   return sessions_.size() < limit_;

@@ -2,6 +2,7 @@
 // Requests that wait for the remote: each has a deadline and is answered exactly once.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <utility>
@@ -36,6 +37,12 @@ std::vector<W> take_if(std::vector<W>& waiters, Test test) {
   for (auto& waiter : waiters) (test(waiter) ? taken : kept).push_back(std::move(waiter));
   waiters = std::move(kept);
   return taken;
+}
+
+// The limit of a request is one of no progress: `progress` is when something last came for it.
+template <class W>
+void renew_all(std::vector<W>& waiters, Clock::time_point progress, Clock::duration limit) {
+  for (auto& waiter : waiters) waiter.deadline = std::max(waiter.deadline, progress + limit);
 }
 
 // What the engine's parts share. References outlive the parts.

@@ -14,6 +14,7 @@ Result<void> WholeFile::literal(uint64_t offset, std::span<const std::byte> data
   if (offset + data.size() > kMaxGrownBytes) return Error(Errc::kChanged, "the file grew while it was read");
   if (bytes->capacity() == 0) bytes->reserve(std::min(target.size, kMaxGrownBytes));
   bytes->insert(bytes->end(), data.begin(), data.end());
+  owner_.delivered(*this);
   return {};
 }
 
@@ -23,6 +24,7 @@ Result<std::span<const std::byte>> WholeFile::copy(uint64_t /*offset*/, uint64_t
 }
 
 void WholeFile::done(FileEnd end) {
+  owner_.delivered(*this);
   owner_.received(shared_from_this(), std::move(end));
 }
 

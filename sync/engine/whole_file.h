@@ -25,6 +25,8 @@ class WholeFile final : public FileSink, public std::enable_shared_from_this<Who
   class Owner {
    public:
     virtual ~Owner() = default;
+    // Some bytes, or the end, came.
+    virtual void delivered(WholeFile& file) = 0;
     virtual void received(const WholeFilePtr& file, FileEnd end) = 0;
   };
   struct Reader : Waiter<ReadBytes> {

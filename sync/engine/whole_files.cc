@@ -253,6 +253,11 @@ void WholeFiles::session_ended(RemoteSession& session, const Error& why) {
   for (const auto& file : failed) fail(file, why);
 }
 
+void WholeFiles::delivered(WholeFile& file) {
+  last_delivery_ = Clock::now();
+  if (file.session) file.session->note_delivery(last_delivery_);
+}
+
 void WholeFiles::received(const WholeFilePtr& file, FileEnd end) {
   file->session->request_done(file->booked_bytes);
   file->session.reset();
@@ -406,6 +411,12 @@ void WholeFiles::expire(Clock::time_point now) {
   for (auto it = files_.begin(); it != files_.end();) {
     const WholeFilePtr file = it->second;
     ++it;
+    // One that is queued gets its turn when others have come; one that was requested, when those before it on
+    // the same session have. So a server that chokes on it is told from one that is busy.
+    const bool requested = file->state == WholeFile::State::kRequested;
+    const auto progress = requested ? file->session->last_delivery() : last_delivery_;
+    renew_all(file->readers, progress, context_.options.timeout);
+    renew_all(file->hydrators, progress, context_.options.timeout);
     auto readers = take_if(file->readers, [now](const auto& w) { return now >= w.deadline; });
     auto hydrators = take_if(file->hydrators, [now](const auto& w) { return now >= w.deadline; });
     if (readers.empty() && hydrators.empty()) continue;

@@ -49,6 +49,7 @@ class WholeFiles final : public SessionUser, public WholeFile::Owner {
   WholeFilePtr obtain(FileTarget target, bool demanded);
   bool dispatch(const WholeFilePtr& file);
   void open_directory(const WholeFilePtr& file);
+  void delivered(WholeFile& file) override;
   void received(const WholeFilePtr& file, FileEnd end) override;
   void recover_lost();
   void drop_ahead(const WholeFilePtr& file);
@@ -74,7 +75,8 @@ class WholeFiles final : public SessionUser, public WholeFile::Owner {
   TimerId flush_timer_ = 0;
   bool pumping_ = false;
   uint64_t sequence_ = 0;
-  uint64_t ended_seen_ = 0;  // SessionPool::ended_count() when lost requests were last looked for
+  Clock::time_point last_delivery_{};  // of any of the files
+  uint64_t ended_seen_ = 0;            // SessionPool::ended_count() when lost requests were last looked for
   Neighbours neighbours_;
 };
 

@@ -70,5 +70,82 @@ TEST_F(LargeFileTest, AFileInOnePieceTakesOneSession) {
   EXPECT_EQ(rig.status().sessions_opened, before + 4);
 }
 
+// Brings all of `paths` at once; the errors of those that did not come.
+std::vector<std::string> hydrate_together(EngineRig& rig, const std::vector<std::string>& paths) {
+  std::mutex mutex;
+  std::vector<std::string> errors;
+  std::vector<std::thread> threads;
+  for (const auto& path : paths) {
+    threads.emplace_back([&rig, &mutex, &errors, path] {
+      const auto node = rig.find(path);
+      const Result<void> done = node ? rig.hydrate(node->id) : Result<void>(node.error());
+      const std::lock_guard lock(mutex);
+      if (!done) errors.push_back(path + ": " + done.error().message());
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  return errors;
+}
+
+TEST_F(LargeFileTest, ManyLargeFilesLeaveRoomForSmallOnes) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 6; ++i) {
+    names.push_back("huge" + std::to_string(i));
+    support::make_sparse_file(served(names.back()), 64ULL << 30, "h", 0);
+  }
+  support::make_dirs(served("dir"));
+  write_file(served("dir/small"), "small");
+  RsyncDaemon server(RsyncDaemon::serving(tree_.path()));
+  SyncerOptions options;
+  options.timeout = seconds(20);
+  EngineRig rig(server.url(), store_ / "s", options);
+  ASSERT_TRUE(rig.start().ok());
+  ASSERT_TRUE(rig.wait_for_tree());
+  for (const auto& name : names) {
+    const auto node = rig.find(name);
+    ASSERT_TRUE(node.ok());
+    rig.syncer().hydrate(node->id, [](const Result<void>&) {});
+  }
+  const auto streams = [&rig] {
+    const auto status = rig.status();
+    return std::count_if(status.sessions.begin(), status.sessions.end(),
+                         [](const auto& session) { return session.purpose == "stream"; });
+  };
+  for (int i = 0; i < 1000 && streams() < 3; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_EQ(streams(), 3) << "of four sessions";
+  write_file(served("dir/new"), "new");
+  const auto directory = rig.find("dir");
+  ASSERT_TRUE(directory.ok());
+  const auto listed = rig.list(directory->id);
+  EXPECT_TRUE(listed.ok()) << listed.error().message();
+  EXPECT_EQ(*rig.read_all("dir/new"), "new");
+  EXPECT_EQ(*rig.read_all("dir/small"), "small");
+  const auto node = rig.find(names.back());
+  const auto head = rig.read(node->id, 0, 1);
+  ASSERT_TRUE(head.ok()) << "one that is read goes before those that are brought along: "
+                         << head.error().message();
+}
+
+TEST_F(LargeFileTest, OnASlowLinkTheLimitIsOneOfNoProgress) {
+  std::vector<std::string> small;
+  std::vector<std::string> large;
+  for (int i = 0; i < 12; ++i) {
+    small.push_back("small" + std::to_string(i));
+    write_file(served(small.back()), support::random_bytes(kMiB, static_cast<uint64_t>(i)));
+    large.push_back("large" + std::to_string(i));
+    write_file(served(large.back()), support::random_bytes(3 * kMiB, static_cast<uint64_t>(i)));
+  }
+  auto slow = RsyncDaemon::serving(tree_.path());
+  slow.arguments = {"--bwlimit=1024"};
+  RsyncDaemon server(std::move(slow));
+  SyncerOptions options;
+  options.timeout = seconds(6);
+  EngineRig rig(server.url(), store_ / "s", options);
+  ASSERT_TRUE(rig.start().ok());
+  ASSERT_TRUE(rig.wait_for_tree());
+  EXPECT_EQ(hydrate_together(rig, small), std::vector<std::string>());
+  EXPECT_EQ(hydrate_together(rig, large), std::vector<std::string>());
+}
+
 }  // namespace
 }  // namespace rsyncfs
