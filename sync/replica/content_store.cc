@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/replica/content_store.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <string>
 #include <utility>
 
@@ -16,6 +20,14 @@ namespace {
 constexpr int kMaxAttempts = 100;
 
 constexpr Sql kSetSize{"UPDATE nodes SET size=? WHERE id=? AND size<>?"};
+
+// Commits are in the log, or in the database, which was synced before the log began anew.
+Result<void> sync_log(const std::string& database) {
+  const std::string path = database + "-wal";
+  const OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd || fdatasync(fd.get()) != 0) return Error::os(errno, "syncing " + path);
+  return {};
+}
 
 StoredContentWriter& stored(const Replica::FinishedContent& finished) {
   RSYNCFS_CHECK(finished.writer != nullptr);
@@ -234,11 +246,32 @@ void ContentStore::committed(const Aftermath& aftermath) {
     }
   }
   if (holes.empty() && files.empty() && aftermath.slabs_emptied.empty()) return;
-  post([this, holes = std::move(holes), files = std::move(files), slabs = aftermath.slabs_emptied] {
-    for (const uint64_t slab : slabs) slabs_.remove(slab);
-    slabs_.free(holes);
-    for (const uint64_t file : files) blocks_.remove(file);
-  });
+  {
+    std::lock_guard lock(dead_mutex_);
+    const bool posted = !dead_.empty();
+    dead_.holes.insert(dead_.holes.end(), holes.begin(), holes.end());
+    dead_.files.insert(dead_.files.end(), files.begin(), files.end());
+    dead_.slabs.insert(dead_.slabs.end(), aftermath.slabs_emptied.begin(), aftermath.slabs_emptied.end());
+    if (posted) return;
+  }
+  post([this] { bury(); });
+}
+
+// After a power cut the rows of before may be back, and would speak of these bytes: first the commit that
+// took them away must be on the disk.
+void ContentStore::bury() {
+  Dead dead;
+  {
+    std::lock_guard lock(dead_mutex_);
+    dead = std::exchange(dead_, {});
+  }
+  if (auto done = sync_log(directory_.database()); !done) {
+    log_error("dead bytes keep their space: " + done.error().message());
+    return;
+  }
+  for (const uint64_t slab : dead.slabs) slabs_.remove(slab);
+  slabs_.free(std::move(dead.holes));
+  for (const uint64_t file : dead.files) blocks_.remove(file);
 }
 
 void ContentStore::sweep() {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "io/base/result.h"
@@ -53,6 +54,7 @@ class ContentStore {
   Result<std::unique_ptr<StoredContentWriter>> make_writer(NodeId node, uint64_t expected_size);
   Result<void> put_finished(Transaction& transaction, std::vector<Replica::FinishedContent>& finished);
   void distrust(NodeId node, const Error& why);
+  void bury();
   void sweep();
   void post(const std::function<void()>& task);
 
@@ -64,6 +66,15 @@ class ContentStore {
   BlockFiles blocks_;
   Slabs slabs_;
   ContentCache cache_;
+  // What no committed row speaks of any more.
+  struct Dead {
+    std::vector<BytesPlace> holes;
+    std::vector<uint64_t> files;
+    std::vector<uint64_t> slabs;
+    bool empty() const { return holes.empty() && files.empty() && slabs.empty(); }
+  };
+  std::mutex dead_mutex_;
+  Dead dead_;  // guarded by dead_mutex_
 };
 
 }  // namespace rsyncfs
