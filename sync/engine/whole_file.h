@@ -47,7 +47,9 @@ class WholeFile final : public FileSink, public std::enable_shared_from_this<Who
   FileTarget target;
   State state = State::kQueued;
   bool demanded = false;
-  bool counted_ahead = false;
+  bool outgrown = false;     // more came than a whole file may have: to be listed anew
+  uint64_t ahead_bytes = 0;  // counted as read-ahead
+  bool shown = false;        // EngineContext::may_show()
   unsigned attempts = 0;
   std::shared_ptr<RemoteSession> session;    // kRequested
   uint64_t booked_bytes = 0;                 // on that session

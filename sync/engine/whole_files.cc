@@ -64,8 +64,8 @@ WholeFilePtr WholeFiles::obtain(FileTarget target, bool demanded) {
     slot->demanded = demanded;
     (demanded ? demanded_ : ahead_).push_back(slot);
     if (!demanded) {
-      slot->counted_ahead = true;
-      ahead_bytes_ += slot->target.size;
+      slot->ahead_bytes = slot->target.size;
+      ahead_bytes_ += slot->ahead_bytes;
     }
   } else if (demanded && !slot->demanded) {
     slot->demanded = true;
@@ -106,9 +106,12 @@ void WholeFiles::pump() {
   pumping_ = false;
 }
 
+void WholeFiles::end_ahead(const WholeFilePtr& file) {
+  ahead_bytes_ -= std::exchange(file->ahead_bytes, 0);
+}
+
 void WholeFiles::drop_ahead(const WholeFilePtr& file) {
-  if (file->counted_ahead) ahead_bytes_ -= file->target.size;
-  file->counted_ahead = false;
+  end_ahead(file);
   ahead_.remove(file);
   files_.erase(file->target.node);
 }
@@ -286,8 +289,7 @@ void WholeFiles::retry(const WholeFilePtr& file, const Error& why) {
 }
 
 void WholeFiles::fail(const WholeFilePtr& file, const Error& why) {
-  if (file->counted_ahead) ahead_bytes_ -= file->target.size;
-  file->counted_ahead = false;
+  end_ahead(file);
   if (file->state == WholeFile::State::kQueued) {
     demanded_.remove(file);
     ahead_.remove(file);
@@ -313,8 +315,7 @@ void WholeFiles::finished(const WholeFilePtr& file, FileEnd end) {
     revalidate(file);
     return;
   }
-  if (file->counted_ahead) ahead_bytes_ -= file->target.size;
-  file->counted_ahead = false;
+  end_ahead(file);
   file->state = WholeFile::State::kComplete;
   file->outcome = std::move(end);
   ++totals_.files;
@@ -423,14 +424,19 @@ void WholeFiles::expire(Clock::time_point now) {
     totals_.timed_out += readers.size() + hydrators.size();
     std::move(readers.begin(), readers.end(), std::back_inserter(late));
     std::move(hydrators.begin(), hydrators.end(), std::back_inserter(late_hydrators));
-    if (!file->wanted() && file->state == WholeFile::State::kQueued) {
-      demanded_.remove(file);
-      files_.erase(file->target.node);
-    }
+    if (!file->wanted()) abandon(file);
   }
   const Error why = pool_.link().failure(context_.patience());
   fail_all(late, why);
   fail_all(late_hydrators, why);
+}
+
+// Nobody waits for it any more: one that was not requested yet goes.
+void WholeFiles::abandon(const WholeFilePtr& file) {
+  if (file->state != WholeFile::State::kQueued) return;
+  end_ahead(file);
+  demanded_.remove(file);
+  files_.erase(file->target.node);
 }
 
 bool WholeFiles::cancel(RequestId id) {
@@ -438,11 +444,7 @@ bool WholeFiles::cancel(RequestId id) {
     auto readers = take_if(file->readers, [id](const auto& w) { return w.id == id; });
     auto hydrators = take_if(file->hydrators, [id](const auto& w) { return w.id == id; });
     if (readers.empty() && hydrators.empty()) continue;
-    if (!file->wanted() && file->state == WholeFile::State::kQueued) {
-      const WholeFilePtr abandoned = file;
-      demanded_.remove(abandoned);
-      files_.erase(abandoned->target.node);
-    }
+    if (!file->wanted()) abandon(WholeFilePtr(file));
     const Error why(Errc::kCanceled, "interrupted");
     fail_all(readers, why);
     fail_all(hydrators, why);

@@ -52,7 +52,9 @@ class WholeFiles final : public SessionUser, public WholeFile::Owner {
   void delivered(WholeFile& file) override;
   void received(const WholeFilePtr& file, FileEnd end) override;
   void recover_lost();
+  void end_ahead(const WholeFilePtr& file);
   void drop_ahead(const WholeFilePtr& file);
+  void abandon(const WholeFilePtr& file);
   void retry(const WholeFilePtr& file, const Error& why);
   void revalidate(const WholeFilePtr& file);
   void fail(const WholeFilePtr& file, const Error& why);
