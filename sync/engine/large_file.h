@@ -95,6 +95,7 @@ struct LargeFile : std::enable_shared_from_this<LargeFile> {
   std::string digest;              // of the whole file, when one stream brought all of it
   std::string digest_name;
   unsigned attempts = 0;
+  unsigned barren = 0;  // streams that broke before they brought anything, in a row
   Clock::time_point last_landing{};
   Clock::time_point last_used = Clock::now();
 };

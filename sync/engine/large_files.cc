@@ -368,6 +368,7 @@ void LargeFiles::session_ended(RemoteSession& session, const Error& why) {
   const LargeFilePtr file = owner(session, &stream);
   if (!file) return;
   stream->flush();
+  const bool brought = stream->position() > stream->start();
   const auto own = std::find_if(file->streams.begin(), file->streams.end(),
                                 [&](const auto& s) { return s.get() == stream; });
   std::unique_ptr<FileStream> keep = std::move(*own);  // its session may still be on the stack
@@ -377,8 +378,9 @@ void LargeFiles::session_ended(RemoteSession& session, const Error& why) {
                           why.code() == Errc::kVanished || why.code() == Errc::kAuth;
   if (about_path) {
     fail(file, why);
-  } else if (session.stalled() && ++file->attempts >= kMaxAttempts) {
-    fail(file, Error(Errc::kTimedOut, "the server does not answer for this file").with_errno(ETIMEDOUT));
+  } else if (session.broken() && session.established()) {
+    file->barren = brought ? 0 : file->barren + 1;
+    if (file->barren >= kMaxAttempts) fail(file, why);
   }
 }
 

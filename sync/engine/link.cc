@@ -12,6 +12,8 @@ constexpr milliseconds kFirstBackoff{500};
 constexpr milliseconds kLongestBackoff{30'000};
 constexpr milliseconds kDemandedSpacing{500};  // between attempts that somebody waits for
 constexpr unsigned kMaxDoublings = 6;
+// So long without a broken session, and the next one is the first again.
+constexpr std::chrono::seconds kCalm{60};
 }  // namespace
 
 Link::Link() : random_(std::random_device{}()) {}
@@ -26,12 +28,22 @@ void Link::attempt_failed(const Error& why, Clock::time_point now) {
   if (state_ != LinkState::kDown) down_since_ = now;
   state_ = LinkState::kDown;
   last_error_ = why;
-  const auto base = std::min(kFirstBackoff * (1U << std::min(failures_, kMaxDoublings)), kLongestBackoff);
-  ++failures_;
+  last_attempt_ = now;
+  next_attempt_ = now + backoff(failures_++);
+}
+
+std::chrono::nanoseconds Link::backoff(unsigned failures) {
+  const auto base = std::min(kFirstBackoff * (1U << std::min(failures, kMaxDoublings)), kLongestBackoff);
   // Between 0.75 and 1.25 of it, so that many mounts do not come back in one instant.
   std::uniform_int_distribution<int> percent(75, 125);
-  last_attempt_ = now;
-  next_attempt_ = now + base * percent(random_) / 100;
+  return base * percent(random_) / 100;
+}
+
+void Link::session_broke(Clock::time_point now) {
+  if (now - last_broke_ > kCalm) broken_ = 0;
+  last_broke_ = now;
+  if (broken_ > 0) held_until_ = now + backoff(broken_ - 1);
+  ++broken_;
 }
 
 void Link::stalled(const Error& why, Clock::time_point now) {
@@ -50,11 +62,14 @@ void Link::alive() {
 }
 
 bool Link::may_attempt(Clock::time_point now, bool demanded) const {
-  return state_ != LinkState::kDown || now >= next_attempt(demanded);
+  return now >= next_attempt(demanded);
 }
 
 Clock::time_point Link::next_attempt(bool demanded) const {
-  return demanded ? std::min(next_attempt_, last_attempt_ + kDemandedSpacing) : next_attempt_;
+  auto due = demanded ? std::min(held_until_, last_broke_ + kDemandedSpacing) : held_until_;
+  if (down())
+    due = std::max(due, demanded ? std::min(next_attempt_, last_attempt_ + kDemandedSpacing) : next_attempt_);
+  return due;
 }
 
 std::chrono::nanoseconds Link::down_for(Clock::time_point now) const {

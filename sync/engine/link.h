@@ -25,6 +25,9 @@ class Link {
   void attempt_failed(const Error& why, Clock::time_point now);
   // An established session stopped answering: down until something is received, attempts are allowed at once.
   void stalled(const Error& why, Clock::time_point now);
+  // An established session ended badly while the link is up. Once is nothing; when it goes on, new sessions
+  // are held back, each time for longer.
+  void session_broke(Clock::time_point now);
   // Bytes arrived.
   void alive();
 
@@ -40,6 +43,8 @@ class Link {
   std::string text(Clock::time_point now) const;
 
  private:
+  std::chrono::nanoseconds backoff(unsigned failures);
+
   LinkState state_ = LinkState::kConnecting;
   std::string description_;
   std::optional<Error> last_error_;
@@ -47,6 +52,9 @@ class Link {
   Clock::time_point last_attempt_{};
   Clock::time_point next_attempt_{};
   Clock::time_point down_since_{};
+  unsigned broken_ = 0;  // sessions, in a row
+  Clock::time_point last_broke_{};
+  Clock::time_point held_until_{};
   std::minstd_rand random_;
 };
 

@@ -179,6 +179,7 @@ std::optional<Clock::time_point> RemoteSession::list_heard_at() const {
 void RemoteSession::fail(const Error& why) {
   if (ended_) return;
   ended_ = true;
+  if (why.code() != Errc::kCanceled) broken_ = why;
   attempt_.reset();
   const bool was_established = established_;
   user_->session_ended(*this, why);

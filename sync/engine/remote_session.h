@@ -81,6 +81,9 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   void set_user(SessionUser& user) { user_ = &user; }
   bool ended() const { return ended_; }
   bool stalled() const { return stalled_; }  // ended because the server stopped answering
+  bool established() const { return established_; }
+  // Why it ended, when that was not our wish.
+  const std::optional<Error>& broken() const { return broken_; }
   bool armed() const { return !ended_ && wire_.state() == PullState::kArmed; }
   const FileList& list() const { return wire_.list(); }
   // The store strand is reading the list: nothing may be asked that changes it (extended attribute values
@@ -149,6 +152,7 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   bool established_ = false;
   bool ended_ = false;
   bool stalled_ = false;
+  std::optional<Error> broken_;
   bool list_in_use_ = false;
   bool paused_ = false;
   bool awaiting_ = true;  // something is expected from the server

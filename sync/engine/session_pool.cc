@@ -15,6 +15,8 @@ namespace {
 // session can still serve the request in time (a file that became a FIFO blocks its server for ever).
 constexpr int kStallParts = 3;
 constexpr std::chrono::milliseconds kShortestStall{2'000};
+// "max connections" of the server holds for so long; then one more is tried.
+constexpr std::chrono::seconds kLimitStays{60};
 
 bool is_stream(const SessionSpec& spec) {
   return spec.purpose == SessionSpec::Purpose::kStream;
@@ -124,6 +126,11 @@ void SessionPool::close_all(const Error& why) {
 }
 
 void SessionPool::tick(Clock::time_point now) {
+  // Whoever had the other connections may be gone.
+  if (limit_ < std::max(1U, options_.max_sessions) && now - limit_lowered_at_ >= kLimitStays) {
+    ++limit_;
+    limit_lowered_at_ = now;
+  }
   const auto stall = std::max(options_.timeout / kStallParts, kShortestStall);
   const auto all = sessions_;
   for (const auto& session : all) session->tick(now, stall);
@@ -181,6 +188,7 @@ void SessionPool::session_over(RemoteSession& session, const Error& why, bool wa
   } else if (why.code() == Errc::kRefused && why.message().find("max connections") != std::string::npos &&
              !sessions_.empty()) {
     limit_ = sessions_.size();
+    limit_lowered_at_ = now;
     log_info("the server allows " + std::to_string(limit_) + " connections at once");
   } else if (was_established && why.code() == Errc::kTimedOut) {
     link_.stalled(why, now);
@@ -190,7 +198,11 @@ void SessionPool::session_over(RemoteSession& session, const Error& why, bool wa
     if (sessions_.empty() || !was_established) {
       link_.attempt_failed(why, now);
       link_failed_(why);
+    } else {
+      link_.session_broke(now);
     }
+  } else if (why.code() == Errc::kProtocol || why.code() == Errc::kLimit) {
+    link_.session_broke(now);
   }
   schedule_changed();
 }

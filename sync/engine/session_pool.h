@@ -90,7 +90,8 @@ class SessionPool final : public RemoteSession::Keeper {
   SessionUser* xattr_user_ = nullptr;
   Link link_;
   ServerFeatures features_;
-  size_t limit_;  // sessions at once; lowered when the server says so
+  size_t limit_;  // sessions at once; lowered when the server says so, and raised again
+  Clock::time_point limit_lowered_at_{};
   std::vector<std::shared_ptr<RemoteSession>> sessions_;
   SessionTotals past_;
   bool ever_established_ = false;

@@ -116,8 +116,8 @@ void WholeFiles::drop_ahead(const WholeFilePtr& file) {
   files_.erase(file->target.node);
 }
 
-// Requests that were on sessions that are gone are made again. When a server stopped answering, the oldest
-// request is the one it may have choked on: that one goes to the end, and is not tried for ever.
+// Requests that were on sessions that are gone are made again. When a server stopped answering, or a session
+// broke, the oldest request is the one that may be the reason: it goes to the end, and is not tried for ever.
 void WholeFiles::recover_lost() {
   std::unordered_map<const RemoteSession*, WholeFilePtr> oldest;
   std::vector<WholeFilePtr> lost;
@@ -128,9 +128,11 @@ void WholeFiles::recover_lost() {
     if (!first || file->sequence < first->sequence) first = file;
   }
   std::sort(lost.begin(), lost.end(), [](const auto& a, const auto& b) { return a->sequence < b->sequence; });
-  std::vector<WholeFilePtr> suspects;
+  std::vector<std::pair<WholeFilePtr, Error>> suspects;
+  std::vector<WholeFilePtr> outgrown;
   for (const auto& file : lost) {
-    const bool suspect = file->session->stalled() && oldest[file->session.get()] == file;
+    const auto broken = file->session->broken();
+    const bool suspect = broken && oldest[file->session.get()] == file;
     file->session.reset();
     file->state = WholeFile::State::kQueued;
     file->bytes->clear();
@@ -140,14 +142,16 @@ void WholeFiles::recover_lost() {
       --file->attempts;
       demanded_.push_back(file);
     } else {
-      suspects.push_back(file);
+      suspects.emplace_back(file, *broken);
     }
   }
-  for (const auto& file : suspects) {
+  for (const auto& file : outgrown) {
+    file->outgrown = false;
+    revalidate(file);
+  }
+  for (const auto& [file, why] : suspects) {
     demanded_.push_back(file);
-    if (file->attempts >= kMaxAttempts) {
-      fail(file, Error(Errc::kTimedOut, "the server does not answer for this file").with_errno(ETIMEDOUT));
-    }
+    if (file->attempts >= kMaxAttempts) fail(file, why);
   }
 }
 

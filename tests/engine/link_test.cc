@@ -37,6 +37,26 @@ TEST(LinkTest, SomebodyWaitingIsNotHeldForLong) {
   EXPECT_FALSE(link.may_attempt(now + milliseconds(600), false));
 }
 
+TEST(LinkTest, SessionsThatBreakOneAfterTheOtherAreHeldBack) {
+  Link link;
+  auto now = Clock::now();
+  link.connected("connected");
+  link.session_broke(now);
+  EXPECT_TRUE(link.may_attempt(now, false)) << "once is nothing";
+  link.session_broke(now);
+  EXPECT_FALSE(link.may_attempt(now + milliseconds(300), false));
+  EXPECT_FALSE(link.may_attempt(now + milliseconds(300), true));
+  link.connected("connected");
+  EXPECT_FALSE(link.may_attempt(now + milliseconds(300), true)) << "one that connects may break again";
+  for (int i = 0; i < 5; ++i) link.session_broke(now);
+  EXPECT_FALSE(link.may_attempt(now + milliseconds(4'000), false));
+  EXPECT_TRUE(link.may_attempt(now + milliseconds(600), true)) << "somebody waits";
+  EXPECT_EQ(link.state(), LinkState::kUp);
+  now += std::chrono::minutes(5);
+  link.session_broke(now);
+  EXPECT_TRUE(link.may_attempt(now, false));
+}
+
 TEST(LinkTest, SaysWhatIsGoingOn) {
   Link link;
   auto now = Clock::now();
