@@ -64,7 +64,7 @@ struct LargeFile : std::enable_shared_from_this<LargeFile> {
   struct Writer {
     std::unique_ptr<ContentWriter> content;
   };
-  enum class State : uint8_t { kLoading, kReady, kRevalidating, kCompleting, kOver };
+  enum class State : uint8_t { kLoading, kReady, kRevalidating, kChecking, kCompleting, kOver };
 
   explicit LargeFile(FileTarget wanted_file) : target(std::move(wanted_file)) {}
   bool wanted() const { return !readers.empty() || !hydrators.empty(); }
@@ -94,10 +94,14 @@ struct LargeFile : std::enable_shared_from_this<LargeFile> {
   uint64_t demanded_end = 0;       // the furthest byte a reader asked for
   std::string digest;              // of the whole file, when one stream brought all of it
   std::string digest_name;
+  bool shown = false;      // EngineContext::may_show()
+  bool outdated = false;   // a stream proved that the source has another version
+  bool disproved = false;  // bytes that readers may have are wrong
   unsigned attempts = 0;
   unsigned barren = 0;  // streams that broke before they brought anything, in a row
   Clock::time_point last_landing{};
   Clock::time_point last_used = Clock::now();
+  Clock::time_point loaded_at;
 };
 
 }  // namespace rsyncfs

@@ -19,6 +19,8 @@ constexpr uint64_t kMostAheadBytes = 32 << 20;    // what was read from it
 constexpr uint64_t kCommitBytes = 16 << 20;       // recorded at least this often, so that a crash loses less
 constexpr size_t kMaxStreamsPerFile = 2;
 constexpr uint64_t kWorthBytes = 8 << 20;  // a stream that would bring nothing new for this long is closed
+// A file that came in one piece within this time is of the version that was listed when it began.
+constexpr std::chrono::seconds kQuickly{5};
 constexpr std::chrono::seconds kParkedFor{30};  // a file nobody reads is closed after this
 
 }  // namespace
@@ -78,6 +80,7 @@ void LargeFiles::load(const LargeFilePtr& file) {
       }
       file->landed = std::move(*extents);
       file->received = file->landed;
+      file->loaded_at = Clock::now();
       file->state = LargeFile::State::kReady;
       serve(file);
     });
@@ -86,9 +89,18 @@ void LargeFiles::load(const LargeFilePtr& file) {
 
 // Answers the readers whose bytes are here, and sees to it that the others' come.
 void LargeFiles::serve(const LargeFilePtr& file) {
-  if (file->state != LargeFile::State::kReady) return;
+  if (file->state != LargeFile::State::kReady && file->state != LargeFile::State::kChecking) return;
   auto ready = take_if(file->readers,
                        [&](const LargeFile::Reader& r) { return file->landed.covers(r.offset, r.end); });
+  if (!ready.empty() && !file->shown) {
+    file->shown = context_.may_show(file->target);
+    if (!file->shown) {
+      std::move(file->readers.begin(), file->readers.end(), std::back_inserter(ready));
+      file->readers = std::move(ready);
+      revalidate(file);
+      return;
+    }
+  }
   for (auto& reader : ready) {
     context_.store.post([this, file, reader = std::make_shared<LargeFile::Reader>(std::move(reader))] {
       auto bytes = std::make_shared<std::vector<std::byte>>(reader->end - reader->offset);
@@ -103,6 +115,7 @@ void LargeFiles::serve(const LargeFilePtr& file) {
       });
     });
   }
+  if (file->state == LargeFile::State::kChecking) return;
   if (file->landed.covers(0, file->target.size)) {
     complete(file);
     return;
@@ -156,6 +169,13 @@ bool LargeFiles::stop_background_stream() {
   return false;
 }
 
+void LargeFiles::close_streams(const LargeFilePtr& file, const char* why) {
+  for (auto& stream : std::exchange(file->streams, {})) {
+    stream->session->fail(Error(Errc::kCanceled, why));
+    context_.loop.post([keep = std::move(stream)]() mutable { keep.reset(); });
+  }
+}
+
 LargeFilePtr LargeFiles::owner(const RemoteSession& session, FileStream** sink) {
   for (const auto& [node, file] : files_) {
     for (const auto& stream : file->streams) {
@@ -186,30 +206,49 @@ void LargeFiles::session_listed(RemoteSession& session) {
     }
     return;
   }
-  // Another version. If nothing of the old one was stored or seen, the node takes the new one.
-  if (!file->landed.ranges().empty() || ++file->attempts > kMaxAttempts) {
+  revalidate(file);
+}
+
+// The source has another version. If nothing of the old one was stored or seen, the node takes the new one.
+void LargeFiles::revalidate(const LargeFilePtr& file) {
+  if (file->shown || ++file->attempts > kMaxAttempts) {
     fail(file, Error(Errc::kChanged, "the file was replaced on the source"));
     return;
   }
-  file->state = LargeFile::State::kRevalidating;
-  session.fail(Error(Errc::kCanceled, "another version"));
-  lister_.revalidate(file->target, [this, file](Result<FileTarget> now) {
-    if (file->state != LargeFile::State::kRevalidating) return;
-    if (!now) {
+  close_streams(file, "another version");
+  relist(file, LargeFile::State::kRevalidating);
+}
+
+// What the source has now; `why` is the state until that is known.
+void LargeFiles::relist(const LargeFilePtr& file, LargeFile::State why) {
+  file->state = why;
+  lister_.revalidate(file->target, [this, file, why](Result<FileTarget> now) {
+    if (file->state != why) return;
+    const bool checking = why == LargeFile::State::kChecking;
+    if (!now && checking && now.error().code() == Errc::kVanished) {
+      store(file);  // for those who have it open
+    } else if (!now) {
       fail(file, now.error());
-      return;
-    }
-    if (now->size < file->target.size) {  // the kernel waits for bytes that are no more
+    } else if (checking && now->version() == file->target.version()) {
+      store(file);
+    } else if (now->size < file->target.size) {  // the kernel waits for bytes that are no more
       fail(file, Error(Errc::kChanged, "the file became shorter on the source"));
-      return;
+    } else {
+      take_version(file, std::move(*now));
     }
-    file->target = std::move(*now);
-    for (auto& reader : file->readers) {
-      reader.offset = std::min(reader.offset, file->target.size);
-      reader.end = std::min(reader.end, file->target.size);
-    }
-    load(file);
   });
+}
+
+void LargeFiles::take_version(const LargeFilePtr& file, FileTarget now) {
+  file->target = std::move(now);
+  file->received = {};
+  file->outdated = false;
+  file->digest.clear();
+  for (auto& reader : file->readers) {
+    reader.offset = std::min(reader.offset, file->target.size);
+    reader.end = std::min(reader.end, file->target.size);
+  }
+  load(file);
 }
 
 void LargeFiles::session_drained(RemoteSession& session) {
@@ -293,6 +332,7 @@ void LargeFiles::stream_done(const LargeFilePtr& file, FileStream& sink, FileEnd
   }
   if (end.status == FileEnd::Status::kBadDigest || position != file->target.size) {
     log_warn("a stream does not add up and is fetched anew: " + file->target.path);
+    file->disproved = true;
     if (++file->attempts >= kMaxAttempts) {
       fail(file, Error(Errc::kCorrupt, "the file changed while it was read, or the source cannot read it"));
     } else if (position != file->target.size) {
@@ -329,11 +369,22 @@ void LargeFiles::complete(const LargeFilePtr& file) {
   for (const auto& stream : file->streams) {
     if (stream->requested && stream->position() >= file->target.size) return;
   }
-  file->state = LargeFile::State::kCompleting;
-  for (auto& stream : std::exchange(file->streams, {})) {
-    stream->session->fail(Error(Errc::kCanceled, "the file is complete"));
-    context_.loop.post([keep = std::move(stream)]() mutable { keep.reset(); });
+  if (file->outdated) {
+    revalidate(file);
+    return;
   }
+  close_streams(file, "the file is complete");
+  // A digest says that the bytes are what the source read, not that it was one version all the time.
+  const bool quick = Clock::now() - file->loaded_at < kQuickly;
+  if (quick && !file->digest.empty()) {
+    store(file);
+  } else {
+    relist(file, LargeFile::State::kChecking);
+  }
+}
+
+void LargeFiles::store(const LargeFilePtr& file) {
+  file->state = LargeFile::State::kCompleting;
   ++totals_.files;
   context_.store.post([this, file] {
     std::vector<Replica::FinishedContent> list(1);
@@ -418,10 +469,7 @@ void LargeFiles::retire(const LargeFilePtr& file) {
   if (file->unstored_bytes > 0) return;
   file->state = LargeFile::State::kOver;
   files_.erase(file->target.node);
-  for (auto& stream : std::exchange(file->streams, {})) {
-    stream->session->fail(Error(Errc::kCanceled, "nobody reads it any more"));
-    context_.loop.post([keep = std::move(stream)]() mutable { keep.reset(); });
-  }
+  close_streams(file, "nobody reads it any more");
   context_.store.post([file] {
     if (!file->writer->content) return;
     const auto committed = file->writer->content->commit_partial();
@@ -434,13 +482,11 @@ void LargeFiles::fail(const LargeFilePtr& file, const Error& why) {
   if (file->state == LargeFile::State::kOver) return;
   const bool void_content =
       why.code() == Errc::kChanged || why.code() == Errc::kVanished || why.code() == Errc::kCorrupt;
+  const bool wrong = file->disproved || file->state == LargeFile::State::kChecking;
   file->state = LargeFile::State::kOver;
   files_.erase(file->target.node);
   if (file->wanted()) totals_.note_failure(file->target.path, why);
-  for (auto& stream : std::exchange(file->streams, {})) {
-    stream->session->fail(Error(Errc::kCanceled, "the fetch failed"));
-    context_.loop.post([keep = std::move(stream)]() mutable { keep.reset(); });
-  }
+  close_streams(file, "the fetch failed");
   context_.store.post([this, file, void_content] {
     if (!file->writer->content) return;
     Result<void> result;
@@ -449,6 +495,8 @@ void LargeFiles::fail(const LargeFilePtr& file, const Error& why) {
     if (void_content) result = context_.replica.drop_content(file->target.node);
     if (!result) log_warn("cannot put a partial file in order: " + result.error().message());
   });
+  // The kernel may have pages that were never of this version.
+  if (void_content && file->shown && wrong) context_.events.on_content_changed(file->target.node);
   if (void_content) lister_.refresh(file->target.parent, file->target.directory());
   fail_all(file->readers, why);
   fail_all(file->hydrators, why);

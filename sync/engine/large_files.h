@@ -44,12 +44,17 @@ class LargeFiles final : public SessionUser, public FileStream::Owner {
   void start_streams(const LargeFilePtr& file);
   bool begin_stream(const LargeFilePtr& file, const LargeFile::Start& start, Clock::time_point now);
   bool stop_background_stream();
+  void close_streams(const LargeFilePtr& file, const char* why);
+  void revalidate(const LargeFilePtr& file);
+  void relist(const LargeFilePtr& file, LargeFile::State why);
+  void take_version(const LargeFilePtr& file, FileTarget now);
   void stream_bytes(const LargeFilePtr& file, uint64_t offset,
                     std::shared_ptr<std::vector<std::byte>> bytes) override;
   void landed(const LargeFilePtr& file, uint64_t begin, uint64_t end, const Result<void>& result);
   void stream_done(const LargeFilePtr& file, FileStream& sink, FileEnd end) override;
   void restart(const LargeFilePtr& file);
   void complete(const LargeFilePtr& file);
+  void store(const LargeFilePtr& file);
   void adjust_parking(const LargeFilePtr& file);
   void fail(const LargeFilePtr& file, const Error& why);
   void retire(const LargeFilePtr& file);

@@ -10,6 +10,7 @@
 
 #include "io/base/result.h"
 #include "io/loop.h"
+#include "sync/engine/file_target.h"
 #include "sync/engine/syncer.h"
 
 namespace rsyncfs {
@@ -64,6 +65,13 @@ struct EngineContext {
     if (!view) return false;
     done(ReadBytes{*content, *view});
     return true;
+  }
+
+  // Before the first byte of a fetch is shown to somebody: is the node still of this version? Then it stays
+  // so.
+  bool may_show(const FileTarget& target) const {
+    const auto seen = replica.note_seen(target.node, target.version());
+    return seen && *seen;
   }
 
   std::string patience() const {

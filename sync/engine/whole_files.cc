@@ -45,10 +45,19 @@ void WholeFiles::read(RequestId id, FileTarget target, uint64_t offset, uint32_t
   reader.length = length;
   reader.done = std::move(done);
   if (file->state == WholeFile::State::kComplete) {
-    file->answer(reader);
+    if (show(file)) {
+      file->answer(reader);
+    } else {
+      reader.done(Error(Errc::kChanged, "the file was replaced on the source"));
+    }
     return;
   }
   file->readers.push_back(std::move(reader));
+}
+
+bool WholeFiles::show(const WholeFilePtr& file) {
+  file->shown = file->shown || context_.may_show(file->target);
+  return file->shown;
 }
 
 void WholeFiles::hydrate(RequestId id, FileTarget target, Done<void> done) {
@@ -314,7 +323,9 @@ void WholeFiles::finished(const WholeFilePtr& file, FileEnd end) {
   // new size before it gets the bytes. Shorter: a short answer tells the kernel the size by itself, if
   // nothing is said before (a size that is revoked in between would be filled up with zeros). A file that
   // grows all the time is given as long as it was.
-  if (file->bytes->size() > file->target.size && file->wanted() && file->attempts < kMaxAttempts) {
+  const bool grew = file->bytes->size() > file->target.size;
+  const bool again = grew && file->wanted() && file->attempts < kMaxAttempts;
+  if (again || (!file->readers.empty() && !show(file))) {
     file->bytes->clear();
     revalidate(file);
     return;

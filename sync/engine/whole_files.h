@@ -51,6 +51,7 @@ class WholeFiles final : public SessionUser, public WholeFile::Owner {
   void open_directory(const WholeFilePtr& file);
   void delivered(WholeFile& file) override;
   void received(const WholeFilePtr& file, FileEnd end) override;
+  bool show(const WholeFilePtr& file);
   void recover_lost();
   void end_ahead(const WholeFilePtr& file);
   void drop_ahead(const WholeFilePtr& file);

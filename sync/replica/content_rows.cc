@@ -92,6 +92,7 @@ Result<void> put_content(Transaction& transaction, const ContentRow& row) {
   if (auto done = put.run(); !done) return done;
   account(transaction, row, 1);
   transaction.aftermath().written.push_back(row.place);
+  transaction.aftermath().contents_recorded.push_back(row.node);
   return {};
 }
 

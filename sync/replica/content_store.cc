@@ -103,6 +103,7 @@ void ContentStore::distrust(NodeId node, const Error& why) {
     // Written again in the meantime?
     auto row = find_content((*transaction)->db(), node);
     if (row && (!row->has_value() || open(**row))) return;
+    writer_.seen_nodes().note(node);
     if (auto done = erase_content(**transaction, node); !done) return;
     if (auto done = (*transaction)->commit(); !done) log_error(done.error().message());
   });

@@ -195,7 +195,9 @@ Result<bool> Reconciler::may_change_in_place(const Step& step) {
   if (!content) return content.error();
   if (content->has_value()) return false;
   // Other names may go on showing the version before.
-  return may_inherit_ino(step);
+  auto inherit = may_inherit_ino(step);
+  if (!inherit || !*inherit) return inherit;
+  return transaction_.writer().seen_nodes().may_change(step.stored.id);
 }
 
 Result<bool> Reconciler::must_separate(const Step& step) {

@@ -49,8 +49,8 @@ class Reconciler {
   Result<NodeId> renew(const Step& step);
   // What the source says, but never less than the names that we have.
   Result<uint32_t> nlink_in_group(const ListedName& listed, const Node& node);
-  // The other version of a file of which nothing is here: its node goes on with it, for nobody has seen the
-  // old one.
+  // The other version of a file of which nothing is here, and of which nobody was given a byte: its node goes
+  // on with it.
   Result<bool> may_change_in_place(const Step& step);
   Result<bool> must_separate(const Step& step);
   Result<bool> may_inherit_ino(const Step& step);

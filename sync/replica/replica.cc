@@ -179,9 +179,18 @@ Result<std::pair<IdNames, IdNames>> StoredReplica::id_names() const {
   return reading([](Connection& db) { return read_id_names(db); });
 }
 
+Result<bool> StoredReplica::note_seen(NodeId id, const FileVersion& version) {
+  if (!writer_->seen_nodes().note(id)) return false;
+  // A transaction that gave it another version before is over now, so that shows.
+  auto now = reading([id](Connection& db) { return find_node(db, id); });
+  if (!now) return now.error();
+  return now->has_value() && (*now)->version() == version;
+}
+
 Result<void> StoredReplica::drop_content(NodeId id) {
   auto transaction = writer_->begin();
   if (!transaction) return transaction.error();
+  writer_->seen_nodes().note(id);
   if (auto done = erase_content(**transaction, id); !done) return done;
   return (*transaction)->commit();
 }

@@ -73,10 +73,10 @@ class Replica {
   // ---- writing what the source lists ----
   // Brings one directory to what the source shows. `names` sorted by byte order, unique. `complete`: a stored
   // name that is absent is gone (its node, and everything below it, becomes orphan); otherwise it stays. (A
-  // regular file of another version of which nothing was ever stored keeps its node: nobody has seen its
-  // bytes.) Nothing is written where nothing changed. A regular file whose size or mtime differs, or any
-  // change of type, becomes a new node with the old ino; attribute changes stay on the node. `nodes_out[i]`
-  // is the node of names[i]. `groups`: one object for all directories of one list.
+  // regular file of another version of which nothing is stored keeps its node, unless note_seen() was told.)
+  // Nothing is written where nothing changed. A regular file whose size or mtime differs, or any change of
+  // type, becomes a new node with the old ino; attribute changes stay on the node. `nodes_out[i]` is the node
+  // of names[i]. `groups`: one object for all directories of one list.
   class Batch {
    public:
     virtual ~Batch() = default;  // without commit(): rolled back
@@ -98,6 +98,9 @@ class Replica {
       const = 0;
 
   // ---- content ----
+  // Before bytes of this version that are not recorded yet are handed out: the node stays this version from
+  // now on, as long as the store is open. False: it is another one already, the bytes must not be shown.
+  virtual Result<bool> note_seen(NodeId id, const FileVersion& version) = 0;
   // Committed content, cached and mapped; null when nothing of it is here.
   virtual Result<std::shared_ptr<const Content>> content(NodeId id) = 0;
   virtual Result<ContentState> content_state(NodeId id) const = 0;
@@ -120,6 +123,7 @@ class Replica {
   // Makes complete contents visible, all in one transaction; data is in the block files before it. The bytes
   // of a node that was deleted, or was given another version, in the meantime are dropped without an error.
   virtual Result<void> finish_contents(std::vector<FinishedContent> finished) = 0;
+  // Somebody may have seen it: the node stays this version.
   virtual Result<void> drop_content(NodeId id) = 0;
 
   // The kernel holds no reference any more: an orphan is deleted with its content, others stay.

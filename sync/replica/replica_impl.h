@@ -47,6 +47,7 @@ class StoredReplica final : public Replica {
   Result<std::pair<std::map<uint32_t, std::string>, std::map<uint32_t, std::string>>> id_names()
       const override;
 
+  Result<bool> note_seen(NodeId id, const FileVersion& version) override;
   Result<std::shared_ptr<const Content>> content(NodeId id) override { return contents_.content(id); }
   Result<ContentState> content_state(NodeId id) const override { return contents_.state(id); }
   Result<std::unique_ptr<ContentWriter>> create_content(NodeId id, uint64_t expected_size) override {

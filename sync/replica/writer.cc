@@ -24,6 +24,7 @@ Transaction::~Transaction() {
     if (writer_.db_->in_transaction()) static_cast<void>(writer_.db_->execute("ROLLBACK"));
     writer_.xattr_sets_.forget();
   }
+  writer_.seen_nodes_.transaction_over();
   writer_.release();
 }
 
@@ -88,6 +89,7 @@ Result<void> Transaction::commit() {
     writer_.totals_.cached_files += totals_.cached_files;
     writer_.totals_.partial_files += totals_.partial_files;
   }
+  for (const NodeId node : aftermath_.contents_recorded) writer_.seen_nodes_.recorded(node);
   if (writer_.follow_) writer_.follow_(aftermath_);
   return {};
 }

@@ -14,6 +14,7 @@
 
 #include "io/base/result.h"
 #include "sync/replica/database.h"
+#include "sync/replica/seen_nodes.h"
 #include "sync/replica/types.h"
 #include "sync/replica/xattr_sets.h"
 
@@ -39,7 +40,8 @@ struct BytesPlace {
 
 // What a committed transaction changed outside of the database.
 struct Aftermath {
-  std::vector<NodeId> contents_changed;  // had a content before, which is no longer valid
+  std::vector<NodeId> contents_changed;   // had a content before, which is no longer valid
+  std::vector<NodeId> contents_recorded;  // have one now
   std::vector<BytesPlace> written;
   std::vector<BytesPlace> freed;
   std::vector<uint64_t> slabs_emptied;
@@ -93,7 +95,8 @@ class Writer {
   // Called after each commit, before the next transaction can begin. Set once, before other threads use this.
   void after_commit(std::function<void(const Aftermath&)> follow) { follow_ = std::move(follow); }
 
-  Totals totals() const;  // any thread
+  Totals totals() const;                           // any thread
+  SeenNodes& seen_nodes() { return seen_nodes_; }  // any thread
   // With a transaction only:
   Connection& db() { return *db_; }
   XattrSets& xattr_sets() { return xattr_sets_; }
@@ -107,6 +110,7 @@ class Writer {
 
   std::unique_ptr<Connection> db_;
   XattrSets xattr_sets_;
+  SeenNodes seen_nodes_;
   uint64_t epoch_ = 0;
   std::function<void(const Aftermath&)> follow_;
 

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Large files: many readers at once, streams that share the sessions, versions that change meanwhile.
 #include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <cstring>
+#include <map>
 #include <random>
+#include <shared_mutex>
+#include <tuple>
 
 #include <gtest/gtest.h>
 
@@ -145,6 +151,106 @@ TEST_F(LargeFileTest, OnASlowLinkTheLimitIsOneOfNoProgress) {
   ASSERT_TRUE(rig.wait_for_tree());
   EXPECT_EQ(hydrate_together(rig, small), std::vector<std::string>());
   EXPECT_EQ(hydrate_together(rig, large), std::vector<std::string>());
+}
+
+// Replaces the file by a version that says its number in every eight bytes.
+void put_version(const std::string& path, uint64_t version, uint64_t bytes) {
+  std::string contents(bytes, '\0');
+  for (size_t at = 0; at + sizeof version <= contents.size(); at += sizeof version)
+    std::memcpy(contents.data() + at, &version, sizeof version);
+  write_file(path + ".new", contents);
+  support::set_mtime(path + ".new", 1'000'000 + static_cast<int64_t>(version), 0);
+  ASSERT_EQ(std::rename((path + ".new").c_str(), path.c_str()), 0);
+}
+
+uint64_t version_in(const std::string& bytes) {
+  uint64_t version = 0;
+  std::memcpy(&version, bytes.data(), sizeof version);
+  for (size_t at = 0; at + sizeof version <= bytes.size(); at += sizeof version) {
+    if (std::memcmp(bytes.data() + at, &version, sizeof version) != 0) return UINT64_MAX;
+  }
+  return version;
+}
+
+TEST_F(LargeFileTest, AFileOfWhichBytesWereSeenNeverChangesItsVersion) {
+  put_version(served("big"), 1, 6 * kMiB);
+  write_file(served("small"), "one");
+  RsyncDaemon server(RsyncDaemon::serving(tree_.path()));
+  EngineRig rig(server.url(), store_ / "s");
+  ASSERT_TRUE(rig.start().ok());
+  ASSERT_TRUE(rig.wait_for_tree());
+  const auto opened = rig.find("big");
+  ASSERT_TRUE(opened.ok());
+  const auto head = rig.read(opened->id, 5 * kMiB, 4096);
+  ASSERT_TRUE(head.ok()) << head.error().message();
+  ASSERT_EQ(version_in(*head), 1U);
+  put_version(served("big"), 2, 6 * kMiB);
+  ASSERT_TRUE(rig.list(kRootNode).ok());
+  const auto now = rig.find("big");
+  ASSERT_TRUE(now.ok());
+  EXPECT_NE(now->id, opened->id) << "somebody has the other version open";
+  for (const uint64_t offset : {0 * kMiB, 3 * kMiB, 5 * kMiB}) {
+    const auto old = rig.read(opened->id, offset, 4096);
+    if (old) {
+      EXPECT_EQ(version_in(*old), 1U) << offset;
+    }
+    const auto fresh = rig.read(now->id, offset, 4096);
+    ASSERT_TRUE(fresh.ok()) << fresh.error().message();
+    EXPECT_EQ(version_in(*fresh), 2U) << offset;
+  }
+}
+
+TEST_F(LargeFileTest, ANodeIsOneVersionUnderManyReadersAndChanges) {
+  constexpr uint64_t kSize = 12 * kMiB;
+  put_version(served("big"), 1, kSize);
+  RsyncDaemon server(RsyncDaemon::serving(tree_.path()));
+  EngineRig rig(server.url(), store_ / "s");
+  ASSERT_TRUE(rig.start().ok());
+  ASSERT_TRUE(rig.wait_for_tree());
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::shared_mutex changing;  // a file that is replaced between list and open is for the digest to find
+  std::mutex turn;             // so that the one who replaces it gets his turn
+  std::mutex mutex;
+  std::map<NodeId, uint64_t> versions;  // guarded by mutex
+  std::atomic<bool> over{false};
+  std::vector<std::thread> readers;
+  for (unsigned reader = 0; reader < 4; ++reader) {
+    readers.emplace_back([&, reader] {
+      std::mt19937_64 random(seed + reader);
+      while (!over) {
+        const auto node = rig.find("big");
+        for (int i = 0; node && i < 5; ++i) {
+          { const std::lock_guard wait(turn); }
+          const std::shared_lock lock(changing);
+          const uint64_t offset = random() % (kSize - 100'000) / 8 * 8;
+          const auto bytes = rig.read(node->id, offset, 65'536);
+          if (!bytes) {
+            const Errc code = bytes.error().code();
+            EXPECT_TRUE(code == Errc::kChanged || code == Errc::kVanished) << bytes.error().message();
+            break;
+          }
+          const uint64_t version = version_in(*bytes);
+          const std::lock_guard guard(mutex);
+          const auto [known, fresh] = versions.emplace(node->id, version);
+          EXPECT_EQ(known->second, version) << "node " << node->id << " at " << offset;
+        }
+      }
+    });
+  }
+  for (uint64_t version = 2; version <= 8; ++version) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    {
+      const std::lock_guard first(turn);
+      const std::unique_lock lock(changing);
+      put_version(served("big"), version, kSize);
+    }
+    EXPECT_TRUE(rig.list(kRootNode).ok());
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  over = true;
+  for (auto& reader : readers) reader.join();
+  EXPECT_FALSE(versions.empty());
 }
 
 }  // namespace
