@@ -15,6 +15,9 @@ constexpr std::chrono::milliseconds kTurn{1'000};
 }  // namespace
 
 Result<void> FileStream::literal(uint64_t /*offset*/, std::span<const std::byte> data) {
+  const uint64_t wanted = std::min<uint64_t>(data.size(), file_.target.size - position_);
+  beyond_ += data.size() - wanted;
+  data = data.first(wanted);
   while (!data.empty()) {
     if (!chunk_) {
       chunk_ = std::make_shared<std::vector<std::byte>>();

@@ -40,6 +40,7 @@ class FileStream final : public FileSink {
 
   uint64_t start() const { return start_; }
   uint64_t position() const { return position_; }  // bytes before it were received
+  uint64_t beyond() const { return beyond_; }      // bytes that came after the end that the file had
   // So far behind at most that waiting is quicker than another stream.
   bool will_bring(uint64_t offset) const;
 
@@ -52,6 +53,7 @@ class FileStream final : public FileSink {
   LargeFile& file_;
   const uint64_t start_;
   uint64_t position_;
+  uint64_t beyond_ = 0;
   std::shared_ptr<std::vector<std::byte>> chunk_;
 };
 

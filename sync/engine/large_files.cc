@@ -17,6 +17,7 @@ constexpr uint64_t kMaxUnstoredBytes = 32 << 20;  // received and not written: t
 constexpr uint64_t kFirstAheadBytes = 1 << 20;    // a stream runs this far ahead of its readers, growing with
 constexpr uint64_t kMostAheadBytes = 32 << 20;    // what was read from it
 constexpr uint64_t kCommitBytes = 16 << 20;       // recorded at least this often, so that a crash loses less
+constexpr uint64_t kMaxBeyondBytes = 16 << 20;  // what was appended meanwhile is read and dropped, up to this
 constexpr size_t kMaxStreamsPerFile = 2;
 constexpr uint64_t kWorthBytes = 8 << 20;  // a stream that would bring nothing new for this long is closed
 // A file that came in one piece within this time is of the version that was listed when it began.
@@ -255,6 +256,11 @@ void LargeFiles::session_drained(RemoteSession& session) {
   FileStream* stream = nullptr;
   const LargeFilePtr file = owner(session, &stream);
   if (!file) return;
+  if (stream->beyond() > kMaxBeyondBytes) {
+    file->outdated = true;
+    session.fail(Error(Errc::kCanceled, "the file has grown"));
+    return;
+  }
   if (!file->readers.empty()) stream->flush();
   adjust_parking(file);
 }
@@ -340,6 +346,12 @@ void LargeFiles::stream_done(const LargeFilePtr& file, FileStream& sink, FileEnd
     } else {
       restart(file);
     }
+    return;
+  }
+  if (sink.beyond() > 0) {
+    // What readers have asked for is this version as far as anybody can tell, but it will not be kept.
+    file->outdated = true;
+    serve(file);
     return;
   }
   if (start == 0 && end.digest) {

@@ -34,8 +34,8 @@ class SyncerImpl final : public Syncer {
         pool_(
             loop, options_, [this] { changed(); }, [this](const Error& why) { link_failed(why); }),
         lister_(context_, pool_),
-        whole_(context_, pool_, lister_, totals_),
         large_(context_, pool_, lister_, totals_),
+        whole_(context_, pool_, lister_, large_, totals_),
         xattrs_(context_, pool_) {
     pool_.set_xattr_user(xattrs_);
   }
@@ -73,8 +73,8 @@ class SyncerImpl final : public Syncer {
   FetchTotals totals_;
   SessionPool pool_;
   Lister lister_;
-  WholeFiles whole_;
   LargeFiles large_;
+  WholeFiles whole_;
   XattrValues xattrs_;
   Done<void> first_contact_;
   std::atomic<RequestId> next_request_{1};

@@ -11,7 +11,11 @@ constexpr uint64_t kMaxGrownBytes = 4 * kMaxWholeFileBytes;
 }  // namespace
 
 Result<void> WholeFile::literal(uint64_t offset, std::span<const std::byte> data) {
-  if (offset + data.size() > kMaxGrownBytes) return Error(Errc::kChanged, "the file grew while it was read");
+  if (offset + data.size() > kMaxGrownBytes) {
+    outgrown = true;
+    owner_.delivered(*this);
+    return Error(Errc::kChanged, "a file grew far beyond its listed size");
+  }
   if (bytes->capacity() == 0) bytes->reserve(std::min(target.size, kMaxGrownBytes));
   bytes->insert(bytes->end(), data.begin(), data.end());
   owner_.delivered(*this);

@@ -24,8 +24,9 @@ constexpr uint64_t kMaxUnsavedBytes = 64 << 20;  // more than this waits for the
 
 }  // namespace
 
-WholeFiles::WholeFiles(const EngineContext& context, SessionPool& pool, Lister& lister, FetchTotals& totals)
-    : context_(context), pool_(pool), lister_(lister), totals_(totals), neighbours_(context) {}
+WholeFiles::WholeFiles(const EngineContext& context, SessionPool& pool, Lister& lister, LargeFiles& large,
+                       FetchTotals& totals)
+    : context_(context), pool_(pool), lister_(lister), large_(large), totals_(totals), neighbours_(context) {}
 
 WholeFiles::~WholeFiles() {
   if (flush_timer_ != 0) context_.loop.cancel_timer(flush_timer_);
@@ -147,6 +148,8 @@ void WholeFiles::recover_lost() {
     file->bytes->clear();
     if (!file->demanded) {
       drop_ahead(file);
+    } else if (file->outgrown) {
+      outgrown.push_back(file);
     } else if (!suspect) {
       --file->attempts;
       demanded_.push_back(file);
@@ -247,9 +250,24 @@ void WholeFiles::revalidate(const WholeFilePtr& file) {
       return;
     }
     file->target = std::move(*now);
+    if (file->target.size > kMaxWholeFileBytes) {
+      hand_over(file);
+      return;
+    }
     demanded_.push_back(file);
     pump();
   });
+}
+
+// It has become a large one.
+void WholeFiles::hand_over(const WholeFilePtr& file) {
+  end_ahead(file);
+  file->state = WholeFile::State::kFailed;
+  files_.erase(file->target.node);
+  for (auto& reader : std::exchange(file->readers, {}))
+    large_.read(reader.id, file->target, reader.offset, reader.length, std::move(reader.done));
+  for (auto& waiter : std::exchange(file->hydrators, {}))
+    large_.hydrate(waiter.id, file->target, std::move(waiter.done));
 }
 
 void WholeFiles::session_drained(RemoteSession& /*session*/) {
@@ -272,6 +290,12 @@ void WholeFiles::session_ended(RemoteSession& session, const Error& why) {
 void WholeFiles::delivered(WholeFile& file) {
   last_delivery_ = Clock::now();
   if (file.session) file.session->note_delivery(last_delivery_);
+  if (!file.outgrown) return;
+  // There is no other way to stop a server in the middle of a file; the other requests are made again.
+  context_.loop.post([late = file.shared_from_this()] {
+    if (late->outgrown && late->session)
+      late->session->fail(Error(Errc::kCanceled, "a file is far too large"));
+  });
 }
 
 void WholeFiles::received(const WholeFilePtr& file, FileEnd end) {
@@ -285,6 +309,10 @@ void WholeFiles::received(const WholeFilePtr& file, FileEnd end) {
       fail(file, end.reason);
       break;
     case FileEnd::Status::kBadDigest:
+      if (std::exchange(file->outgrown, false)) {
+        revalidate(file);
+        break;
+      }
       retry(file, Error(Errc::kCorrupt, "the file changed while it was read, or the source cannot read it"));
       break;
   }
@@ -368,6 +396,8 @@ void WholeFiles::flush_finished() {
     Result<void> result;
     for (const auto& file : *batch) {
       auto writer = context_.replica.create_content(file->target.node, file->bytes->size());
+      // Deleted meanwhile: nobody will ask for it, and the others have nothing to do with that.
+      if (!writer && writer.error().code() == Errc::kNotFound) continue;
       if (!writer) {
         result = writer.error();
         break;

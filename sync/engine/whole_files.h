@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "sync/engine/file_target.h"
+#include "sync/engine/large_files.h"
 #include "sync/engine/lister.h"
 #include "sync/engine/neighbours.h"
 #include "sync/engine/session_pool.h"
@@ -24,7 +25,9 @@ namespace rsyncfs {
 // Loop thread only.
 class WholeFiles final : public SessionUser, public WholeFile::Owner {
  public:
-  WholeFiles(const EngineContext& context, SessionPool& pool, Lister& lister, FetchTotals& totals);
+  // `large` takes files that turn out to be too large.
+  WholeFiles(const EngineContext& context, SessionPool& pool, Lister& lister, LargeFiles& large,
+             FetchTotals& totals);
   ~WholeFiles() override;
 
   void read(RequestId id, FileTarget target, uint64_t offset, uint32_t length, Done<ReadBytes> done);
@@ -58,6 +61,7 @@ class WholeFiles final : public SessionUser, public WholeFile::Owner {
   void abandon(const WholeFilePtr& file);
   void retry(const WholeFilePtr& file, const Error& why);
   void revalidate(const WholeFilePtr& file);
+  void hand_over(const WholeFilePtr& file);
   void fail(const WholeFilePtr& file, const Error& why);
   void finished(const WholeFilePtr& file, FileEnd end);
   void stored(const std::vector<WholeFilePtr>& batch, const Result<void>& result);
@@ -67,6 +71,7 @@ class WholeFiles final : public SessionUser, public WholeFile::Owner {
   EngineContext context_;
   SessionPool& pool_;
   Lister& lister_;
+  LargeFiles& large_;
   FetchTotals& totals_;
   std::unordered_map<NodeId, WholeFilePtr> files_;                 // from the request until stored
   std::list<WholeFilePtr> demanded_;                               // not requested yet, somebody waits

@@ -253,5 +253,23 @@ TEST_F(LargeFileTest, ANodeIsOneVersionUnderManyReadersAndChanges) {
   EXPECT_FALSE(versions.empty());
 }
 
+TEST_F(LargeFileTest, AFileThatOutgrewItsKindIsFetchedAsWhatItIs) {
+  support::make_dirs(served("a"));
+  support::make_dirs(served("b"));
+  write_file(served("a/f"), std::string(1000, 'o'));
+  write_file(served("b/f"), std::string(1000, 'o'));
+  RsyncDaemon server(RsyncDaemon::serving(tree_.path()));
+  EngineRig rig(server.url(), store_ / "s");
+  ASSERT_TRUE(rig.start().ok());
+  ASSERT_TRUE(rig.wait_for_tree());
+  write_file(served("a/f"), support::random_bytes(3 * kMiB, 1));
+  write_file(served("b/f"), support::random_bytes(9 * kMiB, 2));
+  for (const auto& [path, size, kind] : {std::tuple("a/f", 3 * kMiB, 1U), std::tuple("b/f", 9 * kMiB, 2U)}) {
+    const auto bytes = rig.read_all(path);
+    ASSERT_TRUE(bytes.ok()) << path << ": " << bytes.error().message();
+    EXPECT_TRUE(*bytes == support::random_bytes(size, kind)) << path;
+  }
+}
+
 }  // namespace
 }  // namespace rsyncfs
