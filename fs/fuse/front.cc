@@ -20,6 +20,8 @@ namespace {
 
 // Cancelled requests are answered by the loop and the executor, soon.
 constexpr std::chrono::seconds kAnswerParkedLimit{10};
+// New requests may be parked while the last call of the notifier waits for them.
+constexpr std::chrono::milliseconds kCancelAgainEvery{5};
 
 class MountedFront final : public Front {
  public:
@@ -42,6 +44,8 @@ class MountedFront final : public Front {
  private:
   void after_request();
   void after_last_worker();
+  void cancel_parked();
+  void end_notifications();
   void raise_read_ahead() const;
 
   MountContext mount_;
@@ -75,7 +79,6 @@ Result<void> MountedFront::start() {
 MountedFront::~MountedFront() {
   if (workers_) {
     stop();
-    notifier_.detach();
     workers_.reset();
     RSYNCFS_CHECK(mount_.replies.open() == 0);
     if (!device_.empty() && mounted_device(mountpoint()) != device_) session_->disown_mount();
@@ -130,10 +133,25 @@ Result<void> MountedFront::unmount(bool lazy) {
   return take_mount_away(mountpoint(), lazy);
 }
 
+void MountedFront::cancel_parked() {
+  for (const RequestId request : mount_.replies.parked_now()) mount_.tree.cancel(request);
+}
+
+// A call of the notifier waits inside the kernel, deaf to signals, for requests that the kernel has not even
+// handed to us yet. So the workers must still take and answer them; else neither the call nor the channel
+// would ever end.
+void MountedFront::end_notifications() {
+  do {
+    cancel_parked();
+  } while (!notifier_.stop_sending(kCancelAgainEvery));
+  notifier_.detach();
+}
+
 void MountedFront::stop() {
   const std::lock_guard lock(stop_mutex_);
+  end_notifications();
   workers_->stop();
-  for (const RequestId request : mount_.replies.parked_now()) mount_.tree.cancel(request);
+  cancel_parked();
   if (!mount_.replies.wait_none_open(kAnswerParkedLimit)) {
     log_error("requests are not answered although they were cancelled: " +
               std::to_string(mount_.replies.open()));

@@ -37,12 +37,18 @@ void Notifier::attach(KernelCaches& kernel, Tree& tree) {
   thread_ = std::thread([this] { run(); });
 }
 
+bool Notifier::stop_sending(std::chrono::milliseconds limit) {
+  std::unique_lock lock(mutex_);
+  stopping_ = true;
+  wake_.notify_all();
+  return idle_.wait_for(lock, limit, [this] { return !sending_; });
+}
+
 void Notifier::detach() {
+  stop_sending(std::chrono::milliseconds(0));
   {
     const std::lock_guard lock(mutex_);
     if (kernel_ == nullptr) return;
-    stopping_ = true;
-    wake_.notify_all();
   }
   thread_.join();
   const std::lock_guard lock(mutex_);
@@ -146,11 +152,14 @@ void Notifier::run() {
     lock.unlock();
     uint64_t sent = 0;
     if (!batch.empty()) tree_->wait_for_answers();
-    for (const Item& item : batch) sent += send(item);
+    for (const Item& item : batch) {
+      if (stopping_) break;
+      sent += send(item);
+    }
     lock.lock();
     sending_ = false;
     statistics_.sent += sent;
-    if (order_.empty()) idle_.notify_all();
+    if (order_.empty() || stopping_) idle_.notify_all();
   }
 }
 

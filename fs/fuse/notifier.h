@@ -3,6 +3,7 @@
 // kernel.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -59,9 +60,13 @@ class Notifier final : public SyncerEvents {
   void on_changes(std::vector<NameChange> changes) override;
   void on_content_changed(NodeId node) override;
 
-  // Called by the Front. Both must outlive detach(), which waits for the call under way and drops the rest.
+  // Called by the Front, one at a time. Both must outlive detach(), which waits for the call under way and
+  // drops the rest.
   void attach(KernelCaches& kernel, Tree& tree);
   void detach();
+  // The first half of detach(), which does not wait: nothing new is sent. True when no call is under way any
+  // more within the limit.
+  bool stop_sending(std::chrono::milliseconds limit);
   // True when nothing is queued or being sent within the limit.
   bool wait_idle(std::chrono::milliseconds limit);
   NotifierStatistics statistics() const;
@@ -99,7 +104,7 @@ class Notifier final : public SyncerEvents {
   KernelCaches* kernel_ = nullptr;
   Tree* tree_ = nullptr;
   bool sending_ = false;
-  bool stopping_ = false;
+  std::atomic<bool> stopping_{false};  // changed under mutex_
   bool losing_ = false;
   NotifierStatistics statistics_;
   std::thread thread_;
