@@ -126,7 +126,8 @@ class Tree {
   struct stat stat_of(const Node& node) const;
 
  private:
-  // Lists the directory, then runs `answer` on the executor, within a section.
+  // Lists the directory, then runs `answer` on the executor, within a section; but with an error that is final
+  // at once, on the loop.
   RequestId after_listing(NodeId directory, UniqueFunction<void(Result<void>)> answer);
   void answer_lookup(NodeId parent, std::string_view name, Done<Entry> done);
   void answer_dot(const Node& directory, bool parent, Done<Entry> done);

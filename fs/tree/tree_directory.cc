@@ -23,10 +23,12 @@ bool source_is_away(const Error& error) {
 
 }  // namespace
 
-// The link may have gone down while we asked: then what is stored is all there is, and good enough.
+// The link may have gone down while we asked: then what is stored is all there is, and good enough. Every
+// other failure, a cancelled wait above all, needs nothing of the store and does not queue for the executor.
 RequestId Tree::after_listing(NodeId directory, UniqueFunction<void(Result<void>)> answer) {
   return syncer_.list_directory(
       directory, [this, directory, answer = std::move(answer)](Result<void> listed) mutable {
+        if (!listed && !source_is_away(listed.error())) return answer(std::move(listed));
         executor_.submit([this, directory, listed = std::move(listed), answer = std::move(answer)]() mutable {
           const AnswerGate::Section section(gate_);
           if (!listed && source_is_away(listed.error())) {

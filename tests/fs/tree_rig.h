@@ -78,7 +78,8 @@ class TreeRig {
 
   support::TempDir dir;
   std::unique_ptr<Replica> replica;
-  Executor executor{2};
+  static constexpr unsigned kExecutorThreads = 2;
+  Executor executor{kExecutorThreads};
   SyncerDouble syncer;
   Notifier notifier;
   std::unique_ptr<Tree> tree;

@@ -193,6 +193,20 @@ TEST_F(TreeTest, CancelEndsAParkedLookup) {
   EXPECT_EQ(ended.error().code(), Errc::kCanceled);
 }
 
+TEST_F(TreeTest, CancelDoesNotWaitForABusyExecutor) {
+  const NodeId d = list(kRootNode, {directory("d")}).at("d");
+  syncer.unlist(d);
+  std::promise<void> release;
+  const std::shared_future<void> released = release.get_future().share();
+  for (unsigned i = 0; i < kExecutorThreads; ++i) executor.submit([released] { released.wait(); });
+  const auto looked_up =
+      wait_for<Entry>([&](auto done) { tree->cancel(tree->lookup(d, "x", std::move(done))); });
+  const auto opened = wait_for<uint64_t>([&](auto done) { tree->cancel(tree->opendir(d, std::move(done))); });
+  release.set_value();
+  EXPECT_EQ(looked_up.error().code(), Errc::kCanceled);
+  EXPECT_EQ(opened.error().code(), Errc::kCanceled);
+}
+
 TEST_F(TreeTest, ReaddirGivesDotsThenNamesInByteOrder) {
   const auto nodes = list(kRootNode, {directory("d"), file("b", 1), file("\xff", 1), file("A", 1)});
   CollectingSink sink(100);
