@@ -57,7 +57,7 @@ class ControlService final : public ControlHandler {
   MountFacts facts_;
   Unmount unmount_;
   Offload offload_;
-  MountContext context_;
+  WalkContext context_;
   std::mutex front_mutex_;  // guards front_
   Front* front_ = nullptr;
 };

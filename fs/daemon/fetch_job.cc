@@ -24,7 +24,7 @@ struct FetchJob::Page {
   uint64_t present_bytes = 0;
 };
 
-FetchJob::FetchJob(Loop& loop, MountContext context, std::vector<std::string> paths,
+FetchJob::FetchJob(Loop& loop, WalkContext context, std::vector<std::string> paths,
                    std::shared_ptr<ControlReply> reply)
     : loop_(loop), context_(context), paths_(paths.begin(), paths.end()), reply_(std::move(reply)) {}
 
@@ -117,7 +117,7 @@ void FetchJob::read_page(Directory directory) {
       });
 }
 
-Result<FetchJob::Page> FetchJob::page_of(const MountContext& context, Directory directory) {
+Result<FetchJob::Page> FetchJob::page_of(const WalkContext& context, Directory directory) {
   const auto names = context.replica.list_after(directory.node, directory.after, kPageEntries);
   if (!names) return names.error();
   Page page;

@@ -22,7 +22,7 @@ class FetchJob : public std::enable_shared_from_this<FetchJob> {
   static constexpr size_t kMaxReportedFailures = 1'000;
   static constexpr std::chrono::milliseconds kProgressInterval{200};
 
-  FetchJob(Loop& loop, MountContext context, std::vector<std::string> paths,
+  FetchJob(Loop& loop, WalkContext context, std::vector<std::string> paths,
            std::shared_ptr<ControlReply> reply);
   void start();
 
@@ -44,7 +44,7 @@ class FetchJob : public std::enable_shared_from_this<FetchJob> {
   void walk_next_path();
   void expand_next_directory();
   void read_page(Directory directory);
-  static Result<Page> page_of(const MountContext& context, Directory directory);
+  static Result<Page> page_of(const WalkContext& context, Directory directory);
   void on_page(Page page);
   void add_file(File file);
   void fetch(File file);
@@ -56,7 +56,7 @@ class FetchJob : public std::enable_shared_from_this<FetchJob> {
   void abandon();
 
   Loop& loop_;
-  MountContext context_;
+  WalkContext context_;
   std::deque<std::string> paths_;        // still to be walked to
   std::shared_ptr<ControlReply> reply_;  // null at the end
   std::shared_ptr<PathWalk> walk_;

@@ -33,7 +33,7 @@ struct PathWalk::Outcome {
   std::optional<Result<Node>> end;
 };
 
-PathWalk::PathWalk(MountContext context, std::string path, bool follow_last, Done<Node> done)
+PathWalk::PathWalk(WalkContext context, std::string path, bool follow_last, Done<Node> done)
     : context_(context), path_(std::move(path)), follow_last_(follow_last), done_(std::move(done)) {
   position_.above.push_back(kRootNode);
   position_.rest = reversed_components(path_);
@@ -48,7 +48,7 @@ void PathWalk::step() {
       [self = shared_from_this()](Outcome outcome) { self->on_step(std::move(outcome)); });
 }
 
-PathWalk::Outcome PathWalk::walk(const MountContext& context, Position position, bool follow_last) {
+PathWalk::Outcome PathWalk::walk(const WalkContext& context, Position position, bool follow_last) {
   const auto ended = [&](Result<Node> result) {
     return Outcome{std::move(position), std::nullopt, std::move(result)};
   };

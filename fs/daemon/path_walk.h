@@ -14,7 +14,7 @@
 namespace rsyncfs {
 
 // What walks and fetches work with. All outlive the loop's run.
-struct MountContext {
+struct WalkContext {
   Replica& replica;
   Syncer& syncer;
   Offload& offload;
@@ -25,7 +25,7 @@ class PathWalk : public std::enable_shared_from_this<PathWalk> {
  public:
   static constexpr int kMaxSymlinks = 40;
 
-  PathWalk(MountContext context, std::string path, bool follow_last, Done<Node> done);
+  PathWalk(WalkContext context, std::string path, bool follow_last, Done<Node> done);
   void start() { step(); }
   // `done` is not called any more.
   void cancel();
@@ -40,10 +40,10 @@ class PathWalk : public std::enable_shared_from_this<PathWalk> {
 
   void step();
   void on_step(Outcome outcome);
-  static Outcome walk(const MountContext& context, Position position, bool follow_last);
+  static Outcome walk(const WalkContext& context, Position position, bool follow_last);
   static Result<void> follow(const std::string& target, Position& position);
 
-  MountContext context_;
+  WalkContext context_;
   std::string path_;
   bool follow_last_;
   Done<Node> done_;
