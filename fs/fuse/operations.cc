@@ -105,8 +105,8 @@ void op_lseek(fuse_req_t request, fuse_ino_t node, off_t offset, int whence, fus
 
 void op_opendir(fuse_req_t request, fuse_ino_t node, fuse_file_info* /*info*/) {
   const auto reply = begin(request, FrontOp::kOpendir);
-  reply->park(mount_of(request).tree.opendir(node, [reply](Result<uint64_t> handle) {
-    handle ? reply->opened_directory(*handle) : reply->fail(handle.error());
+  reply->park(mount_of(request).tree.opendir(node, [reply](Result<OpenedDirectory> opened) {
+    opened ? reply->opened_directory(*opened) : reply->fail(opened.error());
   }));
 }
 

@@ -93,12 +93,12 @@ void Reply::link(const std::string& target) {
   fuse_reply_readlink(take(), target.c_str());
 }
 
-void Reply::opened_directory(uint64_t handle) {
+void Reply::opened_directory(const OpenedDirectory& opened) {
   fuse_file_info info{};
-  info.fh = handle;
+  info.fh = opened.handle;
   info.cache_readdir = 1;
-  info.keep_cache = 1;
-  if (fuse_reply_open(take(), &info) != 0) mount_.tree.releasedir(handle);
+  info.keep_cache = opened.positions_known ? 1 : 0;
+  if (fuse_reply_open(take(), &info) != 0) mount_.tree.releasedir(opened.handle);
 }
 
 void Reply::opened_file() {

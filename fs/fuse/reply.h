@@ -44,7 +44,7 @@ class Reply : public std::enable_shared_from_this<Reply> {
   void entry(const Entry& entry);
   void attributes(const struct stat& attr);
   void link(const std::string& target);
-  void opened_directory(uint64_t handle);
+  void opened_directory(const OpenedDirectory& opened);
   void opened_file();
   void bytes(std::span<const std::byte> data);
   bool listing(std::span<const char> packed);  // false: the asker is gone

@@ -164,7 +164,9 @@ void Tree::statfs(Done<struct statvfs> done) {
 }
 
 void Tree::forget(NodeId node, uint64_t count) {
-  if (lookups_.remove(node, count)) forgets_.add(node);
+  if (!lookups_.remove(node, count)) return;
+  handles_.forget(node);
+  forgets_.add(node);
 }
 
 }  // namespace rsyncfs

@@ -82,11 +82,11 @@ class Tree {
   void getattr(NodeId node, Done<struct stat> done);
   void readlink(NodeId node, Done<std::string> done);
 
-  // Waits until the directory's names may be answered; the value is a handle for readdir() and releasedir().
-  RequestId opendir(NodeId directory, Done<uint64_t> done);
+  // Waits until the directory's names may be answered; the value has a handle for readdir() and releasedir().
+  RequestId opendir(NodeId directory, Done<OpenedDirectory> done);
   // Names from `cookie` on (0: the start), read afresh each time: a name that stays is given exactly once,
-  // whatever comes and goes meanwhile. With `plus` each taken name counts one lookup. An unknown handle is as
-  // good as a new one.
+  // whatever comes and goes meanwhile, and whichever handle of the directory the cookie was given to. With
+  // `plus` each taken name counts one lookup. With an unknown handle cookies count names.
   void readdir(NodeId directory, uint64_t handle, uint64_t cookie, bool plus, DirectorySink& sink);
   void releasedir(uint64_t handle) { handles_.close(handle); }
 
@@ -126,8 +126,8 @@ class Tree {
   struct stat stat_of(const Node& node) const;
 
  private:
-  // Lists the directory, then runs `answer` on the executor, within a section; but with an error that is final
-  // at once, on the loop.
+  // Lists the directory, then runs `answer` on the executor, within a section; but with an error that is
+  // final at once, on the loop.
   RequestId after_listing(NodeId directory, UniqueFunction<void(Result<void>)> answer);
   void answer_lookup(NodeId parent, std::string_view name, Done<Entry> done);
   void answer_dot(const Node& directory, bool parent, Done<Entry> done);
@@ -142,10 +142,10 @@ class Tree {
   Result<Node> present_node(NodeId id) const;
   Result<Node> directory_node(NodeId id) const;
   Result<Node> regular_node(NodeId id) const;
-  Result<void> fill(const Node& directory, DirectoryHandle& handle, uint64_t cookie, bool plus,
+  Result<void> fill(const Node& directory, NameNumbers& numbers, uint64_t cookie, bool plus,
                     DirectorySink& sink, std::vector<NodeId>& counted);
   bool fill_dots(const Node& directory, uint64_t cookie, DirectorySink& sink);
-  Result<bool> reach(NodeId directory, NameTrail& trail, size_t position) const;
+  Result<bool> number_names(NodeId directory, NameNumbers& numbers, size_t count) const;
   uint64_t blocks_of(const Node& node) const;
 
   Replica& replica_;

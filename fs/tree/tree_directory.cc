@@ -9,7 +9,7 @@
 namespace rsyncfs {
 namespace {
 
-// Positions: 0 ".", 1 "..", then the names in byte order.
+// Positions: 0 "."; 1 ".."; 2 the first name; 3 + N what follows the name with number N.
 constexpr uint64_t kDots = 2;
 // Names read in one go, whatever the caller has room for.
 constexpr size_t kMaxNamesAtOnce = 4096;
@@ -94,7 +94,7 @@ void Tree::answer_dot(const Node& directory, bool parent, Done<Entry> done) {
   done(Entry{answer.id, stat_of(answer)});
 }
 
-RequestId Tree::opendir(NodeId id, Done<uint64_t> done) {
+RequestId Tree::opendir(NodeId id, Done<OpenedDirectory> done) {
   {
     const AnswerGate::Section section(gate_);
     const Result<Node> directory = directory_node(id);
@@ -103,13 +103,13 @@ RequestId Tree::opendir(NodeId id, Done<uint64_t> done) {
       return 0;
     }
     if (syncer_.may_answer_listing(*directory)) {
-      done(handles_.open());
+      done(handles_.open(id));
       return 0;
     }
   }
-  return after_listing(id, [this, done = std::move(done)](const Result<void>& listed) mutable {
+  return after_listing(id, [this, id, done = std::move(done)](const Result<void>& listed) mutable {
     if (!listed) return done(listed.error());
-    done(handles_.open());
+    done(handles_.open(id));
   });
 }
 
@@ -120,14 +120,14 @@ void Tree::readdir(NodeId id, uint64_t handle, uint64_t cookie, bool plus, Direc
     sink.finish(directory.error());
     return;
   }
-  std::shared_ptr<DirectoryHandle> open = handles_.find(handle);
-  if (open == nullptr) open = std::make_shared<DirectoryHandle>();
+  std::shared_ptr<DirectoryNames> names = handles_.find(handle);
+  if (names == nullptr) names = std::make_shared<DirectoryNames>();
   lookups_.mark(id);
   std::vector<NodeId> counted;
   Result<void> filled;
   {
-    const std::lock_guard lock(open->mutex);
-    filled = fill(*directory, *open, cookie, plus, sink, counted);
+    const std::lock_guard lock(names->mutex);
+    filled = fill(*directory, names->numbers, cookie, plus, sink, counted);
   }
   if (sink.finish(std::move(filled))) return;
   for (const NodeId node : counted) forget(node, 1);
@@ -148,48 +148,46 @@ bool Tree::fill_dots(const Node& directory, uint64_t cookie, DirectorySink& sink
   return cookie > 1 || sink.add("..", entry, kDots);
 }
 
-// Makes the trail `position` names long; false when the directory has not so many.
-Result<bool> Tree::reach(NodeId directory, NameTrail& trail, size_t position) const {
-  while (trail.size() < position) {
-    const std::string last(trail.size() == 0 ? std::string_view() : trail.at(trail.size() - 1));
-    const auto names =
-        replica_.list_after(directory, last, std::min(position - trail.size(), kMaxNamesAtOnce));
+// Sees to it that `count` names have numbers; false when the directory has not so many. Only positions that
+// somebody made up, or kept over a remount, are not there yet: counting is the best guess at them.
+Result<bool> Tree::number_names(NodeId directory, NameNumbers& numbers, size_t count) const {
+  std::string after;
+  while (numbers.size() < count) {
+    const auto names = replica_.list_after(directory, after, std::min(count, kMaxNamesAtOnce));
     if (!names) return names.error();
     if (names->empty()) return false;
-    for (const auto& [entry, node] : *names) trail.append(entry.name);
+    for (const auto& [entry, node] : *names) numbers.number_of(entry.name);
+    after = names->back().first.name;
   }
   return true;
 }
 
 // Goes on after the name at the position, not at the position: names that came or went do not shift the
 // others.
-Result<void> Tree::fill(const Node& directory, DirectoryHandle& handle, uint64_t cookie, bool plus,
+Result<void> Tree::fill(const Node& directory, NameNumbers& numbers, uint64_t cookie, bool plus,
                         DirectorySink& sink, std::vector<NodeId>& counted) {
   if (cookie < kDots && !fill_dots(directory, cookie, sink)) return {};
-  const size_t position = cookie < kDots ? 0 : cookie - kDots;
-  const Result<bool> reached = reach(directory.id, handle.trail, position);
-  if (!reached) return reached.error();
-  if (!*reached) return {};
-  handle.trail.truncate(position);
-  std::string after(position == 0 ? std::string_view() : handle.trail.at(position - 1));
+  std::string after;
+  if (cookie > kDots) {
+    const Result<bool> numbered = number_names(directory.id, numbers, cookie - kDots);
+    if (!numbered) return numbered.error();
+    if (!*numbered) return {};
+    after = numbers.at(cookie - kDots - 1);
+  }
   for (;;) {
     const size_t wanted = std::clamp<size_t>(sink.capacity(), 1, kMaxNamesAtOnce);
-    const auto names = replica_.list_after(directory.id, after, wanted);
+      const auto names = replica_.list_after(directory.id, after, wanted);
     if (!names) return names.error();
     for (const auto& [name, node] : *names) {
-      if (name.name.size() > kMaxNameBytes) {
-        handle.trail.append(name.name);
-        continue;
-      }
-      const Entry entry{node.id, stat_of(node)};
+      if (name.name.size() > kMaxNameBytes) continue;
       // Counted before it can be given: an invalidation must find it known.
       if (plus) lookups_.add(node.id);
-      if (!sink.add(name.name, entry, kDots + handle.trail.size() + 1)) {
+      const Entry entry{node.id, stat_of(node)};
+      if (!sink.add(name.name, entry, kDots + numbers.number_of(name.name) + 1)) {
         if (plus) forget(node.id, 1);
         return {};
       }
       if (plus) counted.push_back(node.id);
-      handle.trail.append(name.name);
     }
     if (names->size() < wanted) return {};
     after = names->back().first.name;

@@ -45,7 +45,17 @@ class CollectingSink final : public DirectorySink {
   size_t room_;
 };
 
-class TreeTest : public ::testing::Test, public TreeRig {};
+class TreeTest : public ::testing::Test, public TreeRig {
+ protected:
+  OpenedDirectory open_root() {
+    return *wait_for<OpenedDirectory>([&](auto done) { tree->opendir(kRootNode, std::move(done)); });
+  }
+  CollectingSink list_root(uint64_t handle, uint64_t cookie, size_t room) {
+    CollectingSink sink(room);
+    tree->readdir(kRootNode, handle, cookie, false, sink);
+    return sink;
+  }
+};
 
 TEST_F(TreeTest, StatTellsWhatTheSourceTold) {
   Name device;
@@ -138,12 +148,12 @@ TEST_F(TreeTest, OpendirWaitsForTheListing) {
   const NodeId d = list(kRootNode, {directory("d")}).at("d");
   syncer.unlist(d);
   syncer.on_list([](NodeId) -> Result<void> { return Error(Errc::kPermission, "opendir: denied"); });
-  const auto refused = wait_for<uint64_t>([&](auto done) { tree->opendir(d, std::move(done)); });
+  const auto refused = wait_for<OpenedDirectory>([&](auto done) { tree->opendir(d, std::move(done)); });
   EXPECT_EQ(refused.error().code(), Errc::kPermission);
   syncer.on_list([](NodeId) -> Result<void> { return {}; });
-  const auto opened = wait_for<uint64_t>([&](auto done) { tree->opendir(d, std::move(done)); });
+  const auto opened = wait_for<OpenedDirectory>([&](auto done) { tree->opendir(d, std::move(done)); });
   ASSERT_TRUE(opened.ok());
-  tree->releasedir(*opened);
+  tree->releasedir(opened->handle);
 }
 
 // The link goes down while the directory is asked for: its stored names are all there is from then on.
@@ -201,7 +211,8 @@ TEST_F(TreeTest, CancelDoesNotWaitForABusyExecutor) {
   for (unsigned i = 0; i < kExecutorThreads; ++i) executor.submit([released] { released.wait(); });
   const auto looked_up =
       wait_for<Entry>([&](auto done) { tree->cancel(tree->lookup(d, "x", std::move(done))); });
-  const auto opened = wait_for<uint64_t>([&](auto done) { tree->cancel(tree->opendir(d, std::move(done))); });
+  const auto opened =
+      wait_for<OpenedDirectory>([&](auto done) { tree->cancel(tree->opendir(d, std::move(done))); });
   release.set_value();
   EXPECT_EQ(looked_up.error().code(), Errc::kCanceled);
   EXPECT_EQ(opened.error().code(), Errc::kCanceled);
@@ -235,7 +246,7 @@ TEST_F(TreeTest, NamesThatWereNotDeliveredAreNotCounted) {
 
 TEST_F(TreeTest, ReaddirGoesOnWhereItWasThoughNamesComeAndGo) {
   list(kRootNode, {file("b", 1), file("d", 1), file("f", 1), file("h", 1)});
-  const uint64_t handle = *wait_for<uint64_t>([&](auto done) { tree->opendir(kRootNode, std::move(done)); });
+  const uint64_t handle = open_root().handle;
   CollectingSink first(4);
   tree->readdir(kRootNode, handle, 0, false, first);
   EXPECT_THAT(first.names, ElementsAre(".", "..", "b", "d"));
@@ -254,6 +265,42 @@ TEST_F(TreeTest, ReaddirGoesOnWhereItWasThoughNamesComeAndGo) {
   CollectingSink lost(100);
   tree->readdir(kRootNode, handle, 4, false, lost);
   EXPECT_THAT(lost.names, ElementsAre("f", "g", "h"));
+}
+
+// The kernel answers one handle from the listing that another was given, and asks for the rest.
+TEST_F(TreeTest, PositionsHoldForEveryHandleOfTheDirectory) {
+  list(kRootNode, {file("b", 1), file("d", 1), file("f", 1), file("h", 1)});
+  const OpenedDirectory first = open_root();
+  EXPECT_FALSE(first.positions_known);
+  const uint64_t after_d = list_root(first.handle, 0, 4).cookie;
+  EXPECT_EQ(list_root(first.handle, 0, 100).names.size(), 6U);
+  const OpenedDirectory second = open_root();
+  EXPECT_TRUE(second.positions_known);
+  tree->releasedir(first.handle);
+  list(kRootNode, {file("a", 1), file("c", 1), file("e", 1), file("f", 1), file("h", 1)});
+  EXPECT_EQ(list_root(second.handle, 0, 4).names.size(), 4U);
+  EXPECT_THAT(list_root(second.handle, after_d, 100).names, ElementsAre("e", "f", "h"));
+  tree->releasedir(second.handle);
+  EXPECT_TRUE(open_root().positions_known) << "the kernel may still have the listing";
+}
+
+TEST(DirectoryHandlesTest, WhatIsNotOpenIsKeptWithinTheLimit) {
+  constexpr size_t kRoomForOne = 600;
+  DirectoryHandles handles(kRoomForOne);
+  const OpenedDirectory pinned = handles.open(7);
+  for (NodeId node = 1; node <= 3; ++node) handles.close(handles.open(node).handle);
+  handles.close(handles.open(1).handle);
+  EXPECT_TRUE(handles.open(1).positions_known);
+  EXPECT_FALSE(handles.open(2).positions_known);
+  EXPECT_TRUE(handles.open(7).positions_known) << "what is open stays";
+  const uint64_t open = handles.open(9).handle;
+  handles.forget(9);
+  EXPECT_NE(handles.find(open), nullptr);
+  handles.close(open);
+  handles.forget(9);
+  EXPECT_EQ(handles.find(open), nullptr);
+  EXPECT_FALSE(handles.open(9).positions_known);
+  EXPECT_NE(handles.find(pinned.handle), nullptr);
 }
 
 TEST_F(TreeTest, ReadsComeFromTheStoreElseFromTheSource) {
