@@ -62,6 +62,7 @@ void Notifier::detach() {
 void Notifier::on_changes(std::vector<NameChange> changes) {
   const std::lock_guard lock(mutex_);
   if (kernel_ == nullptr || stopping_) return;
+  tree_->note_change();
   for (const NameChange& change : changes) push_change(change);
   wake_.notify_one();
 }

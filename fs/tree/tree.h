@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -111,6 +112,9 @@ class Tree {
   // ---- for those who invalidate what was answered ----
   // Returns when every answer that may have been read from the Replica before this call has been given.
   void wait_for_answers() { gate_.wait(); }
+  // After the Replica has changed, before is_known() is asked: an answer that read the older state, and is
+  // counted too late to be found known, then reads once more.
+  void note_change() { changes_.fetch_add(1); }
   bool is_known(NodeId node) const { return lookups_.count(node) != 0; }
   // False: no answer about this directory's names was given since it became known.
   bool names_were_answered(NodeId directory) const { return lookups_.is_marked(directory); }
@@ -139,6 +143,7 @@ class Tree {
     bool missing = false;
   };
   Result<FoundXattr> find_xattr(NodeId node, std::string_view name, bool with_value) const;
+  Node read_again(const Node& node, uint64_t changes_before) const;
   Result<Node> present_node(NodeId id) const;
   Result<Node> directory_node(NodeId id) const;
   Result<Node> regular_node(NodeId id) const;
@@ -153,6 +158,7 @@ class Tree {
   const ShownAttributes shown_;
   Executor& executor_;
   AnswerGate gate_;
+  std::atomic<uint64_t> changes_{0};
   LookupTable lookups_;
   DirectoryHandles handles_;
   ForgetQueue forgets_;

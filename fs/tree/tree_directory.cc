@@ -69,16 +69,24 @@ RequestId Tree::lookup(NodeId parent, std::string_view name, Done<Entry> done) {
   });
 }
 
+// A node that was read, and counts as known since: as it is now, if anything changed in between.
+Node Tree::read_again(const Node& node, uint64_t changes_before) const {
+  if (changes_.load() == changes_before) return node;
+  const Result<Node> now = replica_.node(node.id);
+  return now ? *now : node;
+}
+
 // Within a section. Marked before it is read: a change that finds no mark comes before the read.
 void Tree::answer_lookup(NodeId parent, std::string_view name, Done<Entry> done) {
   lookups_.mark(parent);
+  const uint64_t changes_before = changes_.load();
   const Result<Node> node = replica_.lookup(parent, name);
   if (!node) {
     if (node.error().code() == Errc::kNotFound) return done(Entry{});
     return done(node.error());
   }
   lookups_.add(node->id);
-  done(Entry{node->id, stat_of(*node)});
+  done(Entry{node->id, stat_of(read_again(*node, changes_before))});
 }
 
 void Tree::answer_dot(const Node& directory, bool parent, Done<Entry> done) {
@@ -176,13 +184,14 @@ Result<void> Tree::fill(const Node& directory, NameNumbers& numbers, uint64_t co
   }
   for (;;) {
     const size_t wanted = std::clamp<size_t>(sink.capacity(), 1, kMaxNamesAtOnce);
-      const auto names = replica_.list_after(directory.id, after, wanted);
+    const uint64_t changes_before = changes_.load();
+    const auto names = replica_.list_after(directory.id, after, wanted);
     if (!names) return names.error();
     for (const auto& [name, node] : *names) {
       if (name.name.size() > kMaxNameBytes) continue;
       // Counted before it can be given: an invalidation must find it known.
       if (plus) lookups_.add(node.id);
-      const Entry entry{node.id, stat_of(node)};
+      const Entry entry{node.id, stat_of(plus ? read_again(node, changes_before) : node)};
       if (!sink.add(name.name, entry, kDots + numbers.number_of(name.name) + 1)) {
         if (plus) forget(node.id, 1);
         return {};
