@@ -270,12 +270,16 @@ void Daemon::shut_down() {
   executor_.reset();
   loop_.reset();
   service_.reset();
+  remove_unused_store();
   replica_.reset();
-  if (plan_.store_is_new && !was_usable_) {
-    // Nothing was ever kept there.
-    std::error_code ignored;
-    std::filesystem::remove_all(plan_.store, ignored);
-  }
+}
+
+// A store made for a mount that did not come about. While it is ours: two mounts that begin at once may both
+// have found none, and the other one is waiting for this or using it.
+void Daemon::remove_unused_store() {
+  if (!replica_ || !plan_.store_is_new || knows_tree_ || was_usable_) return;
+  std::error_code ignored;
+  std::filesystem::remove_all(plan_.store, ignored);
 }
 
 }  // namespace rsyncfs

@@ -60,13 +60,14 @@ class Daemon {
   void shut_down();
   void end_syncer();
   void end_control();
+  void remove_unused_store();
   // Runs `work(done)` on the loop and waits for `done`; false when the limit is over.
   bool wait_for_loop(std::chrono::milliseconds limit, UniqueFunction<void(Task)> work);
 
   MountPlan plan_;
   MainThread main_;
   std::vector<std::string> notes_;
-  bool knows_tree_ = false;  // the store has listed the root before
+  bool knows_tree_ = false;  // when it was opened, the store had listed the root before
   std::string io_reason_;
   std::unique_ptr<Replica> replica_;
   std::unique_ptr<Loop> loop_;

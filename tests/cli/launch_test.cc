@@ -36,9 +36,11 @@ class Launch : public ::testing::Test {
     words.insert(words.begin(), support::rsyncfs_binary());
     support::ProcessOptions options;
     options.environment = std::move(environment);
-    options.environment.emplace_back("RSYNCFS_STATE_DIR", dir / "state");
-    options.environment.emplace_back("RSYNCFS_RUNTIME_DIR", dir / "run");
+    for (const auto& variable : places()) options.environment.push_back(variable);
     return support::run_command(words, seconds(60), options);
+  }
+  support::Environment places() const {
+    return {{"RSYNCFS_STATE_DIR", dir / "state"}, {"RSYNCFS_RUNTIME_DIR", dir / "run"}};
   }
   void expect_refused(const CommandResult& result, int exit_code, const std::string& words) {
     EXPECT_EQ(result.exit_code, exit_code) << result.err;
@@ -212,6 +214,28 @@ TEST_F(Launch, AStoppedDaemonDoesNotHangTheVerbs) {
   EXPECT_TRUE(support::wait_until([&] { return !support::is_mounted(mnt); }, seconds(10)))
       << support::run_shell("cat '" + (dir / "state") + "'/*/*.log; cat /proc/" + std::to_string(pid) +
                             "/task/*/stack || true");
+}
+
+// Both find no store; one of them mounts, and the other must not clear away what it uses.
+TEST_F(Launch, TwoFirstMountsAtOnceLeaveTheStoreOfTheOne) {
+  const support::TempDir tree;
+  support::write_file(tree / "file", "x");
+  const support::RsyncDaemon server(support::RsyncDaemon::serving(tree.path()));
+  support::ProcessOptions options;
+  options.environment = places();
+  constexpr int kRounds = 3;
+  for (int round = 0; round < kRounds; ++round) {
+    const std::vector<std::string> words = {support::rsyncfs_binary(), server.url(), mnt};
+    support::ChildProcess one(words, options);
+    support::ChildProcess two(words, options);
+    ASSERT_TRUE(one.wait_for(seconds(60)) && two.wait_for(seconds(60)));
+    EXPECT_EQ(std::min(one.exit_code(), two.exit_code()), 0) << one.err() << two.err();
+    EXPECT_EQ(std::max(one.exit_code(), two.exit_code()), 1) << one.err() << two.err();
+    EXPECT_EQ(support::mounts_below(dir.path()).size(), 1U);
+    EXPECT_EQ(names_in(dir / "state").size(), 1U);
+    EXPECT_EQ(run({"umount", mnt}).exit_code, 0);
+    support::run_shell("rm -r '" + (dir / "state") + "'");
+  }
 }
 
 }  // namespace
