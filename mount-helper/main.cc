@@ -71,11 +71,15 @@ Result<int> run(const std::string& program, std::vector<std::string> arguments) 
 // mount(8) itself changes the flags of a mount that is there; FUSE daemons have no part in it.
 Result<int> remount(const HelperCall& call) {
   std::string options = "remount";
+  bool asked_read_write = false;
   for (const std::string& option : call.options) {
+    if (option == "rw" || option == "ro") asked_read_write = option == "rw";
     for (const char* flag : {"ro", "suid", "nosuid", "dev", "nodev", "exec", "noexec"}) {
       if (option == flag) options += "," + option;
     }
   }
+  // No failure: mount(8) says "rw" of itself whenever it changes another flag.
+  if (asked_read_write) complain("writing is not in this version: the mount stays read-only");
   return run("mount", {"-i", "-o", options, call.mountpoint});
 }
 

@@ -111,7 +111,10 @@ TEST(MountHelper, MountsAndIsUnmountedByTheSystem) {
   EXPECT_THAT(table, HasSubstr("fuse.rsyncfs " + server.url() + " "))
       << "mount -a must recognise its own line";
   EXPECT_THAT(table, HasSubstr("ro,nosuid,nodev,noexec"));
-  EXPECT_EQ(helper({server.url(), mnt, "-o", "remount,ro"}, dir.path()).exit_code, 0);
+  EXPECT_EQ(helper({server.url(), mnt, "-o", "remount,ro"}, dir.path()).err, "");
+  const CommandResult writable = helper({server.url(), mnt, "-o", "rw,noexec,remount"}, dir.path());
+  EXPECT_EQ(writable.exit_code, 0);
+  EXPECT_EQ(writable.err, "mount.rsyncfs: writing is not in this version: the mount stays read-only\n");
   EXPECT_EQ(helper({server.url(), mnt}, dir.path()).exit_code, 32) << "already mounted";
   EXPECT_EQ(support::run_command({"umount", mnt}, std::chrono::seconds(20)).exit_code, 0);
 }
