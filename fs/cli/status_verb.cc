@@ -5,6 +5,8 @@
 #include "fs/cli/daemon_call.h"
 #include "fs/cli/usage.h"
 #include "fs/cli/verbs.h"
+#include "fs/control/mount_claim.h"
+#include "fs/control/mount_record.h"
 #include "fs/control/mount_table.h"
 #include "fs/control/status_document.h"
 #include "io/base/text.h"
@@ -25,9 +27,11 @@ int show_all(bool json) {
   for (const RecordedMount& mount : recorded_mounts(UserPlaces::of_this_process())) {
     const Result<std::string> document = ask_document({mount.directory, mount.record.mountpoint, ""},
                                                       {.verb = ControlVerb::kStatus}, kAnswerLimitMs);
-    if (!document && document.error().code() == Errc::kDisconnected && !mounted_at(mount.record.mountpoint)) {
+    const bool is_gone = !document && document.error().code() == Errc::kDisconnected;
+    const auto mounted = mounted_at(mount.record.mountpoint);
+    if (is_gone && !(mounted && is_recorded(*mounted, mount.record))) {
       // Killed, and its mount is gone since: nothing to report, and nobody else cleans up.
-      remove_mount_files(mount.directory, mount.record.mountpoint);
+      release_mount(mount.directory, mount.record.mountpoint, mount.record.pid);
       continue;
     }
     const Result<std::string> text = document ? rendered(*document, json) : document;

@@ -12,6 +12,7 @@
 #include "fs/cli/daemon_call.h"
 #include "fs/cli/usage.h"
 #include "fs/cli/verbs.h"
+#include "fs/control/mount_claim.h"
 #include "fs/control/mount_table.h"
 #include "io/base/unique_fd.h"
 
@@ -37,6 +38,26 @@ int unmount_without_daemon(const std::string& mountpoint, bool lazy) {
   Result<void> done = unmount_directly(mountpoint, lazy);
   if (!done && done.error().os_errno() == EBUSY) return busy(mountpoint);
   return done ? kExitDone : fail("cannot unmount " + mountpoint + ": " + done.error().message());
+}
+
+// The daemon is dead or stuck. What its record speaks of may be gone, and another file system may be mounted
+// there, which is none of ours.
+int unmount_what_is_left(const FoundMount& mount, bool is_gone, bool lazy) {
+  const std::string path = mount.directory + "/" + record_name(mount.mountpoint);
+  const Result<MountRecord> record = read_mount_record(path);
+  const auto mounted = mounted_at(mount.mountpoint);
+  const bool ours = mounted && (record ? is_recorded(*mounted, *record) : mounted->is_ours());
+  int code = kExitDone;
+  if (ours) {
+    code = unmount_without_daemon(mount.mountpoint, lazy);
+  } else if (mounted) {
+    code = fail(mount.mountpoint + " is not a mount of rsyncfs any more: " + mounted->source + ", type " +
+                mounted->type + ", is mounted there");
+  }
+  if (is_gone && (code == kExitDone || !ours)) {
+    release_mount(mount.directory, mount.mountpoint, record ? record->pid : 0);
+  }
+  return code;
 }
 
 // A process descriptor knows the daemon's end even if its number is used again.
@@ -83,15 +104,11 @@ int run_unmount(const UnmountCommand& command) {
   }
   Result<ControlClient> client = ControlClient::connect(*mount, kConnectLimitMs);
   if (client) return unmount_by_daemon(*mount, *client, command);
-  if (client.error().code() != Errc::kDisconnected && !command.lazy) {
+  const bool is_gone = client.error().code() == Errc::kDisconnected;
+  if (!is_gone && !command.lazy) {
     return fail(client.error().message() + "; --lazy detaches the mount all the same");
   }
-  int code = kExitDone;
-  if (mounted_at(mount->mountpoint)) code = unmount_without_daemon(mount->mountpoint, command.lazy);
-  if (code == kExitDone && client.error().code() == Errc::kDisconnected) {
-    remove_mount_files(mount->directory, mount->mountpoint);
-  }
-  return code;
+  return unmount_what_is_left(*mount, is_gone, command.lazy);
 }
 
 }  // namespace rsyncfs

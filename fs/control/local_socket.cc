@@ -56,7 +56,7 @@ Result<UniqueFd> listen_local(const std::string& path) {
     const Result<UniqueFd> other = connect_local(path, kProbeMs);
     const bool dead =
         !other && (other.error().code() == Errc::kDisconnected || other.error().code() == Errc::kNotFound);
-    if (!dead) return Error(Errc::kRefused, "another daemon listens on " + path);
+    if (!dead) return Error(Errc::kRefused, "another daemon listens on " + path).with_errno(EBUSY);
     if (unlink(path.c_str()) != 0 && errno != ENOENT) return Error::os(errno, "cannot replace " + path);
     if (bind(fd.get(), address->get(), address->length()) != 0) {
       return Error::os(errno, "cannot make the control socket " + path);

@@ -27,7 +27,7 @@ class LocalAddress {
 };
 
 // A listening socket, mode 0600, CLOEXEC, non-blocking. A socket there on which nobody listens any more is
-// replaced; kRefused if somebody does.
+// replaced; kRefused with EBUSY if somebody does.
 Result<UniqueFd> listen_local(const std::string& path);
 
 // A connected blocking socket, CLOEXEC. kNotFound: no socket there. kDisconnected: nobody listens on it any

@@ -26,7 +26,10 @@ constexpr std::string_view kSuffix = ".mount";
 Result<void> write_mount_record(const std::string& directory, const MountRecord& record) {
   const Json json = {{"pid", record.pid},
                      {"mountpoint", bytes_to_text(record.mountpoint)},
-                     {"source", bytes_to_text(record.source)}};
+                     {"source", bytes_to_text(record.source)},
+                     {"type", bytes_to_text(record.type)},
+                     {"fsname", bytes_to_text(record.fsname)},
+                     {"device", record.device}};
   const std::string text = dump_json(json) + "\n";
   const std::string path = directory + "/" + record_name(record.mountpoint);
   const std::string fresh = path + ".new";
@@ -49,17 +52,24 @@ Result<MountRecord> read_mount_record(const std::string& path) {
   if (!json) return Error(Errc::kCorrupt, path + ": " + json.error().message());
   Result<std::string> mountpoint = path_field(*json, "mountpoint");
   Result<std::string> source = path_field(*json, "source");
-  if (!mountpoint || !source) return Error(Errc::kCorrupt, path + ": no record of a mount");
+  Result<std::string> type = path_field(*json, "type");
+  Result<std::string> fsname = path_field(*json, "fsname");
+  if (!mountpoint || !source || !type || !fsname)
+    return Error(Errc::kCorrupt, path + ": no record of a mount");
   MountRecord record;
   record.pid = static_cast<pid_t>(signed_field(*json, "pid"));
   record.mountpoint = std::move(mountpoint.value());
   record.source = std::move(source.value());
+  record.type = std::move(type.value());
+  record.fsname = std::move(fsname.value());
+  record.device = text_field(*json, "device");
   return record;
 }
 
-void remove_mount_files(const std::string& directory, const std::string& mountpoint) {
-  unlink((directory + "/" + socket_name(mountpoint)).c_str());
-  unlink((directory + "/" + record_name(mountpoint)).c_str());
+// Device numbers are given again, to other types and sources too.
+bool is_recorded(const MountedAt& mounted, const MountRecord& record) {
+  if (mounted.type != record.type || mounted.source != record.fsname) return false;
+  return record.device.empty() || mounted.device == record.device;
 }
 
 std::vector<RecordedMount> recorded_mounts(const UserPlaces& user) {

@@ -48,6 +48,7 @@ std::vector<std::string_view> words_of(std::string_view line) {
 
 // id parent dev root MOUNTPOINT options [optional...] - TYPE SOURCE superoptions
 std::optional<MountedAt> parse_line(std::string_view line) {
+  constexpr size_t kDevice = 2;
   constexpr size_t kMountpoint = 4;
   constexpr size_t kFirstOptional = 6;
   const std::vector<std::string_view> words = words_of(line);
@@ -58,6 +59,7 @@ std::optional<MountedAt> parse_line(std::string_view line) {
   mount.mountpoint = decode_octal(words[kMountpoint]);
   mount.type = decode_octal(dash[1]);
   mount.source = decode_octal(dash[2]);
+  mount.device = words[kDevice];
   mount.options = std::string(words[kMountpoint + 1]);
   if (words.end() - dash > 3) mount.options.append(",").append(dash[3]);
   return mount;
@@ -111,11 +113,12 @@ std::vector<MountedAt> parse_mount_table(std::string_view mountinfo) {
   return mounts;
 }
 
-Result<std::vector<MountedAt>> read_mount_table() {
-  std::ifstream file("/proc/self/mountinfo");
+Result<std::vector<MountedAt>> read_mount_table(pid_t process) {
+  const std::string path = "/proc/" + (process == 0 ? "self" : std::to_string(process)) + "/mountinfo";
+  std::ifstream file(path);
   std::ostringstream text;
   text << file.rdbuf();
-  if (!file) return Error::os(EIO, "cannot read /proc/self/mountinfo");
+  if (!file || !text) return Error::os(EIO, "cannot read " + path);
   return parse_mount_table(text.str());
 }
 

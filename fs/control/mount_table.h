@@ -2,6 +2,8 @@
 // What the kernel has mounted, read without touching any of it. Source: proc_pid_mountinfo(5).
 #pragma once
 
+#include <sys/types.h>
+
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,14 +17,16 @@ struct MountedAt {
   std::string mountpoint;  // raw bytes
   std::string type;        // "fuse.rsyncfs"
   std::string source;      // raw bytes
+  std::string device;      // "0:54"
   std::string options;     // of the mount and of the file system, joined by ','
-  // A FUSE mount of ours; `subtype=` may have renamed it, so its record is asked too where that matters.
+  // Looks like a mount of ours; `subtype=` may have renamed one, which its record tells.
   bool is_ours() const { return type == "fuse.rsyncfs"; }
   bool is_fuse() const { return type == "fuse" || type.rfind("fuse.", 0) == 0; }
 };
 
 std::vector<MountedAt> parse_mount_table(std::string_view mountinfo);
-Result<std::vector<MountedAt>> read_mount_table();
+// As the process sees it; 0: this one.
+Result<std::vector<MountedAt>> read_mount_table(pid_t process = 0);
 // The topmost mount at exactly this path (absolute, no symbolic links).
 std::optional<MountedAt> mounted_at(const std::string& mountpoint);
 

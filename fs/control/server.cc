@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "fs/control/server.h"
 
-#include <unistd.h>
-
-#include <cerrno>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -16,9 +13,8 @@ namespace rsyncfs {
 
 class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
  public:
-  Impl(Loop& loop, UniqueFd fd, std::string path, uid_t owner, ControlHandler& handler)
-      : loop_(loop), fd_(std::move(fd)), path_(std::move(path)), owner_(owner), handler_(handler) {}
-  ~Impl() { remove_socket(); }
+  Impl(Loop& loop, UniqueFd fd, uid_t owner, ControlHandler& handler)
+      : loop_(loop), fd_(std::move(fd)), owner_(owner), handler_(handler) {}
 
   void accept() {
     accepting_ = loop_.accept(
@@ -29,7 +25,6 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
     RSYNCFS_CHECK(!stopped_);
     stopped_ = true;
     all_closed_ = std::move(done);
-    remove_socket();
     loop_.cancel(accepting_);
     for (const auto& [raw, connection] : copy()) connection->finish_and_close();
     loop_.run_after(kStopLimit, [self = shared_from_this()] {
@@ -86,18 +81,12 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
     done();
   }
 
-  void remove_socket() {
-    if (!std::exchange(removed_, true)) unlink(path_.c_str());
-  }
-
   Loop& loop_;
   UniqueFd fd_;
-  std::string path_;
   uid_t owner_;
   ControlHandler& handler_;
   OpId accepting_ = 0;
   bool stopped_ = false;
-  bool removed_ = false;
   Task all_closed_;
   std::unordered_map<ControlConnection*, std::shared_ptr<ControlConnection>> connections_;
 };
@@ -105,11 +94,9 @@ class ControlServer::Impl : public std::enable_shared_from_this<Impl> {
 ControlServer::ControlServer(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ControlServer::~ControlServer() = default;
 
-Result<std::unique_ptr<ControlServer>> ControlServer::create(Loop& loop, const std::string& socket_path,
-                                                             uid_t owner, ControlHandler& handler) {
-  Result<UniqueFd> fd = listen_local(socket_path);
-  if (!fd) return fd.error();
-  auto impl = std::make_shared<Impl>(loop, std::move(fd.value()), socket_path, owner, handler);
+std::unique_ptr<ControlServer> ControlServer::create(Loop& loop, UniqueFd listener, uid_t owner,
+                                                     ControlHandler& handler) {
+  auto impl = std::make_shared<Impl>(loop, std::move(listener), owner, handler);
   return std::unique_ptr<ControlServer>(new ControlServer(std::move(impl)));
 }
 

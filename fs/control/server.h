@@ -8,7 +8,7 @@
 #include <string>
 
 #include "fs/control/protocol.h"
-#include "io/base/result.h"
+#include "io/base/unique_fd.h"
 #include "io/executor.h"
 #include "io/loop.h"
 
@@ -41,18 +41,18 @@ class ControlServer {
   static constexpr std::chrono::seconds kIdleLimit{30};  // without a request under way
   static constexpr std::chrono::seconds kStopLimit{2};   // for the last answers of stop()
 
-  // Makes the socket. Any thread, before or while the loop runs. `handler` must outlive the loop's run.
-  // Only `owner` and root are answered.
-  static Result<std::unique_ptr<ControlServer>> create(Loop& loop, const std::string& socket_path,
-                                                       uid_t owner, ControlHandler& handler);
+  // Any thread, before or while the loop runs. `listener` comes from claim_mount(), whose files are not the
+  // server's to remove. `handler` must outlive the loop's run. Only `owner` and root are answered.
+  static std::unique_ptr<ControlServer> create(Loop& loop, UniqueFd listener, uid_t owner,
+                                               ControlHandler& handler);
   ~ControlServer();
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
 
   // Loop thread.
   void start();
-  // Loop thread, once: removes the socket, takes no more requests, lets those under way end within
-  // kStopLimit. After `done` nothing of the server or of a reply touches the loop or the handler.
+  // Loop thread, once: takes no more requests, lets those under way end within kStopLimit. After `done`
+  // nothing of the server or of a reply touches the loop or the handler.
   void stop(Task done);
 
  private:

@@ -7,7 +7,8 @@
 #include <filesystem>
 #include <utility>
 
-#include "fs/control/mount_record.h"
+#include "fs/control/mount_claim.h"
+#include "fs/control/mount_table.h"
 #include "fs/daemon/version.h"
 #include "io/base/log.h"
 
@@ -56,22 +57,23 @@ Result<void> Daemon::start() {
   return {};
 }
 
+bool Daemon::wait_for_predecessor(const Error& failure, Clock::time_point end) {
+  const bool held = failure.code() == Errc::kRefused && failure.os_errno() == EBUSY;
+  if (!held || Clock::now() > end || main_.stop_requested()) return false;
+  constexpr std::chrono::milliseconds kPause{50};
+  main_.run_until([] { return false; }, kPause, /*interruptible=*/true);
+  return true;
+}
+
 Result<void> Daemon::open_store() {
   ReplicaOptions options;
   options.directory = plan_.store;
   options.source = plan_.canonical_source;
-  const auto end = Clock::now() + kStoreLockLimit;
-  for (;;) {
-    Result<std::unique_ptr<Replica>> opened = Replica::open(options);
-    if (opened) {
-      replica_ = std::move(opened.value());
-      break;
-    }
-    const bool held = opened.error().code() == Errc::kRefused && opened.error().os_errno() == EBUSY;
-    if (!held || Clock::now() > end || main_.stop_requested()) return opened.error().with_context("store");
-    constexpr std::chrono::milliseconds kPause{50};
-    main_.run_until([] { return false; }, kPause, /*interruptible=*/true);
-  }
+  const auto end = Clock::now() + kPredecessorLimit;
+  Result<std::unique_ptr<Replica>> opened = Replica::open(options);
+  while (!opened && wait_for_predecessor(opened.error(), end)) opened = Replica::open(options);
+  if (!opened) return opened.error().with_context("store");
+  replica_ = std::move(opened.value());
   // No kernel knows a node of this store yet, so what no name leads to is garbage.
   const auto purge_end = Clock::now() + kPurgeLimit;
   constexpr size_t kPurgeAtOnce = 1000;
@@ -159,11 +161,27 @@ Result<void> Daemon::open_control() {
       MountFacts{plan_.canonical_source, source_path, plan_.mountpoint, plan_.store, io_reason_,
                  time(nullptr)},
       [this](bool lazy, Done<void> done) { unmount_for(lazy, std::move(done)); });
-  Result<std::unique_ptr<ControlServer>> server = ControlServer::create(
-      *loop_, plan_.runtime_directory + "/" + socket_name(plan_.mountpoint), geteuid(), *service_);
-  if (!server) return server.error();
-  control_ = std::move(server.value());
-  return write_mount_record(plan_.runtime_directory, {getpid(), plan_.mountpoint, plan_.canonical_source});
+  record_ = {getpid(), plan_.mountpoint, plan_.canonical_source, "fuse." + given.subtype, given.fsname, ""};
+  const auto end = Clock::now() + kPredecessorLimit;
+  Result<UniqueFd> listener = claim_mount(plan_.runtime_directory, record_);
+  while (!listener && wait_for_predecessor(listener.error(), end)) {
+    listener = claim_mount(plan_.runtime_directory, record_);
+  }
+  if (!listener) return listener.error();
+  has_claim_ = true;
+  control_ = ControlServer::create(*loop_, std::move(listener.value()), geteuid(), *service_);
+  return {};
+}
+
+// So that the mount is known again when it outlives this process, however the kernel spells it.
+void Daemon::record_mount() {
+  const std::optional<MountedAt> mounted = mounted_at(plan_.mountpoint);
+  if (!mounted) return;
+  record_.type = mounted->type;
+  record_.fsname = mounted->source;
+  record_.device = mounted->device;
+  const Result<void> renewed = renew_claim(plan_.runtime_directory, record_);
+  if (!renewed) log_warn("record of the mount: " + renewed.error().message());
 }
 
 FrontOptions Daemon::front_options() const {
@@ -191,6 +209,7 @@ Result<void> Daemon::mount() {
   if (!front) return front.error();
   front_ = std::move(front.value());
   if (!front_->wait_ready(kInitLimit)) return Error(Errc::kTimedOut, "the kernel does not answer the mount");
+  record_mount();
   service_->set_front(front_.get());
   loop_->post([this] { control_->start(); });
   control_started_ = true;
@@ -243,8 +262,9 @@ void Daemon::end_syncer() {
 }
 
 void Daemon::end_control() {
-  if (!control_) return;
-  remove_mount_files(plan_.runtime_directory, plan_.mountpoint);
+  if (std::exchange(has_claim_, false)) {
+    release_mount(plan_.runtime_directory, plan_.mountpoint, record_.pid);
+  }
   if (!control_started_) return;
   control_started_ = false;
   const std::chrono::milliseconds limit = ControlServer::kStopLimit + std::chrono::seconds(1);

@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 
+#include "fs/control/mount_record.h"
 #include "fs/control/server.h"
 #include "fs/daemon/control_service.h"
 #include "fs/daemon/main_thread.h"
@@ -26,8 +27,8 @@ namespace rsyncfs {
 class Daemon {
  public:
   static constexpr unsigned kExecutorThreads = 3;
-  // A daemon that is just ending may still hold the store.
-  static constexpr std::chrono::seconds kStoreLockLimit{5};
+  // A daemon that is just ending may still hold the store and the mountpoint's name.
+  static constexpr std::chrono::seconds kPredecessorLimit{5};
   // A store that knows the tree waits no longer for the source before it shows it.
   static constexpr std::chrono::seconds kOfflineGrace{3};
   static constexpr std::chrono::seconds kInitLimit{20};
@@ -47,11 +48,14 @@ class Daemon {
   void run();
 
  private:
+  // False when `failure` is not that another daemon holds what is needed, or holds it for too long.
+  bool wait_for_predecessor(const Error& failure, Clock::time_point end);
   Result<void> open_store();
   Result<void> start_loop();
   Result<void> make_contact();
   Result<void> judge_first_contact(const std::optional<Error>& failure);
   Result<void> mount();
+  void record_mount();
   Result<void> open_control();
   SyncerOptions syncer_options() const;
   FrontOptions front_options() const;
@@ -65,6 +69,8 @@ class Daemon {
   bool wait_for_loop(std::chrono::milliseconds limit, UniqueFunction<void(Task)> work);
 
   MountPlan plan_;
+  MountRecord record_;
+  bool has_claim_ = false;  // socket and record
   MainThread main_;
   std::vector<std::string> notes_;
   bool knows_tree_ = false;  // when it was opened, the store had listed the root before

@@ -43,7 +43,8 @@ Result<void> clear_of_ours(const std::string& mountpoint, const UserPlaces& user
   if (!mounted || !mounted->is_fuse()) return {};
   std::optional<RecordedMount> recorded;
   for (const RecordedMount& candidate : recorded_mounts(user)) {
-    if (candidate.record.mountpoint == mountpoint) recorded = candidate;
+    const MountRecord& record = candidate.record;
+    if (record.mountpoint == mountpoint && is_recorded(*mounted, record)) recorded = candidate;
   }
   if (!recorded) {
     if (!mounted->is_ours()) return {};

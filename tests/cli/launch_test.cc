@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Starting a daemon that cannot be: one line, exit code 1, nothing left behind; and how one starts that can.
 #include <dirent.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -41,6 +42,11 @@ class Launch : public ::testing::Test {
   }
   support::Environment places() const {
     return {{"RSYNCFS_STATE_DIR", dir / "state"}, {"RSYNCFS_RUNTIME_DIR", dir / "run"}};
+  }
+  pid_t daemon_pid() {
+    const std::string status = run({"status", mnt, "--json"}).out;
+    const size_t at = status.find("\"pid\":");
+    return at == std::string::npos ? -1 : std::stoi(status.substr(at + 6));
   }
   void expect_refused(const CommandResult& result, int exit_code, const std::string& words) {
     EXPECT_EQ(result.exit_code, exit_code) << result.err;
@@ -236,6 +242,64 @@ TEST_F(Launch, TwoFirstMountsAtOnceLeaveTheStoreOfTheOne) {
     EXPECT_EQ(run({"umount", mnt}).exit_code, 0);
     support::run_shell("rm -r '" + (dir / "state") + "'");
   }
+}
+
+TEST_F(Launch, AnotherSourceMountsWhereOneWasDetachedInUse) {
+  const support::TempDir tree;
+  support::write_file(tree / "file", "first");
+  const support::TempDir other_tree;
+  support::write_file(other_tree / "file", "second");
+  const support::RsyncDaemon server(support::RsyncDaemon::serving(tree.path()));
+  const support::RsyncDaemon other(support::RsyncDaemon::serving(other_tree.path()));
+  ASSERT_EQ(run({server.url(), mnt}).exit_code, 0);
+  const std::string first = "/proc/" + std::to_string(daemon_pid()) + "/exe";
+  UniqueFd open_file(open((mnt + "/file").c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(open_file);
+  ASSERT_TRUE(support::detach_mount(mnt));
+  const CommandResult result = run({other.url(), mnt});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(support::read_file(mnt + "/file"), "second");
+  EXPECT_EQ(access(first.c_str(), F_OK), 0);
+  open_file.reset();
+  EXPECT_TRUE(support::wait_until([&] { return access(first.c_str(), F_OK) != 0; }, seconds(30)));
+  EXPECT_THAT(run({"status", mnt}).out, HasSubstr(other.url())) << "its socket outlives the first daemon";
+  EXPECT_EQ(run({"umount", mnt}).exit_code, 0);
+  EXPECT_TRUE(names_in(dir / "run").empty());
+}
+
+TEST_F(Launch, ARecordOfADeadDaemonIsNotTakenForAnothersMount) {
+  const support::TempDir tree;
+  support::write_file(tree / "file", "x");
+  const support::RsyncDaemon server(support::RsyncDaemon::serving(tree.path()));
+  const auto leave_record = [&] {
+    ASSERT_EQ(run({server.url(), mnt}).exit_code, 0);
+    const pid_t pid = daemon_pid();
+    ASSERT_EQ(kill(pid, SIGKILL), 0);
+    const std::string program = "/proc/" + std::to_string(pid) + "/exe";
+    ASSERT_TRUE(support::wait_until([&] { return access(program.c_str(), F_OK) != 0; }, seconds(10)));
+    ASSERT_TRUE(support::detach_mount(mnt));
+  };
+  // Of another type, and known by records elsewhere only: as good as another program's.
+  support::ProcessOptions elsewhere;
+  elsewhere.environment = {{"RSYNCFS_STATE_DIR", dir / "state2"}, {"RSYNCFS_RUNTIME_DIR", dir / "run2"}};
+  const auto run_elsewhere = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), support::rsyncfs_binary());
+    return support::run_command(words, seconds(60), elsewhere);
+  };
+  leave_record();
+  ASSERT_EQ(run_elsewhere({server.url(), mnt, "-o", "subtype=other"}).exit_code, 0);
+  const CommandResult umount = run({"umount", mnt});
+  EXPECT_EQ(umount.exit_code, 1);
+  EXPECT_THAT(umount.err, HasSubstr("fuse.other"));
+  EXPECT_EQ(run({"status"}).out, "no rsyncfs mounts\n");
+  ASSERT_EQ(run_elsewhere({"umount", mnt}).exit_code, 0) << "it was taken away";
+
+  leave_record();
+  ASSERT_EQ(run_elsewhere({server.url(), mnt, "-o", "subtype=other"}).exit_code, 0);
+  EXPECT_EQ(run({server.url(), mnt}).err, "") << "mounted over it, as over any file system";
+  EXPECT_EQ(support::mounts_below(mnt).size(), 2U);
+  EXPECT_EQ(run({"umount", mnt}).exit_code, 0);
+  EXPECT_EQ(run_elsewhere({"umount", mnt}).exit_code, 0);
 }
 
 }  // namespace

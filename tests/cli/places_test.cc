@@ -5,12 +5,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "fs/control/client.h"
+#include "fs/control/local_socket.h"
+#include "fs/control/mount_claim.h"
 #include "fs/control/mount_record.h"
 #include "fs/control/mount_table.h"
 #include "tests/support/temp_dir.h"
@@ -127,7 +130,9 @@ class FindMount : public ::testing::Test {
     mountpoint = dir.make_dir("mnt");
   }
   void leave_record(const std::string& point) {
-    ASSERT_TRUE(write_mount_record(user.runtime_dir, {getpid(), point, "rsync://h/m"}).ok());
+    ASSERT_TRUE(
+        write_mount_record(user.runtime_dir, {getpid(), point, "rsync://h/m", "fuse.rsyncfs", "h::m", ""})
+            .ok());
   }
   std::string found(const std::string& path) {
     const Result<FoundMount> mount = find_mount(path, user);
@@ -184,8 +189,41 @@ TEST_F(FindMount, ADeadDaemonIsCalledSo) {
   const Result<ControlClient> client = ControlClient::connect(*mount, 1000);
   ASSERT_FALSE(client.ok());
   EXPECT_EQ(client.error().message(), "the daemon for " + mountpoint + " is gone");
-  remove_mount_files(user.runtime_dir, mountpoint);
+  release_mount(user.runtime_dir, mountpoint, getpid() + 1);
+  EXPECT_TRUE(find_mount(mountpoint, user).ok()) << "not that daemon's";
+  release_mount(user.runtime_dir, mountpoint, getpid());
   EXPECT_FALSE(find_mount(mountpoint, user).ok());
+}
+
+TEST_F(FindMount, ARecordSpeaksOfOneMountOnly) {
+  const MountRecord record{1, "/m", "rsync://h/m", "fuse.rsyncfs", "h::m", "0:54"};
+  const auto matches = [&](const std::string& type, const std::string& source, const std::string& device) {
+    return is_recorded(MountedAt{"/m", type, source, device, "ro"}, record);
+  };
+  EXPECT_TRUE(matches("fuse.rsyncfs", "h::m", "0:54"));
+  EXPECT_FALSE(matches("fuse.sshfs", "h::m", "0:54"));
+  EXPECT_FALSE(matches("fuse.rsyncfs", "h::n", "0:54"));
+  EXPECT_FALSE(matches("fuse.rsyncfs", "h::m", "0:55"));
+}
+
+TEST_F(FindMount, AClaimIsOneDaemonsUntilItsMountIsGone) {
+  MountRecord record{getpid(), mountpoint, "rsync://h/m", "fuse.rsyncfs", "h::m", ""};
+  const Result<UniqueFd> first = claim_mount(user.runtime_dir, record);
+  ASSERT_TRUE(first.ok()) << first.error().message();
+  EXPECT_EQ(claim_mount(user.runtime_dir, record).error().os_errno(), EBUSY) << "it is about to mount";
+  record.device = "0:999999";
+  ASSERT_TRUE(renew_claim(user.runtime_dir, record).ok());
+  MountRecord successor = record;
+  successor.pid = getppid();
+  successor.device = "";
+  const Result<UniqueFd> second = claim_mount(user.runtime_dir, successor);
+  ASSERT_TRUE(second.ok()) << "nothing is mounted there: " << second.error().message();
+  ASSERT_TRUE(renew_claim(user.runtime_dir, record).ok());
+  release_mount(user.runtime_dir, mountpoint, getpid());
+  const std::vector<RecordedMount> all = recorded_mounts(user);
+  ASSERT_EQ(all.size(), 1U) << "the successor's files are not the first one's to touch";
+  EXPECT_EQ(all[0].record.pid, getppid());
+  EXPECT_TRUE(connect_local(user.runtime_dir + "/" + socket_name(mountpoint), 1000).ok());
 }
 
 TEST(MountTable, ReadsWhatTheKernelWrites) {

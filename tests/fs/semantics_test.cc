@@ -51,8 +51,8 @@ std::set<std::string> cited_tests(std::string_view text) {
 
 TEST(Semantics, NamesTestsThatExist) {
   std::set<std::string> existing;
-  for (const char* folder : {"/tests/fs", "/tests/engine"}) {
-    for (const auto& entry : std::filesystem::directory_iterator(kRoot + folder)) {
+  for (const char* box : {"/tests/fs", "/tests/cli", "/tests/engine"}) {
+    for (const auto& entry : std::filesystem::directory_iterator(kRoot + box)) {
       if (entry.path().extension() == ".cc") collect_tests(support::read_file(entry.path()), existing);
     }
   }
