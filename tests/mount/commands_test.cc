@@ -61,9 +61,11 @@ TEST_F(Commands, MountHasAVerbAndPositionalForm) {
 TEST_F(Commands, StatusAndInfoTellWhatIsHere) {
   Mount mount(tree.mount_options());
   const std::string file = mount / "d000/f0003";
-  EXPECT_THAT(mount.command({"info", file}).out, HasSubstr("remote"));
+  EXPECT_THAT(mount.command({"info", file}).out, ContainsRegex("state +remote\n"));
   ASSERT_TRUE(read_whole(file).ok);
-  EXPECT_THAT(mount.command({"info", file}).out, HasSubstr("cached"));
+  // Storing what was read takes a moment.
+  wait_until([&] { return state_of(file) == "cached"; }, seconds(20));
+  EXPECT_THAT(mount.command({"info", file}).out, ContainsRegex("state +cached\n"));
   EXPECT_EQ(mount.command({"info", mount / "none"}).exit_code, 1);
   EXPECT_EQ(mount.command({"info", "/tmp"}).exit_code, 1) << "not in a mount of ours";
 
@@ -138,7 +140,7 @@ TEST_F(Commands, TheSystemsUmountEndsTheDaemonToo) {
   Mount mount(tree.mount_options());
   const pid_t pid = mount.daemon_pid();
   EXPECT_EQ(support::run_command({"umount", mount.path()}, seconds(20)).exit_code, 0);
-  EXPECT_TRUE(wait_until([&] { return kill(pid, 0) != 0; }, seconds(10)));
+  EXPECT_TRUE(wait_until([&] { return !support::alive(pid); }, seconds(10)));
 }
 
 TEST_F(Commands, ForegroundEndsBySignalAndUnmounts) {
@@ -159,7 +161,7 @@ TEST_F(Commands, AMountLeftByADeadDaemonIsReplaced) {
   Mount mount(tree.mount_options());
   const pid_t pid = mount.daemon_pid();
   kill(pid, SIGKILL);
-  ASSERT_TRUE(wait_until([&] { return kill(pid, 0) != 0; }, seconds(10)));
+  ASSERT_TRUE(wait_until([&] { return !support::alive(pid); }, seconds(10)));
   ASSERT_TRUE(mount.mounted());
   mount.remount();
   EXPECT_TRUE(read_whole(mount / "d000/f0001").ok);

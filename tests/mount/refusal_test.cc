@@ -3,8 +3,12 @@
 // nothing left running.
 #include <dirent.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <sstream>
 
 #include "tests/mount/mount_rig.h"
 #include "tests/support/mount_table.h"
@@ -17,14 +21,24 @@ namespace {
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
-// Whether any process has this text among its arguments.
+// Whether any process has this text in its command line.
 bool process_names(const std::string& text) {
-  const CommandResult run = support::run_command(
-      {"bash", "-c",
-       "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -v bash | grep -cF -- \"$0\"", text},
-      seconds(10));
-  // This pipeline's own grep and bash name it too, at most four times.
-  return run.exit_code == 0 && std::stoi(run.out) > 4;
+  namespace fs = std::filesystem;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator("/proc", error)) {
+    std::ifstream file(entry.path() / "cmdline");
+    std::ostringstream words;
+    words << file.rdbuf();
+    if (words.str().find(text) != std::string::npos) return true;
+  }
+  return false;
+}
+
+TEST(RefusalCheck, SeesWhatIsLeftRunning) {
+  const std::string text = "left-running-" + std::to_string(getpid());
+  EXPECT_FALSE(process_names(text));
+  const support::ChildProcess left({"bash", "-c", "sleep 1000; true", text});
+  EXPECT_TRUE(wait_until([&] { return process_names(text); }, seconds(10)));
 }
 
 struct Mistake {

@@ -20,7 +20,13 @@ program=$1 source=$2 dir=$3 uid=$4 io=$5
 export HOME=$dir RSYNCFS_STATE_DIR=$dir/state RSYNCFS_RUNTIME_DIR=$dir/run
 user "$program" "$source" "$dir/mnt" -o "$io"
 echo "contents: $(user cat "$dir/mnt/file")"
-echo "state: $(user "$program" info "$dir/mnt/file" | grep -o cached | head -1)"
+state=
+for moment in $(seq 200); do  # storing what was read takes a moment
+  state=$(user "$program" info "$dir/mnt/file" | sed -n 's/^ *state *//p')
+  [ "$state" = cached ] && break
+  sleep 0.1
+done
+echo "state: $state"
 echo "owner of the daemon: $(stat -c %u "/proc/$(user "$program" status "$dir/mnt" --json | grep -oP '"pid": *\K[0-9]+')")"
 if cat "$dir/mnt/file" >/dev/null 2>&1; then echo "root: looks in"; else echo "root: kept out"; fi
 echo "table: $(grep -F " $dir/mnt " /proc/self/mountinfo)"

@@ -22,14 +22,6 @@ namespace {
 constexpr std::chrono::seconds kMountLimit{60};
 constexpr std::chrono::seconds kEndLimit{20};
 
-bool alive(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  std::getline(file, text);
-  const size_t end = text.rfind(')');
-  return end != std::string::npos && end + 2 < text.size() && text[end + 2] != 'Z';
-}
-
 nlohmann::json value_at(const std::string& text, const std::string& pointer) {
   const nlohmann::json root = nlohmann::json::parse(text, nullptr, false);
   const nlohmann::json::json_pointer where(pointer);
@@ -38,6 +30,14 @@ nlohmann::json value_at(const std::string& text, const std::string& pointer) {
 }
 
 }  // namespace
+
+bool alive(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string text;
+  std::getline(file, text);
+  const size_t end = text.rfind(')');
+  return end != std::string::npos && end + 2 < text.size() && text[end + 2] != 'Z';
+}
 
 std::string rsyncfs_binary() {
   if (const char* given = std::getenv("RSYNCFS_BINARY")) return given;

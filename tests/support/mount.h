@@ -23,6 +23,9 @@ struct MountOptions {
 // The `rsyncfs` program under test: $RSYNCFS_BINARY, or the one of this build.
 std::string rsyncfs_binary();
 
+// Not ended: where nobody collects orphans, one that has stays as a zombie.
+bool alive(pid_t pid);
+
 // A mount made by the real program in background mode, with private state, runtime and mount point
 // directories. The destructor unmounts it, if need be by force, and kills its daemon.
 class Mount {
