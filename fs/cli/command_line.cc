@@ -175,7 +175,6 @@ Result<Command> parse_mount(const Words& words) {
   request.verbosity = verbose - quiet;
   if (const Result<void> applied = apply_in_order(app, typed, request.options); !applied)
     return applied.error();
-  if (const Result<void> checked = check_options(request.options); !checked) return checked.error();
   return Command(std::move(request));
 }
 

@@ -196,7 +196,6 @@ FrontOptions Daemon::front_options() const {
   options.posix_acl = given.acls && !given.uid && !given.gid && !given.file_mask && !given.directory_mask;
   options.debug = plan_.debug;
   if (!given.exec) options.mount_options.emplace_back("noexec");
-  if (given.allow_root) options.mount_options.emplace_back("allow_root");
   if (given.auto_unmount) options.mount_options.emplace_back("auto_unmount");
   if (given.subtype != MountOptions().subtype) options.mount_options.push_back("subtype=" + given.subtype);
   return options;

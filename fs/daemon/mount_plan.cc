@@ -124,7 +124,6 @@ Result<void> check_log(const std::string& path) {
 }  // namespace
 
 Result<MountPlan> make_mount_plan(const MountRequest& request, const UserPlaces& user) {
-  if (const Result<void> checked = check_options(request.options); !checked) return checked.error();
   MountPlan plan;
   plan.options = request.options;
   plan.foreground = request.foreground || request.debug;

@@ -126,7 +126,6 @@ constexpr OptionSpec kMount[] = {
      set<&Options::asked_read_write, true>},
     {"allow_other", "", "let all users in; the permissions shown are checked",
      set<&Options::allow_other, true>},
-    {"allow_root", "", "let root in too", set<&Options::allow_root, true>},
     {"default_permissions", "", "have the kernel check permissions (always so)", accept},
     {"auto_unmount", "", "unmount when the daemon dies", set<&Options::auto_unmount, true>},
     {"nonempty", "", "accepted: a directory with contents may be mounted over anyway", accept},

@@ -20,7 +20,6 @@ namespace rsyncfs {
 struct MountOptions {
   // What the kernel is told.
   bool allow_other = false;
-  bool allow_root = false;
   bool auto_unmount = false;
   bool suid = false;
   bool dev = false;
@@ -89,8 +88,5 @@ std::vector<std::string> split_option_list(std::string_view list);
 // The reverse: items joined so that split_option_list() gives them back.
 std::string join_option_list(std::span<const std::string> items);
 Result<void> apply_option_list(MountOptions& options, std::string_view list);
-
-// After all were applied: options that exclude each other. kUsage.
-Result<void> check_options(const MountOptions& options);
 
 }  // namespace rsyncfs

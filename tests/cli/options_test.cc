@@ -160,7 +160,7 @@ TEST(Options, TheLastOneCounts) {
 
 TEST(Options, DefaultsAreSafe) {
   const MountOptions options = parsed("");
-  EXPECT_FALSE(options.suid || options.dev || options.allow_other || options.allow_root);
+  EXPECT_FALSE(options.suid || options.dev || options.allow_other);
   EXPECT_EQ(options.timeout.count(), 30);
 }
 
@@ -202,9 +202,9 @@ TEST(Options, SloppyDropsWhatComesAfter) {
   EXPECT_THAT(complaint("sloppy,timeout=x"), HasSubstr("timeout")) << "known ones must still be right";
 }
 
-TEST(Options, ThatExcludeEachOtherAreRefused) {
-  EXPECT_FALSE(check_options(parsed("allow_other,allow_root")).ok());
-  EXPECT_TRUE(check_options(parsed("allow_root")).ok());
+TEST(Options, AllowRootIsRefusedWithTheWayOut) {
+  EXPECT_THAT(complaint("allow_root"), HasSubstr("allow_other"));
+  EXPECT_THAT(complaint("sloppy,allow_root"), HasSubstr("allow_other")) << "not one to be dropped in silence";
 }
 
 TEST(OptionList, CommasAndBackslashesAreEscaped) {
