@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "tests/support/old_rsync.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -14,48 +12,28 @@
 namespace rsyncfs::support {
 namespace {
 
-constexpr std::chrono::minutes kDownloadLimit{3};
-
-// Run in the cache directory. A package of the list may have left the mirror since: try the next.
-constexpr const char* kObtain = R"sh(
-set -u
-list() { apt-cache madison rsync | awk '{print $3}' | grep '^3\.2\.' | sort -uV; }
-versions=$(list)
-[ -n "$versions" ] || { apt-get -q update >&2; versions=$(list); }
-[ -n "$versions" ] || { echo "apt-cache madison rsync lists no 3.2 version" >&2; exit 1; }
-for version in $versions; do
-  rm -rf unpacked *.deb
-  apt-get download -o APT::Sandbox::User=root "rsync=$version" >&2 || continue
-  dpkg-deb -x rsync_*.deb unpacked && unpacked/usr/bin/rsync --version >/dev/null && mv unpacked old && exit 0
-done
-echo "none of $versions could be downloaded and run" >&2
-exit 1
-)sh";
+constexpr const char* kDirectory = RSYNCFS_TEST_CACHE "/old-rsync";
+constexpr std::chrono::minutes kObtainLimit{30};  // the script has limits of its own
 
 }  // namespace
 
 OldRsync find_old_rsync() {
   if (const char* given = std::getenv("RSYNCFS_OLD_RSYNC")) return {given, ""};
-  const std::string dir = RSYNCFS_TEST_CACHE "/old-rsync";
-  const std::string program = dir + "/old/usr/bin/rsync";
-  make_dirs(dir);
-  const int lock = open((dir + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock < 0 || flock(lock, LOCK_EX) != 0) return {std::nullopt, "cannot lock " + dir};
-  OldRsync result;
-  if (access(program.c_str(), X_OK) != 0) {
-    ProcessOptions options;
-    options.working_directory = dir;
-    const CommandResult run = run_command({"bash", "-c", kObtain}, kDownloadLimit, options);
-    if (run.exit_code != 0) result.reason = run.timed_out ? "the download took too long" : run.err;
+  const std::string program = std::string(kDirectory) + "/old/usr/bin/rsync";
+  const std::string why_not = std::string(kDirectory) + "/why-not";
+  // ctest has run the script before; a test program that is run by hand does it here. What failed once is not
+  // tried again by each of the tests.
+  if (access(program.c_str(), X_OK) != 0 && access(why_not.c_str(), R_OK) != 0) {
+    run_command({RSYNCFS_OBTAIN_OLD_RSYNC, kDirectory}, kObtainLimit);
   }
-  if (result.reason.empty()) result.program = program;
-  close(lock);
-  return result;
+  if (access(program.c_str(), X_OK) == 0) return {program, ""};
+  const std::string again = std::string("\nto try again: " RSYNCFS_OBTAIN_OLD_RSYNC " ") + kDirectory;
+  return {std::nullopt, (access(why_not.c_str(), R_OK) == 0 ? read_file(why_not) : "") + again};
 }
 
 std::string require_old_rsync() {
   OldRsync found = find_old_rsync();
-  if (!found.program) fail_setup("no older rsync: " + found.reason);
+  if (!found.program) fail_setup(found.reason);
   return *found.program;
 }
 
