@@ -5,7 +5,10 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+
+#include "tests/support/io_uring.h"
 
 namespace rsyncfs::mount_tests {
 namespace {
@@ -25,6 +28,26 @@ DaemonOptions with_module(DaemonOptions options, const std::string& path) {
   return options;
 }
 
+// Prints what the daemons have logged when something fails: with the test it is gone.
+class DaemonLogs : public ::testing::EmptyTestEventListener {
+ public:
+  void OnTestStart(const ::testing::TestInfo&) override { printed_ = false; }
+  void OnTestPartResult(const ::testing::TestPartResult& result) override {
+    if (!result.failed() || printed_) return;
+    printed_ = true;
+    for (const Mount* mount : Mount::live()) {
+      std::printf("logged for %s:%s\n", mount->path().c_str(), mount->log().c_str());
+    }
+  }
+
+ private:
+  bool printed_ = false;
+};
+[[maybe_unused]] const bool kListens = [] {
+  ::testing::UnitTest::GetInstance()->listeners().Append(new DaemonLogs);
+  return true;
+}();
+
 }  // namespace
 
 Reading read_whole(const std::string& path, milliseconds limit) {
@@ -37,6 +60,11 @@ Reading read_head(const std::string& path, size_t bytes, milliseconds limit) {
 
 Reading list_names(const std::string& directory, milliseconds limit) {
   return run_reader({"ls", "-A", "--", directory}, limit);
+}
+
+void require_engine(const std::string& io) {
+  const std::string why_not = io == "uring" ? support::why_no_io_uring() : "";
+  if (!why_not.empty()) GTEST_SKIP() << why_not;
 }
 
 std::string state_of(const std::string& path) {

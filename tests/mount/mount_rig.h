@@ -41,6 +41,16 @@ Reading read_whole(const std::string& path, milliseconds limit = seconds(30));
 Reading read_head(const std::string& path, size_t bytes, milliseconds limit = seconds(30));
 Reading list_names(const std::string& directory, milliseconds limit = seconds(30));
 
+// Called in SetUp(), skips the test where the kernel, or what confines us, has no io_uring and `io` asks for
+// it.
+void require_engine(const std::string& io);
+
+// A test that runs on both engines of the loop; its parameter is what io= takes.
+class OnEachEngine : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override { require_engine(GetParam()); }
+};
+
 // "remote", "partial" or "cached"; the errno text if there is none.
 std::string state_of(const std::string& path);
 

@@ -29,6 +29,11 @@ nlohmann::json value_at(const std::string& text, const std::string& pointer) {
   return root.at(where);
 }
 
+std::vector<const Mount*>& live_mounts() {
+  static std::vector<const Mount*> mounts;
+  return mounts;
+}
+
 }  // namespace
 
 bool alive(pid_t pid) {
@@ -61,13 +66,19 @@ Mount::Mount(MountOptions options, bool mount_now) : options_(std::move(options)
     }
   }
   if (mount_now) remount();
+  live_mounts().push_back(this);
 }
 
 Mount::~Mount() {
+  std::erase(live_mounts(), this);
   if (mounted()) command({"umount", mountpoint_}, kEndLimit);
   if (pid_ > 0 && !wait_until([&] { return !alive(pid_); }, kEndLimit)) kill(pid_, SIGKILL);
   while (mounted() && detach_mount(mountpoint_)) {
   }
+}
+
+const std::vector<const Mount*>& Mount::live() {
+  return live_mounts();
 }
 
 bool Mount::mounted() const {

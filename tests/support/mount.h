@@ -65,6 +65,9 @@ class Mount {
   // The newest `tail` bytes of the daemon's log, for failure messages.
   std::string log(size_t tail = 4000) const;
 
+  // Those that exist now, for who reports a failure. Only for the thread that makes them.
+  static const std::vector<const Mount*>& live();
+
   // For a command line of one's own in the same private directories.
   ProcessOptions process_options() const;
 
