@@ -9,6 +9,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/seed.h"
+
 namespace rsyncfs {
 namespace {
 
@@ -53,8 +55,7 @@ TEST(LookupTable, MarksGoWithTheNode) {
 }
 
 TEST(LookupTable, BehavesAsAMap) {
-  const unsigned seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const auto seed = static_cast<unsigned>(support::test_seed());
   std::mt19937 random(seed);
   LookupTable table;
   std::map<NodeId, uint64_t> model;

@@ -11,6 +11,7 @@
 #include "sync/replica/content_cache.h"
 #include "sync/replica/slabs.h"
 #include "tests/replica/contents_rig.h"
+#include "tests/support/seed.h"
 
 namespace rsyncfs {
 namespace {
@@ -93,8 +94,7 @@ TEST_F(Contents, MayTurnOutOfAnotherSize) {
 }
 
 TEST_F(Contents, ArriveInAnyOrderAndTwice) {
-  const uint64_t seed = std::random_device()();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const uint64_t seed = support::test_seed();
   std::mt19937_64 random(seed);
   for (const uint64_t size : {uint64_t{50000}, uint64_t{400000}}) {
     const NodeId node = add_file(size);

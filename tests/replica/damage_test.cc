@@ -16,6 +16,7 @@
 
 #include "sync/replica/database.h"
 #include "tests/replica/replica_rig.h"
+#include "tests/support/seed.h"
 
 namespace rsyncfs {
 namespace {
@@ -174,8 +175,7 @@ TEST(Damage, ACutDatabaseIsAnError) {
 
 // Whatever the bytes of the database are: answers or Errors.
 TEST(Damage, AnOverwrittenDatabaseNeverCrashes) {
-  const uint64_t seed = std::random_device()();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const uint64_t seed = support::test_seed();
   std::mt19937_64 random(seed);
   const TemporaryDirectory original;
   const auto all = make_store(original.path());

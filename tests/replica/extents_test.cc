@@ -9,6 +9,7 @@
 
 #include "sync/replica/types.h"
 #include "sync/replica/xattr_sets.h"
+#include "tests/support/seed.h"
 
 namespace rsyncfs {
 namespace {
@@ -26,8 +27,7 @@ ExtentSet from_bits(const std::vector<bool>& bits) {
 }
 
 TEST(Extents, AgreeWithASetOfBits) {
-  const uint64_t seed = std::random_device()();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const uint64_t seed = support::test_seed();
   std::mt19937_64 random(seed);
   for (int round = 0; round < 200; ++round) {
     ExtentSet set;
@@ -90,8 +90,7 @@ TEST(Extents, HaveOneEncoding) {
 }
 
 TEST(Extents, ParseNeverTrustsItsInput) {
-  const uint64_t seed = std::random_device()();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const uint64_t seed = support::test_seed();
   std::mt19937_64 random(seed);
   for (int round = 0; round < 100000; ++round) {
     std::string bytes(random() % 24, '\0');

@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/replica/replica_rig.h"
+#include "tests/support/seed.h"
 
 namespace rsyncfs {
 namespace {
@@ -374,9 +375,7 @@ class Model {
 };
 
 TEST(ReconcileModel, RandomTreesAgree) {
-  const char* given = std::getenv("RSYNCFS_SEED");
-  const uint64_t seed = given != nullptr ? std::stoull(given) : std::random_device()();
-  SCOPED_TRACE("RSYNCFS_SEED=" + std::to_string(seed));
+  const uint64_t seed = support::test_seed();
   std::mt19937_64 random(seed);
   for (int tree = 0; tree < 6; ++tree) {
     const TemporaryDirectory tmp;
