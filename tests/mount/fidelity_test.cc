@@ -31,6 +31,7 @@ void expect_equal(const std::string& served, const Mount& mount,
 
 class Fidelity : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {
  protected:
+  void SetUp() override { require_engine(std::get<1>(GetParam())); }
   static std::string peer() { return std::get<0>(GetParam()); }
   static std::string io() { return "io=" + std::get<1>(GetParam()); }
 };
@@ -86,7 +87,10 @@ INSTANTIATE_TEST_SUITE_P(Peers, Fidelity,
                                  Values("uring", "threads")),
                          name_of);
 
-class Torture : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {};
+class Torture : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {
+ protected:
+  void SetUp() override { require_engine(std::get<1>(GetParam())); }
+};
 
 TEST_P(Torture, EveryNameTypeAndAttribute) {
   const auto& [peer, io] = GetParam();

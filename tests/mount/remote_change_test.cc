@@ -15,9 +15,12 @@ namespace {
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
 
+constexpr int kLongTimeout_s = 120;
+constexpr int kShortTimeout_s = 4;
+constexpr seconds kAtOnce{30};  // a quarter of the long limit, and more than a busy machine takes
 constexpr const char* kOld = "the old version, as it was listed";
 
-class RemoteChange : public ::testing::TestWithParam<std::string> {
+class RemoteChange : public OnEachEngine {
  protected:
   RemoteChange() {
     support::write_file(tree / "file", kOld);
@@ -25,17 +28,18 @@ class RemoteChange : public ::testing::TestWithParam<std::string> {
     support::write_file(tree / "dir/inside", kOld);
     support::write_file(tree / "other", "another file");
   }
-  // Mounted, with everything listed, so that the daemon knows only what was before the change.
-  Mount& listed_mount() {
-    mount.emplace(tree.mount_options({"io=" + GetParam(), "timeout=4", "contimeout=2"}));
+  // Mounted, with everything listed, so that the daemon knows only what was before the change. With the long
+  // limit, a reader who waits for that instead of for an answer is killed first, which fails the test.
+  Mount& listed_mount(int timeout_s = kLongTimeout_s) {
+    mount.emplace(
+        tree.mount_options({"io=" + GetParam(), "timeout=" + std::to_string(timeout_s), "contimeout=2"}));
     EXPECT_TRUE(wait_for_tree(*mount));
     EXPECT_TRUE(list_names(*mount / "dir").ok);
     return *mount;
   }
   void expect_service_goes_on() {
     Reading reading;
-    EXPECT_TRUE(
-        wait_until([&] { return (reading = read_whole(*mount / "other", seconds(10))).ok; }, seconds(30)))
+    EXPECT_TRUE(wait_until([&] { return (reading = read_whole(*mount / "other", kAtOnce)).ok; }, seconds(60)))
         << reading.error << mount->log();
     EXPECT_EQ(reading.bytes, "another file");
   }
@@ -47,20 +51,19 @@ INSTANTIATE_TEST_SUITE_P(Io, RemoteChange, ::testing::Values("uring", "threads")
 TEST_P(RemoteChange, Vanished) {
   listed_mount();
   unlink((tree / "file").c_str());
-  const Reading reading = read_whole(*mount / "file", seconds(10));
+  const Reading reading = read_whole(*mount / "file", kAtOnce);
   EXPECT_FALSE(reading.ok);
   EXPECT_FALSE(reading.timed_out);
   EXPECT_THAT(reading.error, AnyOf(HasSubstr("No such file"), HasSubstr("Stale")));
-  EXPECT_LT(reading.seconds, 3.0);
   expect_service_goes_on();
 }
 
 TEST_P(RemoteChange, VanishedWithItsDirectory) {
   listed_mount();
   support::remove_tree(tree / "dir");
-  const Reading reading = read_whole(*mount / "dir/inside", seconds(10));
+  const Reading reading = read_whole(*mount / "dir/inside", kAtOnce);
+  EXPECT_FALSE(reading.timed_out);
   EXPECT_THAT(reading.error, AnyOf(HasSubstr("No such file"), HasSubstr("Stale")));
-  EXPECT_LT(reading.seconds, 3.0);
   expect_service_goes_on();
 }
 
@@ -71,32 +74,32 @@ TEST_P(RemoteChange, ReplacedByAnotherVersion) {
   support::set_mtime(tree / "file.new", 1234567890, 0);
   ASSERT_EQ(rename((tree / "file.new").c_str(), (tree / "file").c_str()), 0);
   // The first reader may be told that the version it opened is gone; nobody may get a cut or a mixed one.
-  const Reading first = read_whole(*mount / "file", seconds(10));
+  const Reading first = read_whole(*mount / "file", kAtOnce);
   EXPECT_FALSE(first.timed_out);
   if (first.ok) {
     EXPECT_THAT(first.bytes, AnyOf(new_bytes, kOld));
   }
   Reading later;
   EXPECT_TRUE(
-      wait_until([&] { return (later = read_whole(*mount / "file")).bytes == new_bytes; }, seconds(20)))
+      wait_until([&] { return (later = read_whole(*mount / "file")).bytes == new_bytes; }, seconds(60)))
       << later.bytes << later.error;
   struct stat info {};
   ASSERT_EQ(stat((*mount / "file").c_str(), &info), 0);
   EXPECT_EQ(info.st_size, static_cast<off_t>(new_bytes.size()));
   const auto mtime = [&] { return stat((*mount / "file").c_str(), &info) == 0 ? info.st_mtim.tv_sec : 0; };
-  EXPECT_TRUE(wait_until([&] { return mtime() == 1234567890; }, seconds(20))) << mtime();
+  EXPECT_TRUE(wait_until([&] { return mtime() == 1234567890; }, seconds(60))) << mtime();
 }
 
 TEST_P(RemoteChange, ShrunkInPlace) {
   listed_mount();
   support::write_file(tree / "file", "short");
-  const Reading first = read_whole(*mount / "file", seconds(10));
+  const Reading first = read_whole(*mount / "file", kAtOnce);
   EXPECT_FALSE(first.timed_out);
   if (first.ok) {
     EXPECT_THAT(first.bytes, AnyOf("short", kOld));
   }
   Reading later;
-  EXPECT_TRUE(wait_until([&] { return (later = read_whole(*mount / "file")).bytes == "short"; }, seconds(20)))
+  EXPECT_TRUE(wait_until([&] { return (later = read_whole(*mount / "file")).bytes == "short"; }, seconds(60)))
       << later.bytes << later.error;
 }
 
@@ -105,7 +108,7 @@ TEST_P(RemoteChange, ReplacedWhileItStreams) {
   support::write_file(tree / "large", old_bytes);
   listed_mount();
   support::ChildProcess reader({"cat", *mount / "large"});
-  ASSERT_TRUE(wait_until([&] { return mount->status_number("/totals/bytes_in") > (1 << 20); }, seconds(20)));
+  ASSERT_TRUE(wait_until([&] { return mount->status_number("/totals/bytes_in") > (1 << 20); }, seconds(60)));
   support::write_file(tree / "large.new", support::random_bytes(60U << 20, 2));
   ASSERT_EQ(rename((tree / "large.new").c_str(), (tree / "large").c_str()), 0);
   ASSERT_TRUE(reader.wait_for(seconds(60)));
@@ -116,11 +119,11 @@ TEST_P(RemoteChange, ReplacedWhileItStreams) {
 }
 
 TEST_P(RemoteChange, BecameAFifo) {
-  listed_mount();
+  listed_mount(kShortTimeout_s);
   unlink((tree / "file").c_str());
   ASSERT_EQ(mkfifo((tree / "file").c_str(), 0644), 0);
   // The serving rsync now blocks in open(2) for ever; only a limit on waiting helps.
-  const Reading reading = read_whole(*mount / "file", seconds(20));
+  const Reading reading = read_whole(*mount / "file", seconds(60));
   EXPECT_FALSE(reading.ok);
   EXPECT_FALSE(reading.timed_out) << "the reader hangs";
   expect_service_goes_on();
@@ -130,10 +133,9 @@ TEST_P(RemoteChange, BecameADirectory) {
   listed_mount();
   unlink((tree / "file").c_str());
   support::make_dirs(tree / "file");
-  const Reading reading = read_whole(*mount / "file", seconds(10));
+  const Reading reading = read_whole(*mount / "file", kAtOnce);
   EXPECT_FALSE(reading.ok) << "read " << reading.bytes.size() << " bytes";
   EXPECT_FALSE(reading.timed_out);
-  EXPECT_LT(reading.seconds, 8.0);
   expect_service_goes_on();
 }
 
@@ -141,7 +143,7 @@ TEST_P(RemoteChange, BecameASymlink) {
   listed_mount();
   unlink((tree / "file").c_str());
   ASSERT_EQ(symlink("other", (tree / "file").c_str()), 0);
-  const Reading reading = read_whole(*mount / "file", seconds(10));
+  const Reading reading = read_whole(*mount / "file", kAtOnce);
   // Refused, or already known to be a link, which is then followed here.
   EXPECT_THAT(reading.bytes, AnyOf("", "another file"));
   EXPECT_FALSE(reading.timed_out);
@@ -158,12 +160,12 @@ TEST(Unreadable, IsPermissionDeniedAndNothingElseSuffers) {
   support::make_dirs(tree / "closed");
   support::write_file(tree / "closed/in", "x");
   chmod((tree / "closed").c_str(), 0700);
-  Mount mount(tree.mount_options({"timeout=4"}));
-  const Reading reading = read_whole(mount / "secret", seconds(10));
+  Mount mount(tree.mount_options({"timeout=" + std::to_string(kLongTimeout_s)}));
+  const Reading reading = read_whole(mount / "secret", kAtOnce);
+  EXPECT_FALSE(reading.timed_out);
   EXPECT_THAT(reading.error, HasSubstr("Permission denied"));
-  EXPECT_LT(reading.seconds, 3.0);
   EXPECT_EQ(read_whole(mount / "open").bytes, "everybody may");
-  const Reading closed = list_names(mount / "closed", seconds(10));
+  const Reading closed = list_names(mount / "closed", kAtOnce);
   EXPECT_FALSE(closed.timed_out);
   EXPECT_THAT(closed.error, AnyOf("", HasSubstr("Permission denied")));
   EXPECT_EQ(read_whole(mount / "open").bytes, "everybody may");
