@@ -40,8 +40,10 @@ class StreamTest : public TransportTest {
   bool is_closed() {
     pollfd ready{peer.get(), POLLIN, 0};
     char byte = 0;
-    return ::poll(&ready, 1, static_cast<int>(milliseconds(kPatience).count())) == 1 &&
-           ::recv(peer.get(), &byte, 1, MSG_DONTWAIT) <= 0;
+    const bool closed = ::poll(&ready, 1, static_cast<int>(milliseconds(kPatience).count())) == 1 &&
+                        ::recv(peer.get(), &byte, 1, MSG_DONTWAIT) <= 0;
+    on_loop([] {});  // what the loop wrote before it closed is seen here
+    return closed;
   }
 
   UniqueFd peer;
