@@ -43,7 +43,7 @@ while True:
     passed += len(data)
     if passed > 1000 and os.path.exists(here + "hold"):
         os.rename(here + "hold", here + "held")
-        while not os.path.exists(here + "go"): time.sleep(0.02)
+        while os.path.exists(here) and not os.path.exists(here + "go"): time.sleep(0.02)
     while data: data = data[os.write(1, data):]
 )";
 
