@@ -9,6 +9,7 @@
 #include "tests/engine/engine_rig.h"
 #include "tests/support/files.h"
 #include "tests/support/rsync_daemon.h"
+#include "tests/support/seed.h"
 #include "tests/support/temp_dir.h"
 
 namespace rsyncfs {
@@ -124,8 +125,7 @@ TEST_F(ReadTest, RandomReadsOfALargeFileAreExact) {
   EngineRig rig(server.url(), store_ / "s");
   ASSERT_TRUE(rig.start().ok());
   const auto node = rig.find("big");
-  const auto seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const auto seed = support::test_seed();
   std::mt19937_64 random(seed);
   for (int i = 0; i < 60; ++i) {
     const uint64_t offset = random() % contents.size();
@@ -209,7 +209,7 @@ TEST_F(ReadTest, FilesThatChangedSinceTheListAreServedAsTheyAreOrTruthfullyRefus
     ASSERT_TRUE(node.ok()) << name << ": " << node.error().message();
     const auto begun = Clock::now();
     const auto bytes = rig.read(node->id, 0, 100);
-    EXPECT_LT(Clock::now() - begun, std::chrono::seconds(12)) << name;
+    EXPECT_LT(Clock::now() - begun, std::chrono::seconds(40)) << name;
     ASSERT_FALSE(bytes.ok()) << name << ": " << *bytes;
     EXPECT_NE(std::find(codes.begin(), codes.end(), bytes.error().code()), codes.end())
         << name << ": " << errc_name(bytes.error().code()) << ": " << bytes.error().message();
@@ -242,7 +242,7 @@ TEST_F(ReadTest, ADirectoryThatIsReadThroughComesAhead) {
   ASSERT_EQ(files.size(), 100U);
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(rig.read(files[static_cast<size_t>(i)].second, 0, 4096).ok());
   bool all = false;
-  for (int i = 0; i < 500 && !all; ++i) {
+  for (int i = 0; i < 3000 && !all; ++i) {
     ::usleep(10'000);
     all = true;
     for (const auto& [name, id] : files) {

@@ -14,6 +14,7 @@
 #include "io/base/unique_fd.h"
 #include "io/base/unique_function.h"
 #include "io/loop.h"
+#include "tests/support/seed.h"
 
 namespace rsyncfs::test {
 namespace {
@@ -24,8 +25,7 @@ std::string text_of(const ByteQueue& queue) {
 }
 
 TEST(ByteQueue, BehavesAsAString) {
-  const uint64_t seed = std::random_device{}();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const uint64_t seed = support::test_seed();
   std::mt19937_64 random(seed);
   ByteQueue queue;
   std::string model;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "tests/io/loop_fixture.h"
+#include "tests/support/seed.h"
 
 namespace rsyncfs::test {
 namespace {
@@ -131,8 +132,7 @@ TEST_P(LoopCancelTest, FilesAreDoneOrCancelledNeverHalf) {
 
 TEST_P(LoopCancelTest, ARaceLosesNoBytes) {
   constexpr int kRounds = 2'000;
-  const uint64_t seed = std::random_device{}();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const uint64_t seed = support::test_seed();
   std::mt19937_64 random(seed);
   auto [near, far] = make_socketpair();
   std::string buffer(64, '\0');

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/io/loop_fixture.h"
+#include "tests/support/seed.h"
 
 namespace rsyncfs::test {
 namespace {
@@ -126,8 +127,7 @@ class FileUser {
 };
 
 TEST_P(LoopStressTest, EverythingAtOnce) {
-  const uint64_t seed = std::random_device{}();
-  std::printf("seed %llu\n", static_cast<unsigned long long>(seed));
+  const uint64_t seed = support::test_seed();
   constexpr int kChannels = 24;
   int unfinished = kChannels + 1;
   const auto finished = [&] {

@@ -9,6 +9,7 @@
 
 #include "io/timer_queue.h"
 #include "tests/io/loop_fixture.h"
+#include "tests/support/seed.h"
 
 namespace rsyncfs::test {
 namespace {
@@ -19,8 +20,7 @@ class LoopTimeTest : public LoopTest {};
 
 TEST_P(LoopTimeTest, TimersFireInOrderAndNotEarly) {
   constexpr size_t kTimers = 5'000;
-  const uint64_t seed = std::random_device{}();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const uint64_t seed = support::test_seed();
   std::mt19937_64 random(seed);
   struct Timer {
     TimerId id;

@@ -10,6 +10,7 @@
 #include "sync/rsync/file_list_decoder.h"
 #include "sync/rsync/file_list_sort.h"
 #include "tests/rsync/fake_server.h"
+#include "tests/support/seed.h"
 
 namespace rsyncfs {
 namespace {
@@ -455,8 +456,7 @@ bool told_before(std::string_view a, bool a_dir, std::string_view b, bool b_dir)
 }
 
 TEST(FileListOrder, IsRsyncs) {
-  const uint32_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const auto seed = static_cast<uint32_t>(support::test_seed());
   std::mt19937 random(seed);
   const auto component = [&] {
     constexpr std::string_view kBytes = "ab.-/!\x80\xff 0";

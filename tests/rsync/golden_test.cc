@@ -12,6 +12,7 @@
 
 #include "tests/rsync/golden_cases.h"
 #include "tests/support/blocking_pull.h"
+#include "tests/support/seed.h"
 
 namespace rsyncfs {
 
@@ -203,8 +204,7 @@ TEST_P(Golden, ByteByByte) {
   play([] { return size_t{1}; });
 }
 TEST_P(Golden, RandomPieces) {
-  const uint32_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const auto seed = static_cast<uint32_t>(support::test_seed());
   std::mt19937 random(seed);
   play([&] { return size_t{1} + random() % (random() % 3 == 0 ? 2000 : 20); });
 }

@@ -7,6 +7,7 @@
 
 #include "tests/rsync/pull_testing.h"
 #include "tests/support/old_rsync.h"
+#include "tests/support/seed.h"
 
 namespace rsyncfs {
 namespace {
@@ -51,8 +52,7 @@ class Delta : public testing::TestWithParam<DeltaWay> {};
 
 TEST_P(Delta, PatchingTheBasisGivesTheNewFile) {
   const auto& [server, checksum, compression] = GetParam();
-  const uint64_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const uint64_t seed = support::test_seed();
   std::mt19937_64 random(seed);
   TempDir dir;
   constexpr int kFiles = 25;

@@ -10,6 +10,7 @@
 
 #include "tests/rsync/pull_testing.h"
 #include "tests/support/old_rsync.h"
+#include "tests/support/seed.h"
 
 namespace rsyncfs {
 namespace {
@@ -32,7 +33,6 @@ constexpr size_t kTreeEntries = 13;
 
 // Fetches every regular file, in an order that the seed decides, several times over, pipelined.
 void fetch_all_shuffled(BlockingPull& pull, const std::string& root, uint64_t seed) {
-  SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937_64 random(seed);
   std::vector<uint32_t> order;
   for (uint32_t i = 0; i < pull.list().size(); ++i) {
@@ -91,7 +91,7 @@ TEST_P(PullMatrix, ListsAndFetches) {
   const auto& one = pull->list().entry(*pull->list().find("one"));
   EXPECT_EQ(one.mtime_s, 1'500'000'000);
   EXPECT_EQ(one.mtime_ns, protocol >= 31 ? 123'456'789u : 0u);
-  fetch_all_shuffled(*pull, dir.path(), std::random_device{}());
+  fetch_all_shuffled(*pull, dir.path(), support::test_seed());
   EXPECT_OK(pull->finish());
 }
 

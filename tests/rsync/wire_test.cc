@@ -8,6 +8,7 @@
 #include "sync/rsync/item_stream.h"
 #include "sync/rsync/mux.h"
 #include "tests/rsync/fake_server.h"
+#include "tests/support/seed.h"
 
 namespace rsyncfs {
 namespace {
@@ -36,8 +37,7 @@ TEST(Wire, VarintsAsRsyncWritesThem) {
 }
 
 TEST(Wire, NumbersComeBack) {
-  const uint64_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const uint64_t seed = support::test_seed();
   std::mt19937_64 random(seed);
   for (int i = 0; i < 100'000; ++i) {
     const auto value = static_cast<int64_t>(random() >> random() % 64) * (random() % 2 == 0 ? 1 : -1);
@@ -113,8 +113,7 @@ TEST(Wire, IndicesAsRsyncWritesThem) {
 }
 
 TEST(Wire, IndicesComeBack) {
-  const uint32_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const auto seed = static_cast<uint32_t>(support::test_seed());
   std::mt19937 random(seed);
   NdxCoder writer;
   NdxCoder reader;
