@@ -2,6 +2,7 @@
 // A server that is killed, stopped or unreachable, at every moment: what is cached reads, the rest fails in
 // time, no process stays stuck, and service resumes without anybody's help.
 #include "tests/mount/mount_rig.h"
+#include "tests/support/seed.h"
 #include "tests/support/ssh_server.h"
 
 namespace rsyncfs::mount_tests {
@@ -9,9 +10,9 @@ namespace {
 
 constexpr int kTimeoutSeconds = 3;
 // Of what may pass until a failure is seen: the limit itself, then the time to notice on a busy machine.
-constexpr seconds kPatience{kTimeoutSeconds + 12};
+constexpr seconds kPatience{kTimeoutSeconds + 27};
 
-class Outage : public ::testing::TestWithParam<std::string> {
+class Outage : public OnEachEngine {
  protected:
   Outage() {
     support::make_many_files(tree.path(), 3, 20, 5000);
@@ -23,8 +24,8 @@ class Outage : public ::testing::TestWithParam<std::string> {
   }
   static void expect_same(const std::string& mounted, const std::string& served) {
     const Reading reading = read_whole(mounted);
+    // No server answers meanwhile: what waited for it would fail.
     EXPECT_EQ(reading.bytes, support::read_file(served)) << reading.error;
-    EXPECT_LT(reading.seconds, 2.0);
   }
   void expect_resumes(const Mount& mount, const std::string& name) {
     Reading reading;
@@ -81,15 +82,17 @@ TEST_P(Outage, StoppedInTheMiddleOfAFile) {
 }
 
 TEST_P(Outage, ConnectionsCutInTheMiddleOfAFileAreTakenUpAgain) {
+  // Much larger than what is awaited below, and small enough to be read whole on a busy machine.
+  support::make_sparse_file(tree / "medium", 400U << 20, "mark", 1000);
   Mount mount(options());
-  support::ChildProcess reader({"md5sum", mount / "large"});
+  support::ChildProcess reader({"md5sum", mount / "medium"});
   ASSERT_TRUE(wait_until([&] { return mount.status_number("/totals/bytes_in") > (8 << 20); }, seconds(30)));
   tree.server().drop_connections();
-  ASSERT_TRUE(reader.wait_for(seconds(90)));
+  ASSERT_TRUE(reader.wait_for(seconds(120)));
   // Either the reader is told, or it gets every byte right; never wrong bytes.
   if (reader.exit_code() == 0) {
     EXPECT_EQ(reader.out().substr(0, 32),
-              support::run_shell("md5sum '" + (tree / "large") + "'").substr(0, 32));
+              support::run_shell("md5sum '" + (tree / "medium") + "'").substr(0, 32));
   }
   expect_resumes(mount, "d001/f0001");
 }
@@ -99,7 +102,7 @@ TEST_P(Outage, StoppedBeforeTheMountAnswersInTime) {
   Mount mount(options(), false);
   const CommandResult run = mount.try_mount();
   EXPECT_EQ(run.exit_code, 1) << run.err;
-  EXPECT_LT(run.seconds, 20.0);
+  EXPECT_FALSE(run.timed_out);
   EXPECT_FALSE(mount.mounted());
   tree.server().resume();
   mount.remount();
@@ -107,8 +110,7 @@ TEST_P(Outage, StoppedBeforeTheMountAnswersInTime) {
 }
 
 TEST_P(Outage, StoppedAtRandomMoments) {
-  const auto seed = static_cast<unsigned>(std::chrono::steady_clock::now().time_since_epoch().count());
-  std::printf("seed %u\n", seed);
+  const auto seed = static_cast<unsigned>(support::test_seed());
   std::srand(seed);
   Mount mount(options());
   constexpr int kRounds = 5;
@@ -137,8 +139,7 @@ TEST_P(Outage, StoppedAtRandomMoments) {
 }
 
 TEST_P(Outage, StoppedAtRandomMomentsOfMounting) {
-  const auto seed = static_cast<unsigned>(std::chrono::steady_clock::now().time_since_epoch().count());
-  std::printf("seed %u\n", seed);
+  const auto seed = static_cast<unsigned>(support::test_seed());
   std::srand(seed);
   constexpr int kRounds = 6;
   for (int round = 0; round < kRounds; ++round) {
@@ -174,17 +175,18 @@ TEST(UnreachableServer, IsEndedByContimeout) {
   Mount mount(options, false);
   const CommandResult run = mount.try_mount();
   EXPECT_EQ(run.exit_code, 1);
-  EXPECT_LT(run.seconds, 15.0);
+  EXPECT_FALSE(run.timed_out);
   EXPECT_THAT(run.err, ::testing::HasSubstr("192.0.2.1"));
 }
 
 TEST(SshOutage, KilledAndStoppedServer) {
   TempDir dir;
-  support::make_many_files(dir / "src", 2, 10, 100);
+  support::make_many_files(dir / "src", 3, 10, 100);
   support::SshServer ssh;
   MountOptions options;
   options.source = ssh.source(dir / "src");
-  options.options = {"rsh=" + ssh.rsh(), "timeout=3", "contimeout=3"};
+  // Enough for the handshake of ssh on a busy machine, and less than kPatience.
+  options.options = {"rsh=" + ssh.rsh(), "timeout=6", "contimeout=10"};
   Mount mount(options);
   ASSERT_TRUE(wait_for_tree(mount));
   ASSERT_TRUE(read_whole(mount / "d000/f0000").ok);
@@ -194,9 +196,10 @@ TEST(SshOutage, KilledAndStoppedServer) {
   ssh.resume();
   EXPECT_TRUE(wait_until([&] { return read_whole(mount / "d001/f0001").ok; }, seconds(60))) << mount.log();
   ssh.kill9();
-  EXPECT_THAT(read_whole(mount / "d001/f0005", kPatience), GaveUpWaiting());
+  // Of a directory of which nothing was read: what lies beside files that were may be here already.
+  EXPECT_THAT(read_whole(mount / "d002/f0005", kPatience), GaveUpWaiting());
   ssh.start();
-  EXPECT_TRUE(wait_until([&] { return read_whole(mount / "d001/f0005").ok; }, seconds(60))) << mount.log();
+  EXPECT_TRUE(wait_until([&] { return read_whole(mount / "d002/f0005").ok; }, seconds(60))) << mount.log();
 }
 
 }  // namespace
