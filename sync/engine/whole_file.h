@@ -51,6 +51,7 @@ class WholeFile final : public FileSink, public std::enable_shared_from_this<Who
   uint64_t ahead_bytes = 0;  // counted as read-ahead
   bool shown = false;        // EngineContext::may_show()
   unsigned attempts = 0;
+  unsigned lost_connections = 0;
   std::shared_ptr<RemoteSession> session;    // kRequested
   uint64_t booked_bytes = 0;                 // on that session
   uint64_t sequence = 0;                     // order of requests

@@ -12,6 +12,8 @@ namespace rsyncfs {
 namespace {
 
 constexpr unsigned kMaxAttempts = 3;
+// Connections that a request may lose before it counts as their reason: a bad line loses some of any.
+constexpr unsigned kMaxLostConnections = 10;
 // Requested and unanswered on one session. A demanded file is never behind more than this.
 constexpr uint64_t kSessionWindowBytes = 4 << 20;
 constexpr size_t kSessionWindowFiles = 256;
@@ -21,6 +23,11 @@ constexpr uint64_t kAheadBudgetBytes = 16 << 20;
 constexpr size_t kBatchFiles = 128;
 constexpr std::chrono::milliseconds kBatchDelay{10};
 constexpr uint64_t kMaxUnsavedBytes = 64 << 20;  // more than this waits for the disk: requests stop
+
+// A lost connection says less of the request than an answer that never comes, or nonsense.
+bool may_lose_another(WholeFile& file, const Error& why) {
+  return why.code() == Errc::kDisconnected && ++file.lost_connections < kMaxLostConnections;
+}
 
 }  // namespace
 
@@ -150,7 +157,7 @@ void WholeFiles::recover_lost() {
       drop_ahead(file);
     } else if (file->outgrown) {
       outgrown.push_back(file);
-    } else if (!suspect) {
+    } else if (!suspect || may_lose_another(*file, *broken)) {
       --file->attempts;
       demanded_.push_back(file);
     } else {
@@ -163,7 +170,7 @@ void WholeFiles::recover_lost() {
   }
   for (const auto& [file, why] : suspects) {
     demanded_.push_back(file);
-    if (file->attempts >= kMaxAttempts) fail(file, why);
+    if (file->attempts >= kMaxAttempts || why.code() == Errc::kDisconnected) fail(file, why);
   }
 }
 
