@@ -144,15 +144,12 @@ void Lister::ingest_tree(std::shared_ptr<RemoteSession> session) {
     return found != fresh_.end() && found->second >= opened;
   };
   const auto& features = pool_.features();
-  session->set_list_in_use(true);
-  auto* const in_use = session.get();
-  auto ingest = std::make_shared<ListIngest>(
-      context_.loop, context_.store, context_.replica, context_.ids, std::move(session),
-      features.xattrs || features.acls, std::vector<WantedDirectory>{}, std::move(outdated), changes(),
-      [this, in_use, entries, opened_at_s](ListIngest::Outcome outcome) {
-        pool_.release_list(*in_use);
-        tree_done(std::move(outcome), entries, opened_at_s);
-      });
+  auto ingest = std::make_shared<ListIngest>(context_.loop, context_.store, context_.replica, context_.ids,
+                                             std::move(session), features.xattrs || features.acls,
+                                             std::vector<WantedDirectory>{}, std::move(outdated), changes(),
+                                             [this, entries, opened_at_s](ListIngest::Outcome outcome) {
+                                               tree_done(std::move(outcome), entries, opened_at_s);
+                                             });
   ingest->start();
 }
 
@@ -188,15 +185,10 @@ void Lister::ingest_directories(std::shared_ptr<RemoteSession> session) {
   if (wanted.empty()) return;  // all were canceled; the session stays as a fetcher
   const bool alone = wanted.size() == 1;
   const auto& features = pool_.features();
-  session->set_list_in_use(true);
-  auto* const in_use = session.get();
   auto ingest = std::make_shared<ListIngest>(
       context_.loop, context_.store, context_.replica, context_.ids, std::move(session),
       features.xattrs || features.acls, std::move(wanted), [](NodeId) { return false; }, changes(),
-      [this, in_use, alone](ListIngest::Outcome outcome) {
-        pool_.release_list(*in_use);
-        directories_done(std::move(outcome), alone);
-      });
+      [this, alone](ListIngest::Outcome outcome) { directories_done(std::move(outcome), alone); });
   ingest->start();
 }
 

@@ -86,10 +86,6 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   const std::optional<Error>& broken() const { return broken_; }
   bool armed() const { return !ended_ && wire_.state() == PullState::kArmed; }
   const FileList& list() const { return wire_.list(); }
-  // The store strand is reading the list: nothing may be asked that changes it (extended attribute values
-  // do).
-  void set_list_in_use(bool in_use) { list_in_use_ = in_use; }
-  bool list_in_use() const { return list_in_use_; }
   ChecksumKind checksum() const { return wire_.checksum(); }
   const ServerErrors& errors() const { return errors_; }
   // The tree's root as those texts spell it; not absolute: below a directory that only the server knows.
@@ -153,7 +149,6 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   bool ended_ = false;
   bool stalled_ = false;
   std::optional<Error> broken_;
-  bool list_in_use_ = false;
   bool paused_ = false;
   bool awaiting_ = true;  // something is expected from the server
   Clock::time_point opened_at_;

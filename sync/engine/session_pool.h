@@ -53,11 +53,6 @@ class SessionPool final : public RemoteSession::Keeper {
   void set_xattr_user(SessionUser& user) { xattr_user_ = &user; }
 
   std::shared_ptr<RemoteSession> share(RemoteSession& session) const;
-  // The store strand has read the session's list.
-  void release_list(RemoteSession& session) {
-    session.set_list_in_use(false);
-    schedule_changed();
-  }
   void close(RemoteSession& session, const Error& why) { session.fail(why); }
   void close_all(const Error& why);
   void tick(Clock::time_point now);
