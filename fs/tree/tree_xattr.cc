@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The part of Tree that deals with extended attributes and ACLs.
+#include <linux/limits.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -69,6 +71,10 @@ RequestId Tree::getxattr(NodeId id, std::string_view name, size_t limit, Done<Xa
   Result<FoundXattr> found = find_xattr(id, name, limit != 0);
   if (!found) {
     done(found.error());
+    return 0;
+  }
+  if (found->size > XATTR_SIZE_MAX) {  // as other systems have
+    done(Error::os(E2BIG, "the value is longer than Linux can show"));
     return 0;
   }
   if (limit == 0) {

@@ -387,6 +387,16 @@ TEST_F(TreeTest, AnXattrThatTheSourceNoLongerHasIsAnError) {
   EXPECT_EQ(getxattr(id, "user.long").error().code(), Errc::kChanged);
 }
 
+TEST_F(TreeTest, AnXattrLongerThanLinuxAllowsIsToldSo) {
+  Name f = file("f", 0);
+  f.xattrs = {{"user.largest", std::string(16, 'L'), 65'536, true},
+              {"user.long", std::string(16, 'D'), 65'537, true}};
+  const NodeId id = list(kRootNode, {f}).at("f");
+  EXPECT_EQ(getxattr(id, "user.long").error().os_errno(), E2BIG);
+  EXPECT_EQ(getxattr(id, "user.long", 0).error().os_errno(), E2BIG);
+  EXPECT_EQ(*getxattr(id, "user.largest", 0), "65536");
+}
+
 TEST_F(TreeTest, HolesAreKnownWhenTheFileIsHere) {
   constexpr uint64_t kSize = 8 << 20;
   constexpr uint64_t kMark = 4 << 20;
