@@ -11,8 +11,8 @@
 
 namespace rsyncfs {
 
-// The first line that is not empty. "-" is standard input. What is no regular file, others may read or write, is not
-// root's when root reads it, or is reached through a stranger's symbolic link is refused.
+// The first line that is not empty. "-" is standard input. What is no regular file, others may read or write,
+// is not root's when root reads it, or is reached through a stranger's symbolic link is refused.
 Result<std::string> read_password_file(const std::string& path, uid_t reader);
 
 }  // namespace rsyncfs
