@@ -56,6 +56,17 @@ TEST(LastWords, AComplaintAboutOneFileIsNotWhyItEnded) {
   EXPECT_EQ(code_of(declined->session->end_of_input()), Errc::kDisconnected);
 }
 
+TEST(LastWords, AServerThatCannotEnterWhatItWasAskedForSaysWhy) {
+  FakeServer server;
+  ASSERT_TRUE(server.send(FakeServer::opening()).ok());
+  constexpr std::string_view kNoDirectory =
+      "rsync: [sender] change_dir#3 \"/f\" failed: Not a directory (20)\n";
+  const auto ended =
+      server.send(Wire().frame(MuxTag::kErrorXfer, kNoDirectory).number(MuxTag::kErrorExit, 3));
+  EXPECT_EQ(code_of(ended), Errc::kNotDirectory);
+  EXPECT_NE(ended.error().message().find("Not a directory"), std::string::npos);
+}
+
 TEST(LastWords, HowTheConnectionEndedIsNoNewsAboutTheSource) {
   for (const auto& [exit_code, expected] : {std::pair(10, Errc::kDisconnected),
                                             {12, Errc::kDisconnected},
