@@ -12,14 +12,6 @@ namespace rsyncfs {
 
 namespace {
 
-constexpr unsigned kMaxAttempts = 3;
-constexpr uint64_t kMaxUnstoredBytes = 32 << 20;  // received and not written: the stream waits for the disk
-constexpr uint64_t kFirstAheadBytes = 1 << 20;    // a stream runs this far ahead of its readers, growing with
-constexpr uint64_t kMostAheadBytes = 32 << 20;    // what was read from it
-constexpr uint64_t kCommitBytes = 16 << 20;       // recorded at least this often, so that a crash loses less
-constexpr uint64_t kMaxBeyondBytes = 16 << 20;  // what was appended meanwhile is read and dropped, up to this
-constexpr size_t kMaxStreamsPerFile = 2;
-constexpr uint64_t kWorthBytes = 8 << 20;  // a stream that would bring nothing new for this long is closed
 // A file that came in one piece within this time is of the version that was listed when it began.
 constexpr std::chrono::seconds kQuickly{5};
 constexpr std::chrono::seconds kParkedFor{30};  // a file nobody reads is closed after this
@@ -125,91 +117,6 @@ void LargeFiles::serve(const LargeFilePtr& file) {
   adjust_parking(file);
 }
 
-void LargeFiles::start_streams(const LargeFilePtr& file) {
-  const auto now = Clock::now();
-  while (true) {
-    const auto starts = file->starts();
-    if (starts.empty() || !begin_stream(file, starts.front(), now)) return;
-  }
-}
-
-// False: all streams and sessions that there may be are needed; what is waited for has to wait.
-bool LargeFiles::begin_stream(const LargeFilePtr& file, const LargeFile::Start& start,
-                              Clock::time_point now) {
-  if (file->streams.size() >= kMaxStreamsPerFile) {
-    const FileStream* victim = file->victim(start.since, now);
-    if (victim == nullptr) return false;
-    const auto session = victim->session;
-    session->fail(Error(Errc::kCanceled, "the reader went elsewhere"));
-  }
-  SessionSpec spec;
-  spec.purpose = SessionSpec::Purpose::kStream;
-  spec.paths.push_back(file->target.path);
-  spec.append = start.offset > 0;
-  spec.demanded = true;
-  auto session = pool_.open(spec, *this);
-  // A file that is only brought along gives way to one that is read.
-  if (!session && !file->readers.empty() && stop_background_stream())
-    session = pool_.open(std::move(spec), *this);
-  if (!session) return false;
-  auto sink = std::make_unique<FileStream>(*this, *file, start.offset);
-  sink->session = std::move(session);
-  file->streams.push_back(std::move(sink));
-  return true;
-}
-
-// False: none can be stopped, or it would not help.
-bool LargeFiles::stop_background_stream() {
-  if (!pool_.link().may_attempt(Clock::now(), true)) return false;
-  for (const auto& [node, file] : files_) {
-    if (!file->readers.empty() || file->streams.empty()) continue;
-    const auto session = file->streams.front()->session;
-    session->fail(Error(Errc::kCanceled, "a file that is read goes first"));
-    return true;
-  }
-  return false;
-}
-
-void LargeFiles::close_streams(const LargeFilePtr& file, const char* why) {
-  for (auto& stream : std::exchange(file->streams, {})) {
-    stream->session->fail(Error(Errc::kCanceled, why));
-    context_.loop.post([keep = std::move(stream)]() mutable { keep.reset(); });
-  }
-}
-
-LargeFilePtr LargeFiles::owner(const RemoteSession& session, FileStream** sink) {
-  for (const auto& [node, file] : files_) {
-    for (const auto& stream : file->streams) {
-      if (stream->session.get() != &session) continue;
-      *sink = stream.get();
-      return file;
-    }
-  }
-  return nullptr;
-}
-
-void LargeFiles::session_listed(RemoteSession& session) {
-  FileStream* stream = nullptr;
-  const LargeFilePtr file = owner(session, &stream);
-  if (!file) return;
-  const auto ndx = session.list().find(file->target.path);
-  const FileEntry* entry = ndx ? &session.list().entry(*ndx) : nullptr;
-  if (entry == nullptr || entry->mode == 0) {
-    fail(file, Error(Errc::kVanished, "the file is gone from the source"));
-    return;
-  }
-  if (file->target.matches(*entry)) {
-    stream->requested = true;
-    if (stream->start() == 0) {
-      session.request_file(*ndx, *stream, 0);
-    } else {
-      session.request_append(*ndx, stream->start(), *stream);
-    }
-    return;
-  }
-  revalidate(file);
-}
-
 // The source has another version. If nothing of the old one was stored or seen, the node takes the new one.
 void LargeFiles::revalidate(const LargeFilePtr& file) {
   if (file->shown || ++file->attempts > kMaxAttempts) {
@@ -250,117 +157,6 @@ void LargeFiles::take_version(const LargeFilePtr& file, FileTarget now) {
     reader.end = std::min(reader.end, file->target.size);
   }
   load(file);
-}
-
-void LargeFiles::session_drained(RemoteSession& session) {
-  FileStream* stream = nullptr;
-  const LargeFilePtr file = owner(session, &stream);
-  if (!file) return;
-  if (stream->beyond() > kMaxBeyondBytes) {
-    file->outdated = true;
-    session.fail(Error(Errc::kCanceled, "the file has grown"));
-    return;
-  }
-  if (!file->readers.empty()) stream->flush();
-  adjust_parking(file);
-}
-
-// A stream runs ahead of its readers by what they have proved to need, and no further than the disk keeps up.
-void LargeFiles::adjust_parking(const LargeFilePtr& file) {
-  std::vector<std::shared_ptr<RemoteSession>> superfluous;
-  for (const auto& stream : file->streams) {
-    if (!stream->requested) continue;
-    const uint64_t ahead =
-        std::clamp(stream->position() - stream->start(), kFirstAheadBytes, kMostAheadBytes);
-    uint64_t window = file->hydrators.empty() ? file->demanded_end + ahead : UINT64_MAX;
-    for (const auto& reader : file->readers) {
-      if (reader.offset >= stream->start()) window = std::max(window, reader.end + ahead);
-    }
-    const bool needed = stream->position() < window;
-    stream->session->set_paused(!needed || file->unstored_bytes > kMaxUnstoredBytes);
-    const uint64_t next = stream->position();
-    if (next > stream->start() && next < file->target.size &&
-        file->received.covers(next, std::min(next + kWorthBytes, file->target.size))) {
-      superfluous.push_back(stream->session);
-    }
-  }
-  for (const auto& session : superfluous) session->fail(Error(Errc::kCanceled, "the rest is here already"));
-}
-
-void LargeFiles::stream_bytes(const LargeFilePtr& file, uint64_t offset,
-                              std::shared_ptr<std::vector<std::byte>> bytes) {
-  file->unstored_bytes += bytes->size();
-  file->received.add(offset, offset + bytes->size());
-  totals_.bytes += bytes->size();
-  context_.store.post([this, file, offset, bytes = std::move(bytes)] {
-    Result<void> result;
-    if (file->writer->content) result = file->writer->content->write(offset, *bytes);
-    context_.loop.post([this, file, offset, size = bytes->size(), result = std::move(result)] {
-      landed(file, offset, offset + size, result);
-    });
-  });
-}
-
-void LargeFiles::landed(const LargeFilePtr& file, uint64_t begin, uint64_t end, const Result<void>& result) {
-  file->unstored_bytes -= end - begin;
-  if (file->state != LargeFile::State::kReady) return;
-  if (!result) {
-    fail(file, result.error());
-    return;
-  }
-  file->landed.add(begin, end);
-  file->uncommitted_bytes += end - begin;
-  file->last_landing = last_landing_ = Clock::now();
-  if (file->uncommitted_bytes >= kCommitBytes) {
-    file->uncommitted_bytes = 0;
-    context_.store.post([file] {
-      if (!file->writer->content) return;
-      const auto committed = file->writer->content->commit_partial();
-      if (!committed) log_warn("cannot record a partial file: " + committed.error().message());
-    });
-  }
-  serve(file);
-}
-
-void LargeFiles::stream_done(const LargeFilePtr& file, FileStream& sink, FileEnd end) {
-  const uint64_t start = sink.start();
-  const uint64_t position = sink.position();
-  const std::shared_ptr<RemoteSession> session = sink.session;
-  const auto own = std::find_if(file->streams.begin(), file->streams.end(),
-                                [&](const auto& s) { return s.get() == &sink; });
-  std::unique_ptr<FileStream> keep = std::move(*own);  // we are inside its done()
-  file->streams.erase(own);
-  context_.loop.post([keep = std::move(keep)]() mutable { keep.reset(); });
-  session->fail(Error(Errc::kCanceled, "the stream is complete"));
-  if (end.status == FileEnd::Status::kNotSent) {
-    fail(file, end.reason);
-    return;
-  }
-  if (end.status == FileEnd::Status::kBadDigest || position != file->target.size) {
-    log_warn("a stream does not add up and is fetched anew: " + file->target.path);
-    file->disproved = true;
-    if (++file->attempts >= kMaxAttempts) {
-      fail(file, Error(Errc::kCorrupt, "the file changed while it was read, or the source cannot read it"));
-    } else if (position != file->target.size) {
-      fail(file, Error(Errc::kChanged, "the file changed while it was read"));
-    } else {
-      restart(file);
-    }
-    return;
-  }
-  if (sink.beyond() > 0) {
-    // What readers have asked for is this version as far as anybody can tell, but it will not be kept.
-    file->outdated = true;
-    serve(file);
-    return;
-  }
-  if (start == 0 && end.digest) {
-    const auto digest = end.digest->span();
-    file->digest.assign(reinterpret_cast<const char*>(digest.data()),
-                        digest.size());  // NOLINT: bytes as text
-    file->digest_name = checksum_name(session->checksum());
-  }
-  serve(file);
 }
 
 // Nothing of what has landed can be trusted: from the beginning, for the same readers.
@@ -424,27 +220,6 @@ void LargeFiles::store(const LargeFilePtr& file) {
       }
     });
   });
-}
-
-void LargeFiles::session_ended(RemoteSession& session, const Error& why) {
-  FileStream* stream = nullptr;
-  const LargeFilePtr file = owner(session, &stream);
-  if (!file) return;
-  stream->flush();
-  const bool brought = stream->position() > stream->start();
-  const auto own = std::find_if(file->streams.begin(), file->streams.end(),
-                                [&](const auto& s) { return s.get() == stream; });
-  std::unique_ptr<FileStream> keep = std::move(*own);  // its session may still be on the stack
-  file->streams.erase(own);
-  context_.loop.post([keep = std::move(keep)]() mutable { keep.reset(); });
-  const bool about_path = why.code() == Errc::kNotFound || why.code() == Errc::kPermission ||
-                          why.code() == Errc::kVanished || why.code() == Errc::kAuth;
-  if (about_path) {
-    fail(file, why);
-  } else if (session.broken() && session.established()) {
-    file->barren = brought ? 0 : file->barren + 1;
-    if (file->barren >= kMaxAttempts) fail(file, why);
-  }
 }
 
 void LargeFiles::pump() {

@@ -38,6 +38,8 @@ class LargeFiles final : public SessionUser, public FileStream::Owner {
   void session_ended(RemoteSession& session, const Error& why) override;
 
  private:
+  static constexpr unsigned kMaxAttempts = 3;
+
   LargeFilePtr obtain(FileTarget target);
   void load(const LargeFilePtr& file);
   void serve(const LargeFilePtr& file);

@@ -60,6 +60,7 @@ class WholeFile final : public FileSink, public std::enable_shared_from_this<Who
   std::vector<Reader> readers;
   std::vector<Waiter<void>> hydrators;
   FileEnd outcome;
+  std::string_view digest_name;  // of outcome.digest
 
  private:
   Owner& owner_;

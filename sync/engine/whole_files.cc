@@ -20,9 +20,6 @@ constexpr size_t kSessionWindowFiles = 256;
 // Read-ahead gives way: fewer bytes under way, so that a demanded file gets in between.
 constexpr uint64_t kAheadWindowBytes = 1 << 20;
 constexpr uint64_t kAheadBudgetBytes = 16 << 20;
-constexpr size_t kBatchFiles = 128;
-constexpr std::chrono::milliseconds kBatchDelay{10};
-constexpr uint64_t kMaxUnsavedBytes = 64 << 20;  // more than this waits for the disk: requests stop
 
 // A lost connection says less of the request than an answer that never comes, or nonsense.
 bool may_lose_another(WholeFile& file, const Error& why) {
@@ -33,11 +30,15 @@ bool may_lose_another(WholeFile& file, const Error& why) {
 
 WholeFiles::WholeFiles(const EngineContext& context, SessionPool& pool, Lister& lister, LargeFiles& large,
                        FetchTotals& totals)
-    : context_(context), pool_(pool), lister_(lister), large_(large), totals_(totals), neighbours_(context) {}
+    : context_(context),
+      pool_(pool),
+      lister_(lister),
+      large_(large),
+      totals_(totals),
+      store_(context, [this](const auto& batch, const auto& result) { stored(batch, result); }),
+      neighbours_(context) {}
 
-WholeFiles::~WholeFiles() {
-  if (flush_timer_ != 0) context_.loop.cancel_timer(flush_timer_);
-}
+WholeFiles::~WholeFiles() = default;
 
 void WholeFiles::read(RequestId id, FileTarget target, uint64_t offset, uint32_t length,
                       Done<ReadBytes> done) {
@@ -177,7 +178,7 @@ void WholeFiles::recover_lost() {
 // Puts the request on a session that lists the file in the wanted version. False: none has room, or none
 // lists it.
 bool WholeFiles::dispatch(const WholeFilePtr& file) {
-  if (unsaved_bytes_ > kMaxUnsavedBytes) return false;
+  if (store_.full()) return false;
   const FileTarget& target = file->target;
   const auto window = file->demanded ? kSessionWindowBytes : kAheadWindowBytes;
   auto found = pool_.find_file(target.path, target.size, target.mtime_s, target.mtime_ns, window);
@@ -307,6 +308,7 @@ void WholeFiles::delivered(WholeFile& file) {
 
 void WholeFiles::received(const WholeFilePtr& file, FileEnd end) {
   file->session->request_done(file->booked_bytes);
+  file->digest_name = checksum_name(file->session->checksum());
   file->session.reset();
   switch (end.status) {
     case FileEnd::Status::kGood:
@@ -372,68 +374,11 @@ void WholeFiles::finished(const WholeFilePtr& file, FileEnd end) {
   totals_.bytes += file->bytes->size();
   auto readers = std::exchange(file->readers, {});
   for (auto& reader : readers) file->answer(reader);
-  unsaved_.push_back(file);
-  unsaved_bytes_ += file->bytes->size();
-  if (unsaved_.size() >= kBatchFiles || unsaved_bytes_ > kMaxUnsavedBytes / 2) {
-    flush_finished();
-  } else {
-    schedule_flush();
-  }
+  store_.add(file);
 }
 
-void WholeFiles::schedule_flush() {
-  if (flush_timer_ != 0) return;
-  flush_timer_ = context_.loop.run_after(kBatchDelay, [this] {
-    flush_timer_ = 0;
-    flush_finished();
-  });
-}
-
-void WholeFiles::flush_finished() {
-  if (unsaved_.empty()) return;
-  auto batch = std::make_shared<std::vector<WholeFilePtr>>(std::exchange(unsaved_, {}));
-  const std::string digest_name = [&] {
-    for (const auto& session : pool_.sessions()) {
-      if (session->armed()) return std::string(checksum_name(session->checksum()));
-    }
-    return std::string("unknown");
-  }();
-  context_.store.post([this, batch, digest_name] {
-    std::vector<Replica::FinishedContent> list;
-    Result<void> result;
-    for (const auto& file : *batch) {
-      auto writer = context_.replica.create_content(file->target.node, file->bytes->size());
-      // Deleted meanwhile: nobody will ask for it, and the others have nothing to do with that.
-      if (!writer && writer.error().code() == Errc::kNotFound) continue;
-      if (!writer) {
-        result = writer.error();
-        break;
-      }
-      if (auto written = (*writer)->write(0, *file->bytes); !written) {
-        result = written.error();
-        break;
-      }
-      Replica::FinishedContent content;
-      content.node = file->target.node;
-      content.writer = std::move(*writer);
-      content.size = file->bytes->size();
-      content.digest_name = digest_name;
-      content.version = file->target.version();
-      if (file->outcome.digest) {
-        const auto digest = file->outcome.digest->span();
-        content.digest.assign(reinterpret_cast<const char*>(digest.data()),
-                              digest.size());  // NOLINT: bytes as text
-      }
-      list.push_back(std::move(content));
-    }
-    if (result) result = context_.replica.finish_contents(std::move(list));
-    context_.loop.post([this, batch, result = std::move(result)] { stored(*batch, result); });
-  });
-}
-
-void WholeFiles::stored(const std::vector<WholeFilePtr>& batch, const Result<void>& result) {
+void WholeFiles::stored(const WholeStore::Batch& batch, const Result<void>& result) {
   for (const auto& file : batch) {
-    unsaved_bytes_ -= file->bytes->size();
     files_.erase(file->target.node);
     if (!result) totals_.note_failure(file->target.path, result.error());
     auto hydrators = std::exchange(file->hydrators, {});
@@ -521,7 +466,7 @@ void WholeFiles::fail_everything(const Error& why) {
     if (file->state != WholeFile::State::kComplete) all.push_back(file);
   }
   for (const auto& file : all) fail(file, why);
-  flush_finished();
+  store_.flush();
 }
 
 bool WholeFiles::waiting() const {

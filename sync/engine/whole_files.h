@@ -19,6 +19,7 @@
 #include "sync/engine/session_pool.h"
 #include "sync/engine/waiters.h"
 #include "sync/engine/whole_file.h"
+#include "sync/engine/whole_store.h"
 
 namespace rsyncfs {
 
@@ -38,8 +39,6 @@ class WholeFiles final : public SessionUser, public WholeFile::Owner {
   bool cancel(RequestId id);
   void link_failed(bool hopeless);
   void fail_everything(const Error& why);
-  // Hands what is complete to the store now.
-  void flush_finished();
   bool waiting() const;
   size_t waiting_count() const;
   void add_transfers(std::vector<TransferStatus>& out) const;
@@ -64,9 +63,8 @@ class WholeFiles final : public SessionUser, public WholeFile::Owner {
   void hand_over(const WholeFilePtr& file);
   void fail(const WholeFilePtr& file, const Error& why);
   void finished(const WholeFilePtr& file, FileEnd end);
-  void stored(const std::vector<WholeFilePtr>& batch, const Result<void>& result);
+  void stored(const WholeStore::Batch& batch, const Result<void>& result);
   void read_ahead(const FileTarget& after);
-  void schedule_flush();
 
   EngineContext context_;
   SessionPool& pool_;
@@ -77,10 +75,8 @@ class WholeFiles final : public SessionUser, public WholeFile::Owner {
   std::list<WholeFilePtr> demanded_;                               // not requested yet, somebody waits
   std::list<WholeFilePtr> ahead_;                                  // not requested yet, read-ahead
   std::unordered_map<const RemoteSession*, std::string> opening_;  // directory sessions not listed yet
-  std::vector<WholeFilePtr> unsaved_;  // complete, to be stored with the next batch
-  uint64_t unsaved_bytes_ = 0;         // in unsaved_ and on the store strand
-  uint64_t ahead_bytes_ = 0;           // read-ahead queued or under way
-  TimerId flush_timer_ = 0;
+  WholeStore store_;                                               // complete, not recorded yet
+  uint64_t ahead_bytes_ = 0;                                       // read-ahead queued or under way
   bool pumping_ = false;
   uint64_t sequence_ = 0;
   Clock::time_point last_delivery_{};  // of any of the files
