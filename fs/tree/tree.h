@@ -147,8 +147,13 @@ class Tree {
   Result<Node> present_node(NodeId id) const;
   Result<Node> directory_node(NodeId id) const;
   Result<Node> regular_node(NodeId id) const;
+  // Lookups that a listing has counted; what had no room is taken back, with no lock held.
+  struct Counted {
+    std::vector<NodeId> given;
+    std::optional<NodeId> refused;
+  };
   Result<void> fill(const Node& directory, NameNumbers& numbers, uint64_t cookie, bool plus,
-                    DirectorySink& sink, std::vector<NodeId>& counted);
+                    DirectorySink& sink, Counted& counted);
   bool fill_dots(const Node& directory, uint64_t cookie, DirectorySink& sink);
   Result<bool> number_names(NodeId directory, NameNumbers& numbers, size_t count) const;
   uint64_t blocks_of(const Node& node) const;

@@ -131,14 +131,15 @@ void Tree::readdir(NodeId id, uint64_t handle, uint64_t cookie, bool plus, Direc
   std::shared_ptr<DirectoryNames> names = handles_.find(handle);
   if (names == nullptr) names = std::make_shared<DirectoryNames>();
   lookups_.mark(id);
-  std::vector<NodeId> counted;
+  Counted counted;
   Result<void> filled;
   {
     const std::lock_guard lock(names->mutex);
     filled = fill(*directory, names->numbers, cookie, plus, sink, counted);
   }
+  if (counted.refused) forget(*counted.refused, 1);
   if (sink.finish(std::move(filled))) return;
-  for (const NodeId node : counted) forget(node, 1);
+  for (const NodeId node : counted.given) forget(node, 1);
 }
 
 bool Tree::fill_dots(const Node& directory, uint64_t cookie, DirectorySink& sink) {
@@ -173,7 +174,7 @@ Result<bool> Tree::number_names(NodeId directory, NameNumbers& numbers, size_t c
 // Goes on after the name at the position, not at the position: names that came or went do not shift the
 // others.
 Result<void> Tree::fill(const Node& directory, NameNumbers& numbers, uint64_t cookie, bool plus,
-                        DirectorySink& sink, std::vector<NodeId>& counted) {
+                        DirectorySink& sink, Counted& counted) {
   if (cookie < kDots && !fill_dots(directory, cookie, sink)) return {};
   std::string after;
   if (cookie > kDots) {
@@ -193,10 +194,10 @@ Result<void> Tree::fill(const Node& directory, NameNumbers& numbers, uint64_t co
       if (plus) lookups_.add(node.id);
       const Entry entry{node.id, stat_of(plus ? read_again(node, changes_before) : node)};
       if (!sink.add(name.name, entry, kDots + numbers.number_of(name.name) + 1)) {
-        if (plus) forget(node.id, 1);
+        if (plus) counted.refused = node.id;
         return {};
       }
-      if (plus) counted.push_back(node.id);
+      if (plus) counted.given.push_back(node.id);
     }
     if (names->size() < wanted) return {};
     after = names->back().first.name;
