@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "fs/control/local_socket.h"
 #include "fs/control/mount_table.h"
@@ -14,13 +16,19 @@
 namespace rsyncfs {
 namespace {
 
+// The lock's file may be another user's, who could hold it for ever.
+constexpr std::chrono::milliseconds kLockLimit{2'000};
+constexpr std::chrono::milliseconds kLockPause{20};
+
 // Held while socket and record are made, looked at together, or removed; never while anybody is waited for.
 Result<UniqueFd> lock_claims(const std::string& directory, int flags) {
   const std::string path = directory + "/.lock";
   UniqueFd fd(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600));
   if (!fd) return Error::os(errno, path);
-  while (flock(fd.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) return Error::os(errno, path);
+  const auto end = std::chrono::steady_clock::now() + kLockLimit;
+  while (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK || std::chrono::steady_clock::now() > end) return Error::os(errno, path);
+    std::this_thread::sleep_for(kLockPause);
   }
   return fd;
 }
@@ -76,6 +84,7 @@ Result<void> renew_claim(const std::string& directory, const MountRecord& record
 // Without a lock file nobody has claimed anything since a cleaner was here.
 void release_mount(const std::string& directory, const std::string& mountpoint, pid_t pid) {
   const Result<UniqueFd> lock = lock_claims(directory, 0);
+  if (!lock && lock.error().os_errno() != ENOENT) return;
   const Result<MountRecord> present = record_of(directory, mountpoint);
   if (!present || present->pid == pid) remove_files(directory, mountpoint);
 }
