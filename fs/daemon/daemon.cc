@@ -297,8 +297,12 @@ void Daemon::shut_down() {
 // have found none, and the other one is waiting for this or using it.
 void Daemon::remove_unused_store() {
   if (!replica_ || !plan_.store_is_new || knows_tree_ || was_usable_) return;
-  std::error_code ignored;
-  std::filesystem::remove_all(plan_.store, ignored);
+  // Aside first: its place is then free for the other at once, lock and all.
+  const std::string aside = plan_.store + ".unused-" + std::to_string(getpid());
+  std::error_code failed;
+  std::filesystem::rename(plan_.store, aside, failed);
+  if (!failed) std::filesystem::remove_all(aside, failed);
+  if (failed) log_warn("removing an unused store: " + failed.message());
 }
 
 }  // namespace rsyncfs

@@ -55,16 +55,26 @@ std::string read_short(int fd) {
   return text.substr(0, text.find('\n'));
 }
 
+bool is_at(int fd, const std::string& path) {
+  struct stat open {};
+  struct stat there {};
+  return fstat(fd, &open) == 0 && stat(path.c_str(), &there) == 0 && open.st_dev == there.st_dev &&
+         open.st_ino == there.st_ino;
+}
+
 Result<OwnedFd> lock_directory(const std::string& path) {
   const std::string file = path + "/lock";
   OwnedFd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, kFileMode));
-  if (!fd) return Error::os(errno, file);
+  if (!fd && errno != ENOENT) return Error::os(errno, file);
+  const Error moved = Error(Errc::kRefused, path + " is being removed by another process").with_errno(EBUSY);
+  if (!fd) return moved;
   if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return Error::os(errno, file);
     const std::string holder = read_short(fd.get());
     return Error(Errc::kRefused, path + " is in use by process " + (holder.empty() ? "(unknown)" : holder))
         .with_errno(EBUSY);
   }
+  if (!is_at(fd.get(), file)) return moved;
   const std::string pid = std::to_string(getpid()) + "\n";
   if (ftruncate(fd.get(), 0) != 0 || pwrite(fd.get(), pid.data(), pid.size(), 0) < 0)
     return Error::os(errno, file);
