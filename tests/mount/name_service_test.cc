@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "tests/mount/mount_rig.h"
+#include "tests/support/mount_table.h"
 
 namespace rsyncfs::mount_tests {
 namespace {
@@ -54,7 +55,13 @@ class ReplacedFiles {
     for (const std::string& name : names_) ::umount2(name.c_str(), MNT_DETACH);
   }
   bool begin() {
-    return ::unshare(CLONE_NEWNS) == 0 && ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+      return false;
+    // Our copies of other tests' mounts would keep them from ending.
+    for (const support::MountEntry& mount : support::mount_table()) {
+      if (mount.type.starts_with("fuse")) ::umount2(mount.point.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+    }
+    return true;
   }
   bool replace(const std::string& name, const std::string& file) {
     if (::mount(file.c_str(), name.c_str(), nullptr, MS_BIND, nullptr) != 0) return false;
@@ -122,7 +129,7 @@ TEST_F(SilentNames, HoldUpNothingThatIsStored) {
   for (const auto& reader : readers) reader->kill9();
   const pid_t daemon = mount.daemon_pid();
   EXPECT_EQ(mount.command({"umount", mount.path()}, seconds(20)).exit_code, 0) << mount.log();
-  EXPECT_TRUE(wait_until([&] { return ::kill(daemon, 0) != 0; }, kPrompt)) << "the daemon waits for names";
+  EXPECT_TRUE(wait_until([&] { return !support::alive(daemon); }, kPrompt)) << "the daemon waits for names";
 }
 
 TEST_F(SilentNames, AreNotAskedForAddresses) {

@@ -13,7 +13,7 @@ namespace {
 constexpr const char* kAsUser = R"sh(
 set -eu
 # A copy of another test's mount would keep it alive beyond its end. Without looking at it: its server may be stopped.
-awk '/ - fuse\.rsyncfs / { print $5 }' /proc/self/mountinfo | while read -r point; do
+awk '/ - fuse\./ { print $5 }' /proc/self/mountinfo | while read -r point; do
   umount --lazy --internal-only --no-canonicalize "$(printf "$point")" || true
 done
 # Where device nodes open and programs run, whatever the temporary directory allows; the program may lie where other

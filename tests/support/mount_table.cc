@@ -30,17 +30,27 @@ std::string decode_octal(const std::string& text) {
 
 }  // namespace
 
-std::vector<std::string> mounts_below(const std::string& path) {
+std::vector<MountEntry> mount_table() {
   std::ifstream table("/proc/self/mountinfo");
-  std::vector<std::string> points;
+  std::vector<MountEntry> entries;
   for (std::string line; std::getline(table, line);) {
     std::istringstream words(line);
     std::string id, parent, device, root, point;
     words >> id >> parent >> device >> root >> point;
-    point = decode_octal(point);
-    if (point == path || point.rfind(path + "/", 0) == 0) points.push_back(point);
+    MountEntry entry{decode_octal(point), {}};
+    const size_t optional_end = line.find(" - ");
+    if (optional_end != std::string::npos) std::istringstream(line.substr(optional_end + 3)) >> entry.type;
+    entries.push_back(std::move(entry));
   }
-  std::reverse(points.begin(), points.end());
+  std::reverse(entries.begin(), entries.end());
+  return entries;
+}
+
+std::vector<std::string> mounts_below(const std::string& path) {
+  std::vector<std::string> points;
+  for (const MountEntry& entry : mount_table()) {
+    if (entry.point == path || entry.point.starts_with(path + "/")) points.push_back(entry.point);
+  }
   return points;
 }
 

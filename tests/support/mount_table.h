@@ -6,8 +6,15 @@
 
 namespace rsyncfs::support {
 
-// Mount points at or below `path` (absolute, no trailing slash), innermost first. Source:
-// /proc/self/mountinfo, so a dead mount is found without being touched.
+// All mounts of this process, the last one first. Source: /proc/self/mountinfo, so a dead mount is found
+// without being touched.
+struct MountEntry {
+  std::string point;
+  std::string type;
+};
+std::vector<MountEntry> mount_table();
+
+// Mount points at or below `path` (absolute, no trailing slash), innermost first.
 std::vector<std::string> mounts_below(const std::string& path);
 bool is_mounted(const std::string& path);
 
