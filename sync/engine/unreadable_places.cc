@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/engine/unreadable_places.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "sync/rsync/server_text.h"
@@ -8,6 +9,8 @@
 namespace rsyncfs {
 
 namespace {
+
+constexpr ptrdiff_t kMaxQuotes = 8;  // in a text whose path is looked for
 
 // What stands before the quoted path. Other texts do not quote it, or are about something else.
 constexpr std::string_view kOpenings[] = {
@@ -70,6 +73,11 @@ void UnreadablePlaces::add_text(const FileList& list, const std::string& text, s
   const size_t begin = place_begin(text);
   size_t end = begin == std::string::npos ? begin : text.find('"', begin);
   if (end == std::string::npos) {
+    everything_ = true;
+    return;
+  }
+  // Each may end the path, and whoever makes such names must not make us hold thousands of them.
+  if (std::count(text.begin(), text.end(), '"') > kMaxQuotes) {
     everything_ = true;
     return;
   }

@@ -89,5 +89,15 @@ TEST(UnreadablePlacesTest, AnUnexplainedErrorDoubtsEverything) {
   EXPECT_FALSE(UnreadablePlaces(list, {}, "/").doubt("any").has_value());
 }
 
+TEST(UnreadablePlacesTest, ATextOfNothingButQuotesDoubtsEverything) {
+  const FileList list = list_of({{"", "."}, {"", "x"}});
+  const ServerErrors errors{
+      {"rsync: [sender] opendir \"/src/" + std::string(4000, '"') + "\" failed: Permission denied (13)"},
+      false};
+  const UnreadablePlaces places(list, errors, "/src");
+  EXPECT_TRUE(places.doubt("x").has_value());
+  EXPECT_TRUE(places.doubt("elsewhere/entirely").has_value());
+}
+
 }  // namespace
 }  // namespace rsyncfs
