@@ -57,6 +57,24 @@ void Lister::refresh(NodeId node, std::string path) {
 }
 
 void Lister::revalidate(const FileTarget& target, Done<FileTarget> done) {
+  const auto found = jobs_.find(target.parent);
+  if (found == jobs_.end() || (found->second.session == nullptr && !found->second.ingesting)) {
+    look_up_listed(target, std::move(done));
+    return;
+  }
+  // A list that is under way may be older than the question.
+  auto afterwards = [this, target = FileTarget(target),
+                     done = std::move(done)](const Result<void>& listed) mutable {
+    if (listed) {
+      look_up_listed(target, std::move(done));
+    } else {
+      done(listed.error());
+    }
+  };
+  want(0, target.parent, target.directory(), false, std::move(afterwards));
+}
+
+void Lister::look_up_listed(const FileTarget& target, Done<FileTarget> done) {
   auto answer = [this, target = FileTarget(target),
                  done = std::move(done)](const Result<void>& listed) mutable {
     if (!listed) {

@@ -60,6 +60,8 @@ class Lister final : public SessionUser {
   void session_ended(RemoteSession& session, const Error& why) override;
 
  private:
+  // Lists the file's directory and answers with what it has become.
+  void look_up_listed(const FileTarget& target, Done<FileTarget> done);
   struct Listener : Waiter<void> {
     bool stored = false;  // names of an earlier list are good enough for it
     void give_up(const Error& why) { done(stored ? Result<void>() : Result<void>(why)); }
