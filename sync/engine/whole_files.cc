@@ -262,9 +262,17 @@ void WholeFiles::revalidate(const WholeFilePtr& file) {
       hand_over(file);
       return;
     }
-    demanded_.push_back(file);
+    queue_again(file);
     pump();
   });
+}
+
+// Though it may have begun as read-ahead: where it was in that queue is lost.
+void WholeFiles::queue_again(const WholeFilePtr& file) {
+  file->state = WholeFile::State::kQueued;
+  file->demanded = true;
+  file->bytes->clear();
+  demanded_.push_back(file);
 }
 
 // It has become a large one.
@@ -285,12 +293,18 @@ void WholeFiles::session_drained(RemoteSession& /*session*/) {
 void WholeFiles::session_ended(RemoteSession& session, const Error& why) {
   opening_.erase(&session);
   const bool about_path = why.code() == Errc::kNotFound || why.code() == Errc::kPermission ||
-                          why.code() == Errc::kAuth || why.code() == Errc::kNotDirectory;
+                          why.code() == Errc::kAuth || why.code() == Errc::kNotDirectory ||
+                          (why.code() == Errc::kOs && session.established());
+  // Others may come all the while: a directory that cannot be listed is not tried for ever.
+  const bool counts =
+      session.established() && (why.code() == Errc::kTimedOut || why.code() == Errc::kProtocol ||
+                                why.code() == Errc::kLimit || why.code() == Errc::kDisconnected);
   std::vector<WholeFilePtr> failed;
   for (const auto& file : demanded_) {
     if (file->expecting != &session) continue;
     file->expecting = nullptr;
-    if (about_path) failed.push_back(file);
+    const bool hopeless = counts && !may_lose_another(*file, why) && ++file->attempts >= kMaxAttempts;
+    if (about_path || hopeless) failed.push_back(file);
   }
   for (const auto& file : failed) fail(file, why);
 }
@@ -333,9 +347,7 @@ void WholeFiles::retry(const WholeFilePtr& file, const Error& why) {
     fail(file, why);
     return;
   }
-  file->state = WholeFile::State::kQueued;
-  file->bytes->clear();
-  demanded_.push_back(file);
+  queue_again(file);
 }
 
 void WholeFiles::fail(const WholeFilePtr& file, const Error& why) {
@@ -403,7 +415,6 @@ void WholeFiles::read_ahead(const FileTarget& after) {
 }
 
 void WholeFiles::expire(Clock::time_point now) {
-  std::vector<std::pair<WholeFilePtr, Error>> failed;
   std::vector<WholeFile::Reader> late;
   std::vector<Waiter<void>> late_hydrators;
   for (auto it = files_.begin(); it != files_.end();) {

@@ -58,6 +58,7 @@ class WholeFiles final : public SessionUser, public WholeFile::Owner {
   void end_ahead(const WholeFilePtr& file);
   void drop_ahead(const WholeFilePtr& file);
   void abandon(const WholeFilePtr& file);
+  void queue_again(const WholeFilePtr& file);
   void retry(const WholeFilePtr& file, const Error& why);
   void revalidate(const WholeFilePtr& file);
   void hand_over(const WholeFilePtr& file);
