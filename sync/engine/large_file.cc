@@ -10,8 +10,6 @@ namespace {
 constexpr size_t kChunkBytes = 256 * 1024;  // one write to the block file
 constexpr uint64_t kSkipBytes = 8 << 20;    // a stream this close behind a reader is waited for
 constexpr uint64_t kStreamAlignBytes = 128 * 1024;
-// So long a stream serves its readers before others, who came earlier, may have its place.
-constexpr std::chrono::milliseconds kTurn{1'000};
 }  // namespace
 
 Result<void> FileStream::literal(uint64_t /*offset*/, std::span<const std::byte> data) {
@@ -89,7 +87,7 @@ FileStream* LargeFile::victim(Clock::time_point since, Clock::time_point now) co
     }
     if (oldest == Clock::time_point::max()) {
       if (unneeded == nullptr || stream->session->paused()) unneeded = stream.get();
-    } else if (oldest > since && now - stream->opened_at >= kTurn) {
+    } else if (oldest > since && now - stream->opened_at >= kStreamTurn) {
       younger = stream.get();
     }
   }

@@ -2,6 +2,8 @@
 // One large file on its way: what has landed, who waits for what, and the streams that bring it.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -15,6 +17,9 @@
 #include "sync/replica/content.h"
 
 namespace rsyncfs {
+
+// So long a stream serves its readers before others, who came earlier, may have its place.
+constexpr std::chrono::milliseconds kStreamTurn{1'000};
 
 struct LargeFile;
 using LargeFilePtr = std::shared_ptr<LargeFile>;
@@ -59,8 +64,14 @@ class FileStream final : public FileSink {
 
 struct LargeFile : std::enable_shared_from_this<LargeFile> {
   struct Reader : Waiter<ReadBytes> {
-    uint64_t offset = 0;
-    uint64_t end = 0;  // exclusive, within the file
+    uint64_t asked_offset = 0;
+    uint64_t asked_end = 0;
+    uint64_t offset = 0;  // of what was asked, within the file
+    uint64_t end = 0;     // exclusive
+    void fit(uint64_t size) {
+      offset = std::min(asked_offset, size);
+      end = std::min(asked_end, size);
+    }
   };
   // Touched on the store strand only.
   struct Writer {
@@ -103,6 +114,7 @@ struct LargeFile : std::enable_shared_from_this<LargeFile> {
   unsigned barren = 0;  // streams that broke before they brought anything, in a row
   Clock::time_point last_landing{};
   Clock::time_point last_used = Clock::now();
+  Clock::time_point last_read{};
   Clock::time_point loaded_at;
 };
 

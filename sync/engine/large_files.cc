@@ -26,18 +26,24 @@ LargeFiles::~LargeFiles() = default;
 void LargeFiles::read(RequestId id, FileTarget target, uint64_t offset, uint32_t length,
                       Done<ReadBytes> done) {
   const auto now = Clock::now();
+  const FileVersion version = target.version();
   const LargeFilePtr file = obtain(std::move(target));
   LargeFile::Reader reader;
   reader.id = id;
   reader.since = now;
   reader.deadline = now + context_.options.timeout;
-  reader.offset = std::min(offset, file->target.size);
-  reader.end = std::min(offset + length, file->target.size);
+  reader.asked_offset = offset;
+  reader.asked_end = offset + length;
+  reader.fit(file->target.size);
   reader.done = std::move(done);
   file->demanded_end = std::max(file->demanded_end, reader.end);
-  file->last_used = now;
+  file->last_used = file->last_read = now;
   file->readers.push_back(std::move(reader));
-  serve(file);
+  if (version == file->target.version()) {
+    serve(file);
+  } else {
+    renew(file);
+  }
 }
 
 void LargeFiles::hydrate(RequestId id, FileTarget target, Done<void> done) {
@@ -75,7 +81,11 @@ void LargeFiles::load(const LargeFilePtr& file) {
       file->received = file->landed;
       file->loaded_at = Clock::now();
       file->state = LargeFile::State::kReady;
-      serve(file);
+      if (file->outdated) {
+        revalidate(file);
+      } else {
+        serve(file);
+      }
     });
   });
 }
@@ -127,6 +137,15 @@ void LargeFiles::revalidate(const LargeFilePtr& file) {
   relist(file, LargeFile::State::kRevalidating);
 }
 
+// A list has brought another version than is being fetched.
+void LargeFiles::renew(const LargeFilePtr& file) {
+  if (file->state == LargeFile::State::kReady) {
+    revalidate(file);
+  } else {
+    file->outdated = true;
+  }
+}
+
 // What the source has now; `why` is the state until that is known.
 void LargeFiles::relist(const LargeFilePtr& file, LargeFile::State why) {
   file->state = why;
@@ -141,6 +160,8 @@ void LargeFiles::relist(const LargeFilePtr& file, LargeFile::State why) {
       store(file);
     } else if (now->size < file->target.size) {  // the kernel waits for bytes that are no more
       fail(file, Error(Errc::kChanged, "the file became shorter on the source"));
+    } else if (checking && ++file->attempts > kMaxAttempts) {
+      fail(file, Error(Errc::kChanged, "the file keeps changing on the source"));
     } else {
       take_version(file, std::move(*now));
     }
@@ -152,10 +173,7 @@ void LargeFiles::take_version(const LargeFilePtr& file, FileTarget now) {
   file->received = {};
   file->outdated = false;
   file->digest.clear();
-  for (auto& reader : file->readers) {
-    reader.offset = std::min(reader.offset, file->target.size);
-    reader.end = std::min(reader.end, file->target.size);
-  }
+  for (auto& reader : file->readers) reader.fit(file->target.size);
   load(file);
 }
 
@@ -175,7 +193,9 @@ void LargeFiles::complete(const LargeFilePtr& file) {
   if (file->unstored_bytes > 0) return;  // duplicates of a second stream are still on their way
   // All bytes are here, and a stream that brought the last of them still owes its digest.
   for (const auto& stream : file->streams) {
-    if (stream->requested && stream->position() >= file->target.size) return;
+    if (!stream->requested || stream->position() < file->target.size) continue;
+    stream->session->set_paused(false);
+    return;
   }
   if (file->outdated) {
     revalidate(file);

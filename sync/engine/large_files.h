@@ -45,9 +45,10 @@ class LargeFiles final : public SessionUser, public FileStream::Owner {
   void serve(const LargeFilePtr& file);
   void start_streams(const LargeFilePtr& file);
   bool begin_stream(const LargeFilePtr& file, const LargeFile::Start& start, Clock::time_point now);
-  bool stop_background_stream();
+  bool stop_stream_for(const LargeFilePtr& wanting, Clock::time_point since, Clock::time_point now);
   void close_streams(const LargeFilePtr& file, const char* why);
   void revalidate(const LargeFilePtr& file);
+  void renew(const LargeFilePtr& file);
   void relist(const LargeFilePtr& file, LargeFile::State why);
   void take_version(const LargeFilePtr& file, FileTarget now);
   void stream_bytes(const LargeFilePtr& file, uint64_t offset,

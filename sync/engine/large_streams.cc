@@ -33,6 +33,7 @@ void LargeFiles::start_streams(const LargeFilePtr& file) {
 bool LargeFiles::begin_stream(const LargeFilePtr& file, const LargeFile::Start& start,
                               Clock::time_point now) {
   if (file->streams.size() >= kMaxStreamsPerFile) {
+    if (!pool_.link().may_attempt(now, true)) return false;
     const FileStream* victim = file->victim(start.since, now);
     if (victim == nullptr) return false;
     const auto session = victim->session;
@@ -44,8 +45,7 @@ bool LargeFiles::begin_stream(const LargeFilePtr& file, const LargeFile::Start& 
   spec.append = start.offset > 0;
   spec.demanded = true;
   auto session = pool_.open(spec, *this);
-  // A file that is only brought along gives way to one that is read.
-  if (!session && !file->readers.empty() && stop_background_stream())
+  if (!session && !file->readers.empty() && stop_stream_for(file, start.since, now))
     session = pool_.open(std::move(spec), *this);
   if (!session) return false;
   auto sink = std::make_unique<FileStream>(*this, *file, start.offset);
@@ -54,16 +54,30 @@ bool LargeFiles::begin_stream(const LargeFilePtr& file, const LargeFile::Start& 
   return true;
 }
 
-// False: none can be stopped, or it would not help.
-bool LargeFiles::stop_background_stream() {
-  if (!pool_.link().may_attempt(Clock::now(), true)) return false;
+// A file that is only brought along gives way to one that is read; of those that are read, one that has had
+// its turn to one that has waited for longer. False: none can be stopped, or it would not help.
+bool LargeFiles::stop_stream_for(const LargeFilePtr& wanting, Clock::time_point since,
+                                 Clock::time_point now) {
+  if (!pool_.link().may_attempt(now, true)) return false;
+  const FileStream* victim = nullptr;
+  bool background = false;
   for (const auto& [node, file] : files_) {
-    if (!file->readers.empty() || file->streams.empty()) continue;
-    const auto session = file->streams.front()->session;
-    session->fail(Error(Errc::kCanceled, "a file that is read goes first"));
-    return true;
+    if (file == wanting || file->streams.empty()) continue;
+    const FileStream& stream = *file->streams.front();
+    // Between two reads of one program nobody waits.
+    const bool read = !file->readers.empty() || now - file->last_read < kStreamTurn;
+    const bool had_its_turn = now - stream.opened_at >= kStreamTurn &&
+                              std::all_of(file->readers.begin(), file->readers.end(),
+                                          [since](const auto& reader) { return reader.since > since; });
+    if (read && (background || !had_its_turn)) continue;
+    if (victim != nullptr && background == !read && victim->opened_at <= stream.opened_at) continue;
+    victim = &stream;
+    background = !read;
   }
-  return false;
+  if (victim == nullptr) return false;
+  const auto session = victim->session;
+  session->fail(Error(Errc::kCanceled, "a file that is read goes first"));
+  return true;
 }
 
 void LargeFiles::close_streams(const LargeFilePtr& file, const char* why) {

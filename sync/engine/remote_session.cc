@@ -240,7 +240,6 @@ void RemoteSession::tick(Clock::time_point now, std::chrono::milliseconds stall)
   // A remote shell is a stream before it has logged in, and a daemon may look its client up before it speaks.
   if (!established_) limit = std::max(limit, options_.connect_timeout);
   if (now - waiting_since_ < limit) return;
-  stalled_ = true;
   fail(Error(Errc::kTimedOut, "the server stopped answering").with_errno(ETIMEDOUT));
 }
 

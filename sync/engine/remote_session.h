@@ -80,7 +80,6 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   // The list is handed on: later events go to `user`.
   void set_user(SessionUser& user) { user_ = &user; }
   bool ended() const { return ended_; }
-  bool stalled() const { return stalled_; }  // ended because the server stopped answering
   bool established() const { return established_; }
   // Why it ended, when that was not our wish.
   const std::optional<Error>& broken() const { return broken_; }
@@ -147,7 +146,6 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   uint64_t outstanding_bytes_ = 0;
   bool established_ = false;
   bool ended_ = false;
-  bool stalled_ = false;
   std::optional<Error> broken_;
   bool paused_ = false;
   bool awaiting_ = true;  // something is expected from the server

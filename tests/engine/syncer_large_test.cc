@@ -60,6 +60,38 @@ TEST_F(LargeFileTest, ReadersFarApartAllGetTheirBytes) {
   for (auto& reader : readers) reader.join();
 }
 
+// More files are read through at once than there may be streams: they take turns, and not at every read.
+TEST_F(LargeFileTest, ReadersOfManyFilesTakeTurns) {
+  constexpr int kFiles = 6;
+  constexpr uint32_t kPiece = 128 * 1024;
+  std::vector<std::string> contents;
+  for (int i = 0; i < kFiles; ++i) {
+    contents.push_back(support::random_bytes(16 * kMiB, static_cast<uint64_t>(100 + i)));
+    write_file(served(std::to_string(i)), contents.back());
+  }
+  RsyncDaemon server(RsyncDaemon::serving(tree_.path()));
+  EngineRig rig(server.url(), store_ / "s");
+  ASSERT_TRUE(rig.start().ok());
+  ASSERT_TRUE(rig.wait_for_tree());
+  const auto before = rig.status().sessions_opened;
+  std::vector<std::thread> readers;
+  for (int i = 0; i < kFiles; ++i) {
+    readers.emplace_back([&, i] {
+      const auto node = rig.find(std::to_string(i));
+      ASSERT_TRUE(node.ok());
+      const std::string& expected = contents[static_cast<size_t>(i)];
+      for (uint64_t offset = 0; offset < expected.size(); offset += kPiece) {
+        const auto bytes = rig.read(node->id, offset, kPiece);
+        ASSERT_TRUE(bytes.ok()) << i << " at " << offset << ": " << bytes.error().message();
+        ASSERT_TRUE(*bytes == expected.substr(offset, kPiece)) << i << " at " << offset;
+      }
+    });
+  }
+  for (auto& reader : readers) reader.join();
+  // Each read that found its stream taken away would cost a session.
+  EXPECT_LT(rig.status().sessions_opened - before, static_cast<uint64_t>(kFiles) * (16 * kMiB / kPiece) / 8);
+}
+
 TEST_F(LargeFileTest, AFileInOnePieceTakesOneSession) {
   for (int i = 0; i < 4; ++i)
     write_file(served(std::to_string(i)), support::random_bytes(20 * kMiB, static_cast<uint64_t>(i)));
