@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "fs/daemon/mountpoint.h"
 
+#include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,15 +27,28 @@ bool is_alive(pid_t pid) {
   return pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH);
 }
 
+// A process that is being killed still takes connections, which end with it a moment later.
+bool is_closed_soon(const UniqueFd& connection) {
+  constexpr int kMomentMs = 300;
+  pollfd end{connection.get(), POLLIN, 0};
+  if (poll(&end, 1, kMomentMs) != 1) return false;
+  char byte = 0;
+  return recv(connection.get(), &byte, sizeof byte, MSG_DONTWAIT) <= 0;
+}
+
 // Its socket is the daemon's first and last thing: refused means that the process is gone. Without the
 // socket, which a cleaner may have taken, its number must tell.
 bool is_dead(const RecordedMount& mount) {
   constexpr int kProbeMs = 2000;
+  constexpr int kProbes = 5;
   const std::string socket = mount.directory + "/" + socket_name(mount.record.mountpoint);
-  const Result<UniqueFd> daemon = connect_local(socket, kProbeMs);
-  if (daemon) return false;
-  if (daemon.error().code() == Errc::kNotFound) return !is_alive(mount.record.pid);
-  return daemon.error().code() == Errc::kDisconnected;
+  for (int probe = 0; probe < kProbes; ++probe) {
+    const Result<UniqueFd> daemon = connect_local(socket, kProbeMs);
+    if (!daemon && daemon.error().code() == Errc::kNotFound) return !is_alive(mount.record.pid);
+    if (!daemon) return daemon.error().code() == Errc::kDisconnected;
+    if (!is_closed_soon(*daemon)) return false;
+  }
+  return false;
 }
 
 // Ok when nothing of ours is mounted there (any more).

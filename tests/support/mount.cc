@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 #include <nlohmann/json.hpp>
 
@@ -41,7 +42,12 @@ bool alive(pid_t pid) {
   std::string text;
   std::getline(file, text);
   const size_t end = text.rfind(')');
-  return end != std::string::npos && end + 2 < text.size() && text[end + 2] != 'Z';
+  if (end == std::string::npos || end + 2 >= text.size()) return false;
+  if (text[end + 2] != 'Z') return true;
+  // Of a killed process the first thread may be gone before the others, which hold its files until then.
+  std::error_code gone;
+  const std::filesystem::directory_iterator threads("/proc/" + std::to_string(pid) + "/task", gone);
+  return !gone && std::distance(begin(threads), std::filesystem::directory_iterator()) > 1;
 }
 
 std::string rsyncfs_binary() {
