@@ -152,12 +152,13 @@ void LargeFiles::relist(const LargeFilePtr& file, LargeFile::State why) {
   lister_.revalidate(file->target, [this, file, why](Result<FileTarget> now) {
     if (file->state != why) return;
     const bool checking = why == LargeFile::State::kChecking;
-    if (!now && checking && now.error().code() == Errc::kVanished) {
-      store(file);  // for those who have it open
+    // What is gone from the source is kept for those who have it open.
+    const bool proven =
+        now ? now->version() == file->target.version() : now.error().code() == Errc::kVanished;
+    if (checking && proven) {
+      store(file);
     } else if (!now) {
       fail(file, now.error());
-    } else if (checking && now->version() == file->target.version()) {
-      store(file);
     } else if (now->size < file->target.size) {  // the kernel waits for bytes that are no more
       fail(file, Error(Errc::kChanged, "the file became shorter on the source"));
     } else if (checking && ++file->attempts > kMaxAttempts) {

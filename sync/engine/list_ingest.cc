@@ -154,7 +154,7 @@ Result<size_t> ListIngest::apply_itself(Replica::Batch& batch, WantedDirectory& 
   report(std::move(*changes));
   // Some names are better than an error, none may be a lie.
   if (unreadable_.any() && listing_->names(wanted.path).empty()) {
-    wanted.failure = doubt ? std::move(doubt) : unreadable_.any();
+    wanted.failure = doubt ? doubt : unreadable_.any();
     return size_t{1};
   }
   return apply(batch, wanted.node, wanted.path);

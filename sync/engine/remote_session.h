@@ -43,9 +43,10 @@ class SessionUser {
  public:
   virtual ~SessionUser() = default;
   virtual void session_listed(RemoteSession& session) = 0;
-  virtual void session_xattrs(RemoteSession& /*session*/, uint32_t /*ndx*/,
-                              std::vector<std::pair<std::string, std::string>> /*values*/) {
-  }  // by way of the pool
+  // By way of the pool.
+  using XattrList = std::vector<std::pair<std::string, std::string>>;
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): the override keeps the values
+  virtual void session_xattrs(RemoteSession& /*session*/, uint32_t /*ndx*/, XattrList /*values*/) {}
   // One piece of input has been worked through.
   virtual void session_drained(RemoteSession& /*session*/) {}
   // Once, last. Requests without done() are lost.
