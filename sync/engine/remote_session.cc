@@ -117,9 +117,8 @@ void RemoteSession::on_end(Result<void> why) {
   if (ended_) return;
   const Result<void> end = wire_.end_of_input();
   if (ended_) return;
-  if (!end && end.error().code() != Errc::kDisconnected) {
-    fail(with_last_words(end.error()));
-  } else if (!why) {
+  const bool told_why = !end && end.error().code() != Errc::kDisconnected;
+  if (!why && !told_why) {
     fail(with_last_words(Error(Errc::kDisconnected, "connection lost: " + why.error().message())));
   } else if (!end) {
     fail(with_last_words(end.error()));
