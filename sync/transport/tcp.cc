@@ -74,11 +74,11 @@ struct TcpState : std::enable_shared_from_this<TcpState> {
   void begin_connect(const Address& address, UniqueFd socket) {
     const int fd = socket.get();
     tune(fd);
-    under_way[fd] =
-        loop.connect(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.length,  // NOLINT
-                     [self = shared_from_this(), socket = std::move(socket)](Result<size_t> result) mutable {
-                       self->connected(std::move(socket), result);
-                     });
+    under_way[fd] = loop.connect(
+        fd, reinterpret_cast<const sockaddr*>(&address.storage), address.length,  // NOLINT
+        [self = shared_from_this(), socket = std::move(socket)](const Result<size_t>& result) mutable {
+          self->connected(std::move(socket), result);
+        });
     if (next == addresses.size()) return;
     next_timer = loop.run_after(delay, [self = shared_from_this()] {
       self->next_timer = 0;
