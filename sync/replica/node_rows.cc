@@ -14,15 +14,30 @@ constexpr Sql kCountNames{"SELECT count(*) FROM (SELECT 1 FROM names WHERE node=
 constexpr Sql kInsertNode{
     "INSERT INTO nodes(ino, mode, uid, gid, nlink, rdev, size, mtime_s, mtime_ns, xattr_set, listed_at_s, "
     "orphan,"
-    " link_target) VALUES(?,?,?,?,?,?,?,?,?,?,0,0,?)"};
+    " link_target, ctime_s, ctime_ns, atime_s, atime_ns, differences) "
+    "VALUES(?,?,?,?,?,?,?,?,?,?,0,?,?,?,?,?,?,?)"};
 constexpr Sql kOwnIno{"UPDATE nodes SET ino=id WHERE id=?"};
 constexpr Sql kUpdateNode{
-    "UPDATE nodes SET mode=?, uid=?, gid=?, nlink=?, rdev=?, size=?, mtime_s=?, mtime_ns=?, xattr_set=? "
-    "WHERE id=?"};
+    "UPDATE nodes SET mode=?, uid=?, gid=?, nlink=?, rdev=?, size=?, mtime_s=?, mtime_ns=?, xattr_set=?,"
+    " ctime_s=?, ctime_ns=?, atime_s=?, atime_ns=? WHERE id=?"};
+constexpr Sql kSetDifferences{"UPDATE nodes SET differences=? WHERE id=?"};
 constexpr Sql kSetNlink{"UPDATE nodes SET nlink=? WHERE id=?"};
 constexpr Sql kSetListing{"UPDATE nodes SET nlink=?, listed_at_s=? WHERE id=?"};
 constexpr Sql kPutName{"INSERT OR REPLACE INTO names(parent, name, node) VALUES(?, ?, ?)"};
 constexpr Sql kEraseName{"DELETE FROM names WHERE parent=? AND name=?"};
+
+std::optional<FileTime> time_at(const Query& query, int column) {
+  if (query.is_null(column)) return std::nullopt;
+  return FileTime{query.integer_at(column), static_cast<uint32_t>(query.integer_at(column + 1))};
+}
+
+void bind_time(Query& query, const std::optional<FileTime>& time) {
+  if (time) {
+    query.integer(time->s).integer(time->ns);
+  } else {
+    query.null().null();
+  }
+}
 
 uint64_t join_rdev(const NodeAttributes& attr) {
   return static_cast<uint64_t>(attr.rdev_major) << 32 | attr.rdev_minor;
@@ -48,6 +63,11 @@ Node node_at(const Query& query, int first_column) {
   node.xattr_set = query.unsigned_at(column++);
   node.listed_at_s = query.integer_at(column++);
   node.orphan = query.integer_at(column++) != 0;
+  node.ctime = time_at(query, column);
+  column += 2;
+  node.atime = time_at(query, column);
+  column += 2;
+  node.differences = static_cast<uint32_t>(query.integer_at(column));
   return node;
 }
 
@@ -106,12 +126,15 @@ Result<NodeId> insert_node(Transaction& transaction, const Node& node, std::stri
       .unsigned_integer(attr.size)
       .integer(attr.mtime_s)
       .integer(attr.mtime_ns);
-  insert.unsigned_integer(node.xattr_set);
+  insert.unsigned_integer(node.xattr_set).integer(node.orphan ? 1 : 0);
   if (link_target.empty()) {
     insert.null();
   } else {
     insert.blob(link_target);
   }
+  bind_time(insert, node.ctime);
+  bind_time(insert, node.atime);
+  insert.integer(node.differences);
   if (auto done = insert.run(); !done) return done.error();
   const auto id = static_cast<NodeId>(db.last_insert_id());
   if (node.ino == 0) {
@@ -121,6 +144,7 @@ Result<NodeId> insert_node(Transaction& transaction, const Node& node, std::stri
   }
   transaction.use_xattr_set(node.xattr_set, 1);
   ++transaction.totals().nodes;
+  if (node.orphan) ++transaction.totals().orphans;
   return id;
 }
 
@@ -132,7 +156,16 @@ Result<void> update_node(Transaction& transaction, const Node& node) {
       .unsigned_integer(attr.size)
       .integer(attr.mtime_s)
       .integer(attr.mtime_ns);
-  update.unsigned_integer(node.xattr_set).unsigned_integer(node.id);
+  update.unsigned_integer(node.xattr_set);
+  bind_time(update, node.ctime);
+  bind_time(update, node.atime);
+  update.unsigned_integer(node.id);
+  return update.run();
+}
+
+Result<void> set_differences(Transaction& transaction, NodeId id, uint32_t differences) {
+  Query update(transaction.db(), kSetDifferences);
+  update.integer(differences).unsigned_integer(id);
   return update.run();
 }
 

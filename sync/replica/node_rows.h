@@ -18,8 +18,8 @@ namespace rsyncfs {
 // The columns of table `nodes` as n, in the order that node_at() reads.
 #define RSYNCFS_NODE_COLUMNS                                                                         \
   "n.id, n.ino, n.mode, n.uid, n.gid, n.nlink, n.rdev, n.size, n.mtime_s, n.mtime_ns, n.xattr_set, " \
-  "n.listed_at_s, n.orphan"
-constexpr int kNodeColumns = 13;
+  "n.listed_at_s, n.orphan, n.ctime_s, n.ctime_ns, n.atime_s, n.atime_ns, n.differences"
+constexpr int kNodeColumns = 18;
 
 Node node_at(const Query& query, int first_column);
 
@@ -33,8 +33,9 @@ Result<uint32_t> count_names(Connection& db, NodeId id, uint32_t limit);
 
 // Inserts the node and returns its id; ino 0 means: the id.
 Result<NodeId> insert_node(Transaction& transaction, const Node& node, std::string_view link_target);
-// Writes the attributes and the xattr set of node.id.
+// Writes the attributes, the times and the xattr set of node.id.
 Result<void> update_node(Transaction& transaction, const Node& node);
+Result<void> set_differences(Transaction& transaction, NodeId id, uint32_t differences);
 Result<void> set_nlink(Transaction& transaction, NodeId id, uint32_t nlink);
 Result<void> set_listing_state(Transaction& transaction, NodeId directory, uint32_t nlink,
                                int64_t listed_at_s);

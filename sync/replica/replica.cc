@@ -80,7 +80,10 @@ StoredReplica::StoredReplica(StateDirectory directory, std::unique_ptr<Writer> w
       writer_(std::move(writer)),
       reads_(directory_.database(), options.read_connections, options.sqlite_cache_bytes),
       epochs_(directory_, *writer_),
-      contents_(directory_, *writer_, reads_, epochs_, options.max_maps) {
+      contents_(directory_, *writer_, reads_, epochs_, options.max_maps),
+      dirty_(directory_, *writer_, reads_, epochs_, contents_),
+      local_(*writer_, dirty_),
+      pending_(*writer_, reads_, dirty_) {
   writer_->after_commit([this](const Aftermath& aftermath) { contents_.committed(aftermath); });
 }
 
@@ -88,6 +91,7 @@ Result<void> StoredReplica::start(const ReplicaOptions& options) {
   if (auto done = claim_source(options.source); !done) return done;
   if (auto done = epochs_.recover(boot_id()); !done) return done;
   if (auto done = contents_.recover(); !done) return done;
+  if (auto done = dirty_.recover(); !done) return done;
   auto cleaner = Connection::open(directory_.database(), Connection::Mode::kWrite, kCleanerCacheBytes);
   if (!cleaner) return cleaner.error();
   cleaner_ = std::move(*cleaner);

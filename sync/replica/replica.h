@@ -17,6 +17,8 @@
 
 #include "io/base/result.h"
 #include "sync/replica/content.h"
+#include "sync/replica/local_changes.h"
+#include "sync/replica/pending.h"
 #include "sync/replica/types.h"
 
 namespace rsyncfs {
@@ -130,6 +132,14 @@ class Replica {
   virtual Result<void> forget_orphans(const std::vector<NodeId>& nodes) = 0;
   // At start, when no kernel reference exists: deletes up to `limit` orphans; returns how many.
   virtual Result<size_t> purge_orphans(size_t limit) = 0;
+
+  // ---- what users change, and what of it the source does not have yet ----
+  // content(), create_content() and the like are about the base version of such files: FileVersion is the
+  // base's.
+  virtual LocalChanges& local() = 0;
+  virtual const LocalChanges& local() const = 0;
+  virtual PendingChanges& pending() = 0;
+  virtual const PendingChanges& pending() const = 0;
 
   // Small settings that belong to the store ("last_synced_s", ...).
   virtual Result<std::optional<std::string>> meta(std::string_view key) const = 0;

@@ -11,7 +11,10 @@
 #include <vector>
 
 #include "sync/replica/content_store.h"
+#include "sync/replica/dirty_files.h"
 #include "sync/replica/housekeeper.h"
+#include "sync/replica/local_changes_impl.h"
+#include "sync/replica/pending_impl.h"
 #include "sync/replica/read_pool.h"
 #include "sync/replica/replica.h"
 #include "sync/replica/state_directory.h"
@@ -64,6 +67,11 @@ class StoredReplica final : public Replica {
   Result<void> forget_orphans(const std::vector<NodeId>& nodes) override;
   Result<size_t> purge_orphans(size_t limit) override;
 
+  LocalChanges& local() override { return local_; }
+  const LocalChanges& local() const override { return local_; }
+  PendingChanges& pending() override { return pending_; }
+  const PendingChanges& pending() const override { return pending_; }
+
   Result<std::optional<std::string>> meta(std::string_view key) const override;
   Result<void> set_meta(std::string_view key, std::string_view value) override;
   Result<ReplicaStatistics> statistics() const override;
@@ -87,6 +95,9 @@ class StoredReplica final : public Replica {
   mutable ReadPool reads_;
   SyncEpochs epochs_;
   ContentStore contents_;
+  DirtyFiles dirty_;
+  StoredLocalChanges local_;
+  StoredPendingChanges pending_;
   std::unique_ptr<Connection> cleaner_;  // of the housekeeper
   std::unique_ptr<Housekeeper> housekeeper_;
 };

@@ -55,9 +55,47 @@ constexpr const char* kTables =
     "  cached_files INTEGER NOT NULL, partial_files INTEGER NOT NULL);"
     "INSERT INTO totals VALUES(1, 1, 0, 0, 0, 0);";
 
+// From format 1 to format 2: what users of the mount change.
+constexpr const char* kLocalChanges =
+    "ALTER TABLE nodes ADD COLUMN ctime_s INTEGER;"
+    "ALTER TABLE nodes ADD COLUMN ctime_ns INTEGER;"
+    "ALTER TABLE nodes ADD COLUMN atime_s INTEGER;"
+    "ALTER TABLE nodes ADD COLUMN atime_ns INTEGER;"
+    "ALTER TABLE nodes ADD COLUMN differences INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE base_nodes("
+    "  node INTEGER PRIMARY KEY, present INTEGER NOT NULL, foreign_bytes INTEGER NOT NULL,"
+    "  mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL, rdev INTEGER NOT NULL,"
+    "  size INTEGER NOT NULL, mtime_s INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, xattr_set INTEGER NOT "
+    "NULL,"
+    "  since_ms INTEGER NOT NULL, changed_ms INTEGER NOT NULL);"
+    "CREATE INDEX base_nodes_by_age ON base_nodes(since_ms, node);"
+    "CREATE TABLE base_names("
+    "  parent INTEGER NOT NULL, name BLOB NOT NULL, node INTEGER NOT NULL, since_ms INTEGER NOT NULL,"
+    "  PRIMARY KEY(parent, name)) WITHOUT ROWID;"
+    "CREATE INDEX base_names_of_node ON base_names(node) WHERE node<>0;"
+    "CREATE INDEX base_names_by_age ON base_names(since_ms);"
+    "CREATE TABLE layers("
+    "  node INTEGER NOT NULL, layer INTEGER NOT NULL, block_file INTEGER NOT NULL,"
+    "  size INTEGER NOT NULL, base_limit INTEGER NOT NULL,"
+    "  PRIMARY KEY(node, layer)) WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX layer_files ON layers(block_file) WHERE block_file<>0;"
+    "CREATE TABLE layer_extents("
+    "  node INTEGER NOT NULL, layer INTEGER NOT NULL, begins INTEGER NOT NULL, ends INTEGER NOT NULL,"
+    "  epoch INTEGER NOT NULL,"
+    "  PRIMARY KEY(node, layer, begins)) WITHOUT ROWID;"
+    "CREATE TABLE former_names(node INTEGER PRIMARY KEY, parent INTEGER NOT NULL, name BLOB NOT NULL);"
+    "CREATE TABLE conflicts("
+    "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  at_s INTEGER NOT NULL, path BLOB NOT NULL, copy_path BLOB NOT NULL, what BLOB NOT NULL);"
+    "ALTER TABLE totals ADD COLUMN pending_names INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE totals ADD COLUMN pending_nodes INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE totals ADD COLUMN pending_bytes INTEGER NOT NULL DEFAULT 0;";
+
 constexpr Sql kCountTables{"SELECT count(*) FROM sqlite_schema WHERE type='table' AND name='meta'"};
 constexpr Sql kCountAll{"SELECT count(*) FROM sqlite_schema"};
-constexpr Sql kInsertRoot{"INSERT INTO nodes VALUES(1, 1, ?, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, NULL)"};
+constexpr Sql kInsertRoot{
+    "INSERT INTO nodes(id, ino, mode, uid, gid, nlink, rdev, size, mtime_s, mtime_ns, xattr_set,"
+    " listed_at_s, orphan) VALUES(1, 1, ?, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0)"};
 constexpr Sql kReadSetting{"SELECT value FROM meta WHERE key=?"};
 constexpr Sql kWriteSetting{"INSERT OR REPLACE INTO meta(key, value) VALUES(?, ?)"};
 
@@ -70,6 +108,7 @@ Result<int64_t> count(Connection& db, const Sql& sql) {
 
 Result<void> create_tables(Connection& db) {
   if (auto done = db.execute(kTables); !done) return done;
+  if (auto done = db.execute(kLocalChanges); !done) return done;
   Query root(db, kInsertRoot);
   root.integer(S_IFDIR | 0755);
   if (auto done = root.run(); !done) return done;
@@ -77,8 +116,14 @@ Result<void> create_tables(Connection& db) {
   return db.execute("COMMIT");
 }
 
-Result<void> create(Connection& db) {
-  auto done = create_tables(db);
+Result<void> upgrade_tables(Connection& db) {
+  if (auto done = db.execute("BEGIN IMMEDIATE"); !done) return done;
+  if (auto done = db.execute(kLocalChanges); !done) return done;
+  if (auto done = write_number(db, "schema", kSchemaVersion); !done) return done;
+  return db.execute("COMMIT");
+}
+
+Result<void> whole(Connection& db, Result<void> done) {
   if (!done && db.in_transaction()) static_cast<void>(db.execute("ROLLBACK"));
   return done;
 }
@@ -93,7 +138,7 @@ Result<void> prepare_schema(Connection& db) {
     auto all = count(db, kCountAll);
     if (!all) return all.error();
     if (*all != 0) return Error(Errc::kCorrupt, "the database is not one of rsyncfs");
-    return create(db);
+    return whole(db, create_tables(db));
   }
   auto version = read_number(db, "schema");
   if (!version) return version.error();
@@ -103,6 +148,7 @@ Result<void> prepare_schema(Connection& db) {
                                          ", made by a newer rsyncfs; this one reads up to format " +
                                          std::to_string(kSchemaVersion));
   }
+  if (**version < static_cast<uint64_t>(kSchemaVersion)) return whole(db, upgrade_tables(db));
   return {};
 }
 

@@ -12,10 +12,11 @@
 
 namespace rsyncfs {
 
-constexpr int64_t kSchemaVersion = 1;
+constexpr int64_t kSchemaVersion = 2;
 
-// Creates the tables in an empty database, or checks that this program understands the ones that are there: a
-// newer version is kUnsupported, something that never was a store is kCorrupt.
+// Creates the tables in an empty database, brings those of an older version up to date, or checks that this
+// program understands the ones that are there: a newer version is kUnsupported, something that never was a
+// store is kCorrupt.
 Result<void> prepare_schema(Connection& db);
 
 Result<std::optional<std::string>> read_setting(Connection& db, std::string_view key);

@@ -43,7 +43,9 @@ constexpr std::array kRules = {
          {"SELECT count(*) FROM nodes WHERE xattr_set<>0 AND xattr_set NOT IN (SELECT id FROM xattr_sets)"}},
     Rule{"uses of extended attributes are miscounted",
          {"SELECT count(*) FROM xattr_sets AS s LEFT JOIN"
-          " (SELECT xattr_set AS id, count(*) AS uses FROM nodes GROUP BY xattr_set) AS n ON n.id=s.id"
+          " (SELECT xattr_set AS id, count(*) AS uses FROM"
+          "  (SELECT xattr_set FROM nodes UNION ALL SELECT xattr_set FROM base_nodes) GROUP BY xattr_set) AS "
+          "n ON n.id=s.id"
           " WHERE s.uses<>coalesce(n.uses, 0)"}},
     Rule{"contents belong to no node",
          {"SELECT count(*) FROM contents WHERE node NOT IN (SELECT id FROM nodes)"}},
@@ -64,7 +66,10 @@ constexpr std::array kRules = {
           " OR orphans<>(SELECT count(*) FROM nodes WHERE orphan=1)"
           " OR cached_bytes<>(SELECT coalesce(sum(present),0) FROM contents)"
           " OR cached_files<>(SELECT count(*) FROM contents WHERE extents IS NULL)"
-          " OR partial_files<>(SELECT count(*) FROM contents WHERE extents IS NOT NULL)"}},
+          " OR partial_files<>(SELECT count(*) FROM contents WHERE extents IS NOT NULL)"
+          " OR pending_names<>(SELECT count(*) FROM base_names)"
+          " OR pending_nodes<>(SELECT count(*) FROM base_nodes)"
+          " OR pending_bytes<>(SELECT coalesce(sum(ends-begins),0) FROM layer_extents)"}},
 };
 
 Result<void> check_rules(Connection& db) {

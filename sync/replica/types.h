@@ -38,6 +38,13 @@ struct FileVersion {
   bool operator==(const FileVersion&) const = default;
 };
 
+struct FileTime {
+  int64_t s = 0;
+  uint32_t ns = 0;
+  bool operator==(const FileTime&) const = default;
+  static FileTime now();
+};
+
 struct Node {
   NodeId id = 0;
   uint64_t ino = 0;  // st_ino: survives a replacement of the content, and remounts
@@ -46,6 +53,11 @@ struct Node {
   int64_t listed_at_s =
       0;  // directories: when a complete listing last changed something (Unix time), 0 = never listed
   bool orphan = false;  // no name leads here any more; kept while the kernel may hold it
+  // Times that rsync does not carry, where something here set them; otherwise they are the modification time.
+  std::optional<FileTime> ctime;
+  std::optional<FileTime> atime;
+  uint32_t differences =
+      0;  // from what the source has: NodeDifference bits (sync/replica/pending.h), 0 = none
   FileVersion version() const { return {attr.size, attr.mtime_s, attr.mtime_ns}; }
 };
 

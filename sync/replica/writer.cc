@@ -5,18 +5,29 @@ namespace rsyncfs {
 namespace {
 
 constexpr Sql kReadTotals{
-    "SELECT nodes, orphans, cached_bytes, cached_files, partial_files FROM totals WHERE id=1"};
+    "SELECT nodes, orphans, cached_bytes, cached_files, partial_files, pending_names, pending_nodes, "
+    "pending_bytes"
+    " FROM totals WHERE id=1"};
 constexpr Sql kAddTotals{
     "UPDATE totals SET nodes=nodes+?, orphans=orphans+?, cached_bytes=cached_bytes+?,"
-    " cached_files=cached_files+?, partial_files=partial_files+? WHERE id=1"};
+    " cached_files=cached_files+?, partial_files=partial_files+?,"
+    " pending_names=pending_names+?, pending_nodes=pending_nodes+?, pending_bytes=pending_bytes+? WHERE "
+    "id=1"};
 constexpr Sql kUseSlab{"UPDATE slabs SET live_files=live_files+?, live_bytes=live_bytes+? WHERE id=?"};
 constexpr Sql kDropEmptySlab{"DELETE FROM slabs WHERE id=? AND live_files=0 AND sealed=1"};
 
-bool is_zero(const Totals& t) {
-  return t.nodes == 0 && t.orphans == 0 && t.cached_bytes == 0 && t.cached_files == 0 && t.partial_files == 0;
-}
-
 }  // namespace
+
+void Totals::add(const Totals& other) {
+  nodes += other.nodes;
+  orphans += other.orphans;
+  cached_bytes += other.cached_bytes;
+  cached_files += other.cached_files;
+  partial_files += other.partial_files;
+  pending_names += other.pending_names;
+  pending_nodes += other.pending_nodes;
+  pending_bytes += other.pending_bytes;
+}
 
 Transaction::~Transaction() {
   if (!committed_) {
@@ -62,10 +73,11 @@ Result<void> Transaction::flush() {
     if (auto done = writer_.xattr_sets_.add_uses(db(), set, by); !done) return done;
   }
   if (auto done = flush_slabs(); !done) return done;
-  if (is_zero(totals_)) return {};
+  if (totals_ == Totals()) return {};
   Query add(db(), kAddTotals);
   add.integer(totals_.nodes).integer(totals_.orphans).integer(totals_.cached_bytes);
   add.integer(totals_.cached_files).integer(totals_.partial_files);
+  add.integer(totals_.pending_names).integer(totals_.pending_nodes).integer(totals_.pending_bytes);
   return add.run();
 }
 
@@ -83,11 +95,7 @@ Result<void> Transaction::commit() {
   committed_ = true;
   {
     std::lock_guard lock(writer_.mutex_);
-    writer_.totals_.nodes += totals_.nodes;
-    writer_.totals_.orphans += totals_.orphans;
-    writer_.totals_.cached_bytes += totals_.cached_bytes;
-    writer_.totals_.cached_files += totals_.cached_files;
-    writer_.totals_.partial_files += totals_.partial_files;
+    writer_.totals_.add(totals_);
   }
   for (const NodeId node : aftermath_.contents_recorded) writer_.seen_nodes_.recorded(node);
   if (writer_.follow_) writer_.follow_(aftermath_);
@@ -105,6 +113,9 @@ Result<std::unique_ptr<Writer>> Writer::open(std::unique_ptr<Connection> db) {
   out->totals_.cached_bytes = query.integer_at(2);
   out->totals_.cached_files = query.integer_at(3);
   out->totals_.partial_files = query.integer_at(4);
+  out->totals_.pending_names = query.integer_at(5);
+  out->totals_.pending_nodes = query.integer_at(6);
+  out->totals_.pending_bytes = query.integer_at(7);
   query.reset();
   return out;
 }

@@ -27,6 +27,11 @@ struct Totals {
   int64_t cached_bytes = 0;
   int64_t cached_files = 0;
   int64_t partial_files = 0;
+  int64_t pending_names = 0;  // rows of base_names
+  int64_t pending_nodes = 0;  // rows of base_nodes
+  int64_t pending_bytes = 0;  // of layer_extents
+  void add(const Totals& other);
+  bool operator==(const Totals&) const = default;
 };
 
 // Where the bytes of a content lie: in a slab at `position`, or (slab 0) in block file number `position`;

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/replica/base_rows.h"
+
+#include <sys/stat.h>
+
+#include <chrono>
+
+namespace rsyncfs {
+namespace {
+
+constexpr Sql kFindNode{
+    "SELECT present, foreign_bytes, mode, uid, gid, rdev, size, mtime_s, mtime_ns, xattr_set FROM base_nodes "
+    "WHERE "
+    "node=?"};
+constexpr Sql kPutNode{
+    "INSERT INTO base_nodes(node, present, foreign_bytes, mode, uid, gid, rdev, size, mtime_s, mtime_ns, "
+    "xattr_set,"
+    " since_ms, changed_ms) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " ON CONFLICT(node) DO UPDATE SET present=excluded.present, foreign_bytes=excluded.foreign_bytes,"
+    " mode=excluded.mode, uid=excluded.uid, gid=excluded.gid, rdev=excluded.rdev, size=excluded.size,"
+    " mtime_s=excluded.mtime_s, mtime_ns=excluded.mtime_ns, xattr_set=excluded.xattr_set"};
+constexpr Sql kTouchNode{"UPDATE base_nodes SET changed_ms=? WHERE node=?"};
+constexpr Sql kEraseNode{"DELETE FROM base_nodes WHERE node=?"};
+constexpr Sql kHasLayers{"SELECT 1 FROM layers WHERE node=? LIMIT 1"};
+constexpr Sql kFindName{"SELECT node FROM base_names WHERE parent=? AND name=?"};
+constexpr Sql kPutName{
+    "INSERT INTO base_names(parent, name, node, since_ms) VALUES(?,?,?,?)"
+    " ON CONFLICT(parent, name) DO UPDATE SET node=excluded.node"};
+constexpr Sql kEraseName{"DELETE FROM base_names WHERE parent=? AND name=?"};
+
+uint64_t join_rdev(const NodeAttributes& attr) {
+  return static_cast<uint64_t>(attr.rdev_major) << 32 | attr.rdev_minor;
+}
+
+BaseNode base_of(const Node& node) {
+  BaseNode base;
+  base.node = node.id;
+  base.present = true;
+  base.attr = node.attr;
+  base.xattr_set = node.xattr_set;
+  return base;
+}
+
+// Inserts the row, or takes its place.
+Result<void> write_node(Transaction& transaction, const BaseNode& base, bool is_new) {
+  const int64_t now = unix_ms();
+  Query put(transaction.db(), kPutNode);
+  put.unsigned_integer(base.node).integer(base.present ? 1 : 0).integer(base.foreign ? 1 : 0);
+  put.integer(base.attr.mode)
+      .integer(base.attr.uid)
+      .integer(base.attr.gid)
+      .unsigned_integer(join_rdev(base.attr));
+  put.unsigned_integer(base.attr.size).integer(base.attr.mtime_s).integer(base.attr.mtime_ns);
+  put.unsigned_integer(base.xattr_set).integer(now).integer(now);
+  if (auto done = put.run(); !done) return done;
+  transaction.use_xattr_set(base.xattr_set, 1);
+  if (is_new) ++transaction.totals().pending_nodes;
+  return {};
+}
+
+Result<bool> has_layers(Connection& db, NodeId node) {
+  Query query(db, kHasLayers);
+  query.unsigned_integer(node);
+  return query.step();
+}
+
+// As far as attributes tell.
+uint32_t compare(const Node& local, const BaseNode& base) {
+  uint32_t out = 0;
+  const NodeAttributes& a = local.attr;
+  const NodeAttributes& b = base.attr;
+  if (a.mode != b.mode) out |= kModeDiffers;
+  if (a.uid != b.uid || a.gid != b.gid) out |= kOwnerDiffers;
+  if (a.mtime_s != b.mtime_s || a.mtime_ns != b.mtime_ns) out |= kMtimeDiffers;
+  if (local.xattr_set != base.xattr_set) out |= kXattrsDiffer;
+  return out;
+}
+
+Result<void> erase_name_row(Transaction& transaction, NodeId parent, std::string_view name) {
+  Query erase(transaction.db(), kEraseName);
+  erase.unsigned_integer(parent).blob(name);
+  if (auto done = erase.run(); !done) return done;
+  transaction.totals().pending_names -= transaction.db().changes();
+  return {};
+}
+
+}  // namespace
+
+int64_t unix_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+Result<std::optional<BaseNode>> find_base_node(Connection& db, NodeId node) {
+  Query query(db, kFindNode);
+  query.unsigned_integer(node);
+  auto row = query.step();
+  if (!row) return row.error();
+  if (!*row) return std::optional<BaseNode>();
+  BaseNode base;
+  base.node = node;
+  base.present = query.integer_at(0) != 0;
+  base.foreign = query.integer_at(1) != 0;
+  base.attr.mode = static_cast<uint32_t>(query.integer_at(2));
+  base.attr.uid = static_cast<uint32_t>(query.integer_at(3));
+  base.attr.gid = static_cast<uint32_t>(query.integer_at(4));
+  const uint64_t rdev = query.unsigned_at(5);
+  base.attr.rdev_major = static_cast<uint32_t>(rdev >> 32);
+  base.attr.rdev_minor = static_cast<uint32_t>(rdev);
+  base.attr.size = query.unsigned_at(6);
+  base.attr.mtime_s = query.integer_at(7);
+  base.attr.mtime_ns = static_cast<uint32_t>(query.integer_at(8));
+  base.xattr_set = query.unsigned_at(9);
+  return std::optional<BaseNode>(base);
+}
+
+Result<void> note_difference(Transaction& transaction, const Node& before, uint32_t differences) {
+  if (before.differences == 0) {
+    if (auto done = write_node(transaction, base_of(before), true); !done) return done;
+  } else {
+    Query touch(transaction.db(), kTouchNode);
+    touch.integer(unix_ms()).unsigned_integer(before.id);
+    if (auto done = touch.run(); !done) return done;
+  }
+  if ((before.differences | differences) == before.differences) return {};
+  return set_differences(transaction, before.id, before.differences | differences);
+}
+
+Result<void> note_absent(Transaction& transaction, NodeId node) {
+  BaseNode base;
+  base.node = node;
+  if (auto done = write_node(transaction, base, true); !done) return done;
+  return set_differences(transaction, node, kAbsentAtSource);
+}
+
+Result<void> put_base_node(Transaction& transaction, const BaseNode& base) {
+  auto local = find_node(transaction.db(), base.node);
+  if (!local) return local.error();
+  if (!local->has_value()) return {};
+  auto before = find_base_node(transaction.db(), base.node);
+  if (!before) return before.error();
+  auto layers = has_layers(transaction.db(), base.node);
+  if (!layers) return layers.error();
+  uint32_t differences = base.present ? compare(**local, base) : static_cast<uint32_t>(kAbsentAtSource);
+  // A directory's time follows its names by itself; only what a user set is owed to the source.
+  const bool times_set = ((*local)->differences & (kMtimeDiffers | kAbsentAtSource)) != 0;
+  if (S_ISDIR((*local)->attr.mode) && !times_set) differences &= ~static_cast<uint32_t>(kMtimeDiffers);
+  if (base.present && *layers) differences |= kBytesDiffer;
+  if (base.foreign) differences |= kBytesDiffer;
+  if (before->has_value()) transaction.use_xattr_set((*before)->xattr_set, -1);
+  if (differences != 0) {
+    if (auto done = write_node(transaction, base, !before->has_value()); !done) return done;
+  } else if (before->has_value()) {
+    Query erase(transaction.db(), kEraseNode);
+    erase.unsigned_integer(base.node);
+    if (auto done = erase.run(); !done) return done;
+    --transaction.totals().pending_nodes;
+  }
+  return set_differences(transaction, base.node, differences);
+}
+
+Result<void> erase_base_node(Transaction& transaction, NodeId node) {
+  auto before = find_base_node(transaction.db(), node);
+  if (!before) return before.error();
+  if (!before->has_value()) return {};
+  Query erase(transaction.db(), kEraseNode);
+  erase.unsigned_integer(node);
+  if (auto done = erase.run(); !done) return done;
+  transaction.use_xattr_set((*before)->xattr_set, -1);
+  --transaction.totals().pending_nodes;
+  return set_differences(transaction, node, 0);
+}
+
+Result<std::optional<NodeId>> find_base_name(Connection& db, NodeId parent, std::string_view name) {
+  Query query(db, kFindName);
+  query.unsigned_integer(parent).blob(name);
+  auto row = query.step();
+  if (!row) return row.error();
+  if (!*row) return std::optional<NodeId>();
+  return std::optional<NodeId>(query.unsigned_at(0));
+}
+
+Result<void> note_name(Transaction& transaction, NodeId parent, std::string_view name, NodeId before,
+                       NodeId after) {
+  if (before == after) return {};
+  auto base = find_base_name(transaction.db(), parent, name);
+  if (!base) return base.error();
+  return put_base_name(transaction, parent, name, base->value_or(before), after);
+}
+
+Result<void> put_base_name(Transaction& transaction, NodeId parent, std::string_view name, NodeId node,
+                           NodeId local) {
+  if (node == local) return erase_name_row(transaction, parent, name);
+  auto known = find_base_name(transaction.db(), parent, name);
+  if (!known) return known.error();
+  if (known->has_value() && **known == node) return {};
+  Query put(transaction.db(), kPutName);
+  put.unsigned_integer(parent).blob(name).unsigned_integer(node).integer(unix_ms());
+  if (auto done = put.run(); !done) return done;
+  if (!known->has_value()) ++transaction.totals().pending_names;
+  return {};
+}
+
+}  // namespace rsyncfs

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The last known state of the source where it differs from what users see, as rows. A row is there only while
+// there is a difference.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "io/base/result.h"
+#include "sync/replica/database.h"
+#include "sync/replica/node_rows.h"
+#include "sync/replica/pending.h"
+#include "sync/replica/types.h"
+#include "sync/replica/writer.h"
+
+namespace rsyncfs {
+
+// ---- nodes ----
+Result<std::optional<BaseNode>> find_base_node(Connection& db, NodeId node);
+// Before a node is changed: keeps what the source has, unless that is kept already, and notes that the node
+// differs in `differences` (NodeDifference bits, added to those it has). `before` is the node as it is before
+// the change.
+Result<void> note_difference(Transaction& transaction, const Node& before, uint32_t differences);
+// A new node that the source does not have. The row of the node is there.
+Result<void> note_absent(Transaction& transaction, NodeId node);
+// What the source has now. The row goes when nothing differs any more: no layer of bytes, equal attributes.
+Result<void> put_base_node(Transaction& transaction, const BaseNode& base);
+Result<void> erase_base_node(Transaction& transaction, NodeId node);
+
+// ---- names ----
+// nullopt: no difference recorded; 0: the source has no such name.
+Result<std::optional<NodeId>> find_base_name(Connection& db, NodeId parent, std::string_view name);
+// Around every change of a name: `before` is the node it led to before the change (0: none). Keeps that as
+// the base unless another is kept already; a name that is back where base has it is no difference any more.
+Result<void> note_name(Transaction& transaction, NodeId parent, std::string_view name, NodeId before,
+                       NodeId after);
+// Base leads the name to `node` now (0: nowhere); `local`: where users see it lead.
+Result<void> put_base_name(Transaction& transaction, NodeId parent, std::string_view name, NodeId node,
+                           NodeId local);
+
+int64_t unix_ms();
+
+}  // namespace rsyncfs

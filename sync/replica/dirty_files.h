@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The bytes of files that users of the mount changed: for each such file one or two sparse layers over the
+// bytes of the base version, each a block file and the ranges that it has.
+//   layer 1, "open": takes the writes;
+//   layer 0, "sealed": a PushSnapshot shows it and what lies below; unchanged until the source has it, or the
+//   snapshot is released.
+// A byte is looked up from the top: in a layer's ranges; else, if it lies below that layer's base_limit, one
+// further down; else it is zero. The base is what `contents` has for the node, complete or not.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "io/base/result.h"
+#include "sync/replica/content_store.h"
+#include "sync/replica/local_changes.h"
+#include "sync/replica/pending.h"
+#include "sync/replica/read_pool.h"
+#include "sync/replica/state_directory.h"
+#include "sync/replica/sync_epochs.h"
+#include "sync/replica/writer.h"
+
+namespace rsyncfs {
+
+// The references must outlive it. Any thread. The methods are those of LocalChanges and PendingChanges of the
+// same name.
+class DirtyFiles {
+ public:
+  DirtyFiles(const StateDirectory& directory, Writer& writer, ReadPool& reads, SyncEpochs& epochs,
+             ContentStore& contents)
+      : directory_(directory), writer_(writer), reads_(reads), epochs_(epochs), contents_(contents) {}
+
+  // Before anything else, after ContentStore::recover(): finishes or takes back what a killed process had
+  // begun.
+  Result<void> recover();
+
+  Result<Node> write(NodeId file, uint64_t offset, std::span<const std::byte> data,
+                     uint32_t clear_permissions);
+  Result<Node> resize(NodeId file, uint64_t size, uint32_t clear_permissions);
+  Result<Node> allocate(NodeId file, AllocateMode mode, uint64_t offset, uint64_t length,
+                        uint32_t clear_permissions);
+  std::shared_ptr<const DirtyContent> dirty(NodeId file) const;
+  Result<void> sync(NodeId node);
+  Result<void> sync_all();
+
+  Result<std::shared_ptr<PushSnapshot>> snapshot(NodeId file);
+  Result<void> pushed(std::shared_ptr<PushSnapshot> snapshot, const BaseNode& now,
+                      std::string_view digest_name, std::string_view digest,
+                      const std::vector<Binding>& names);
+
+  // Within a transaction, the node being dropped or taken over by another version: its layers go.
+  Result<void> discard(Transaction& transaction, NodeId node);
+
+ private:
+  const StateDirectory& directory_;
+  Writer& writer_;
+  ReadPool& reads_;
+  SyncEpochs& epochs_;
+  ContentStore& contents_;
+};
+
+}  // namespace rsyncfs

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// LocalChanges as this store keeps them.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "sync/replica/dirty_files.h"
+#include "sync/replica/local_changes.h"
+#include "sync/replica/writer.h"
+
+namespace rsyncfs {
+
+// The references must outlive it. Any thread.
+class StoredLocalChanges final : public LocalChanges {
+ public:
+  StoredLocalChanges(Writer& writer, DirtyFiles& files) : writer_(writer), files_(files) {}
+
+  Result<Node> create(NodeId parent, std::string_view name, const NewNode& node) override;
+  Result<Node> create_unnamed(const NewNode& node) override;
+  Result<Node> link(NodeId node, NodeId parent, std::string_view name) override;
+  Result<NameEffect> unlink(NodeId parent, std::string_view name) override;
+  Result<NameEffect> remove_directory(NodeId parent, std::string_view name) override;
+  Result<NameEffect> rename(NodeId parent, std::string_view name, NodeId new_parent,
+                            std::string_view new_name, RenameMode mode) override;
+
+  Result<Node> change_attributes(NodeId node, const AttributeChange& change) override;
+  Result<Node> replace_xattrs(NodeId node, const StoredXattrs& xattrs, const std::vector<FullValue>& values,
+                              std::optional<uint32_t> permissions) override;
+
+  Result<Node> write(NodeId file, uint64_t offset, std::span<const std::byte> data,
+                     uint32_t clear_permissions) override {
+    return files_.write(file, offset, data, clear_permissions);
+  }
+  Result<Node> resize(NodeId file, uint64_t size, uint32_t clear_permissions) override {
+    return files_.resize(file, size, clear_permissions);
+  }
+  Result<Node> allocate(NodeId file, AllocateMode mode, uint64_t offset, uint64_t length,
+                        uint32_t clear_permissions) override {
+    return files_.allocate(file, mode, offset, length, clear_permissions);
+  }
+  std::shared_ptr<const DirtyContent> dirty(NodeId file) const override { return files_.dirty(file); }
+  Result<void> sync(NodeId node) override { return files_.sync(node); }
+  Result<void> sync_all() override { return files_.sync_all(); }
+
+ private:
+  Writer& writer_;
+  DirtyFiles& files_;
+};
+
+}  // namespace rsyncfs

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// PendingChanges as this store keeps them.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sync/replica/dirty_files.h"
+#include "sync/replica/pending.h"
+#include "sync/replica/read_pool.h"
+#include "sync/replica/writer.h"
+
+namespace rsyncfs {
+
+// The references must outlive it. Any thread.
+class StoredPendingChanges final : public PendingChanges {
+ public:
+  StoredPendingChanges(Writer& writer, ReadPool& reads, DirtyFiles& files)
+      : writer_(writer), reads_(reads), files_(files) {}
+
+  PendingSummary summary() const override;
+  Result<std::vector<PendingName>> names(size_t skip, size_t limit) const override;
+  Result<std::vector<PendingNode>> nodes(size_t skip, size_t limit) const override;
+  Result<std::optional<PendingNode>> node(NodeId node) const override;
+  Result<NodeId> base_binding(NodeId parent, std::string_view name) const override;
+  Result<NodeId> local_binding(NodeId parent, std::string_view name) const override;
+  Result<std::vector<Binding>> base_names_of(NodeId node, size_t limit) const override;
+  Result<std::vector<Binding>> local_names_of(NodeId node, size_t limit) const override;
+  Result<std::vector<Binding>> base_children(NodeId directory, size_t limit) const override;
+  Result<BaseNode> base_of(NodeId node) const override;
+  Result<RemotePlace> remote_place(NodeId node) const override;
+  Result<std::string> remote_path(NodeId parent, std::string_view name) const override;
+
+  Result<std::shared_ptr<PushSnapshot>> snapshot(NodeId file) override { return files_.snapshot(file); }
+  Result<void> pushed(std::shared_ptr<PushSnapshot> snapshot, const BaseNode& now,
+                      std::string_view digest_name, std::string_view digest,
+                      const std::vector<Binding>& names) override {
+    return files_.pushed(std::move(snapshot), now, digest_name, digest, names);
+  }
+  Result<void> acknowledge(const Acknowledged& news) override;
+
+  Result<std::vector<NameChange>> keep_both(NodeId parent, std::string_view name, const ListedName* theirs,
+                                            std::string_view copy_name) override;
+  Result<std::vector<NameChange>> keep_ours(NodeId parent, std::string_view name,
+                                            const ListedName* theirs) override;
+  Result<std::vector<NameChange>> take_theirs(NodeId parent, std::string_view name,
+                                              const ListedName* theirs) override;
+
+  Result<void> record_conflict(const ConflictRecord& record) override;
+  Result<std::vector<ConflictRecord>> conflicts(size_t limit) const override;
+  Result<void> clear_conflicts(const std::vector<uint64_t>& ids) override;
+
+ private:
+  Writer& writer_;
+  ReadPool& reads_;
+  DirtyFiles& files_;
+};
+
+}  // namespace rsyncfs
