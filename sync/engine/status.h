@@ -25,6 +25,28 @@ struct TransferStatus {
   uint64_t total_bytes = 0;
 };
 
+constexpr size_t kMaxListedTransfers = 32;
+constexpr size_t kMaxListedFailures = 32;
+
+// What is here and not on the source yet.
+struct PushStatus {
+  uint64_t pending_names = 0;
+  uint64_t pending_nodes = 0;
+  uint64_t pending_bytes = 0;  // at most; delta transfer may need fewer
+  int64_t oldest_s = 0;        // Unix time of the first change that is not pushed; 0 = nothing is pending
+  // Totals of this mount.
+  uint64_t pushed_files = 0;
+  uint64_t pushed_bytes = 0;  // of their contents, sent
+  uint64_t bytes_saved = 0;   // of their contents, not sent because the source had them
+  uint64_t deletes = 0;
+  uint64_t moves = 0;
+  std::vector<TransferStatus> sending;  // at most kMaxListedTransfers
+  // "path: the source's own message, retry in N s", at most kMaxListedFailures.
+  std::vector<std::string> failing;
+  std::string stopped;     // why a brake has stopped the pushing; "" = none has
+  uint64_t conflicts = 0;  // recorded and not cleared
+};
+
 struct SyncerStatus {
   LinkState link = LinkState::kConnecting;
   std::string
@@ -49,8 +71,7 @@ struct SyncerStatus {
   std::vector<SessionStatus> sessions;
   std::vector<TransferStatus> transfers;   // under way, largest first, at most kMaxListedTransfers
   std::vector<std::string> failing_paths;  // "path: reason", most recent first, at most kMaxListedFailures
+  PushStatus push;
 };
-constexpr size_t kMaxListedTransfers = 32;
-constexpr size_t kMaxListedFailures = 32;
 
 }  // namespace rsyncfs

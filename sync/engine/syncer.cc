@@ -48,6 +48,9 @@ class SyncerImpl final : public Syncer {
   RequestId fetch_xattrs(NodeId node, Done<void> done) override;
   RequestId hydrate(NodeId file, Done<void> done) override;
   void cancel(RequestId request) override;
+  void note_change(NodeId /*node*/) override {}
+  RequestId flush(std::optional<NodeId> below, Done<void> done) override;
+  void resume(Done<void> done) override;
   void status(UniqueFunction<void(SyncerStatus)> done) override;
   const IdMap& ids() const override { return ids_; }
 
@@ -63,6 +66,7 @@ class SyncerImpl final : public Syncer {
   Result<FileTarget> target_of(NodeId file) const;
   bool waiting() const;
   SyncerStatus make_status();
+  PushStatus push_status() const;
   template <class T, class Work>
   RequestId post(Done<T> done, Work work);
 
@@ -233,6 +237,18 @@ RequestId SyncerImpl::fetch_xattrs(NodeId node, Done<void> done) {
   });
 }
 
+RequestId SyncerImpl::flush(std::optional<NodeId> /*below*/, Done<void> done) {
+  return post<void>(std::move(done), [this](RequestId, Done<void> answer) {
+    const PendingSummary left = context_.replica.pending().summary();
+    if (left.names == 0 && left.nodes == 0) return answer(Result<void>());
+    answer(Error(Errc::kUnsupported, "local changes are not sent by this version"));
+  });
+}
+
+void SyncerImpl::resume(Done<void> done) {
+  post<void>(std::move(done), [](RequestId, Done<void> answer) { answer(Result<void>()); });
+}
+
 void SyncerImpl::cancel(RequestId request) {
   context_.loop.post([this, request] {
     if (closing_) return;
@@ -364,6 +380,20 @@ SyncerStatus SyncerImpl::make_status() {
             [](const auto& a, const auto& b) { return a.total_bytes > b.total_bytes; });
   if (out.transfers.size() > kMaxListedTransfers) out.transfers.resize(kMaxListedTransfers);
   out.failing_paths.assign(totals_.failing.begin(), totals_.failing.end());
+  out.push = push_status();
+  return out;
+}
+
+PushStatus SyncerImpl::push_status() const {
+  const PendingSummary pending = context_.replica.pending().summary();
+  PushStatus out;
+  out.pending_names = pending.names;
+  out.pending_nodes = pending.nodes;
+  out.pending_bytes = pending.bytes;
+  out.oldest_s = pending.oldest_ms / 1000;
+  if (const auto conflicts = context_.replica.pending().conflicts(kMaxConflictRecords)) {
+    out.conflicts = conflicts->size();
+  }
   return out;
 }
 

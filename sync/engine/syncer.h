@@ -16,6 +16,7 @@
 #include "io/base/unique_function.h"
 #include "io/executor.h"
 #include "io/loop.h"
+#include "sync/engine/conflict_policy.h"
 #include "sync/engine/id_map.h"
 #include "sync/engine/status.h"
 #include "sync/replica/replica.h"
@@ -38,6 +39,16 @@ struct SyncerOptions {
   std::string checksum;           // "" = negotiate
   std::vector<std::string> filters;
   unsigned max_sessions = 4;  // side by side; fewer where the server says "max connections"
+
+  // Pushing.
+  bool read_only = false;  // nothing is pushed, not even what an earlier mount left to push
+  std::chrono::milliseconds writeback_delay{1'000};  // after the last change of a file that is being written
+  bool fsync_remote =
+      false;  // the source is told to write each file to its disk before it says that it has it
+  ConflictPolicy conflict = ConflictPolicy::kCopy;
+  std::vector<ConflictRule> conflict_rules;
+  uint64_t max_delete =
+      0;  // deletions in a row that stop the pushing (SyncerStatus::push.stopped); 0 = any number
 };
 
 // Names one request under way, for cancel(). Never reused; 0 is none.
@@ -58,6 +69,9 @@ class SyncerEvents {
   virtual void on_changes(std::vector<NameChange> changes) = 0;
   // The node's size or bytes are not what was told before.
   virtual void on_content_changed(NodeId node) = 0;
+  // The source turned out to refuse every change (a read-only module); `reason` is its own word. What is
+  // pending stays so. At most once.
+  virtual void on_read_only(const std::string& /*reason*/) {}
 };
 
 template <class T>
@@ -94,6 +108,16 @@ class Syncer {
   // Brings the whole file into the Replica.
   virtual RequestId hydrate(NodeId file, Done<void> done) = 0;
   virtual void cancel(RequestId request) = 0;
+
+  // ---- pushing ----
+  // Any thread, cheap: something of this node, or a name in this directory, was changed here.
+  virtual void note_change(NodeId node) = 0;
+  // Pushes at once what is pending at the call at and below this node (nullopt: everywhere). Ok when all of
+  // it is on the source. Otherwise the error names what is left and why; it has no limit of its own, and is a
+  // request as those above. kRefused while pushing is stopped, or when the source cannot be written to.
+  virtual RequestId flush(std::optional<NodeId> below, Done<void> done) = 0;
+  // Goes on after a brake has stopped the pushing; ok too when none has.
+  virtual void resume(Done<void> done) = 0;
 
   // Any thread.
   virtual void status(UniqueFunction<void(SyncerStatus)> done) = 0;

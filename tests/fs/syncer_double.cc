@@ -153,6 +153,17 @@ void SyncerDouble::shut_down(Task done) {
   post(std::move(done));
 }
 
+RequestId SyncerDouble::flush(std::optional<NodeId> /*below*/, Done<void> done) {
+  return hold([done = std::move(done)](Error error) mutable { done(std::move(error)); });
+}
+
+void SyncerDouble::resume(Done<void> done) {
+  post([done = std::move(done)]() mutable {
+    Result<void> resumed;
+    done(std::move(resumed));
+  });
+}
+
 void SyncerDouble::status(UniqueFunction<void(SyncerStatus)> done) {
   post([done = std::move(done)]() mutable { done(SyncerStatus()); });
 }

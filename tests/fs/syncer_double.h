@@ -51,6 +51,9 @@ class SyncerDouble final : public Syncer {
   RequestId fetch_xattrs(NodeId node, Done<void> done) override;
   RequestId hydrate(NodeId file, Done<void> done) override;
   void cancel(RequestId request) override;
+  void note_change(NodeId) override {}
+  RequestId flush(std::optional<NodeId> below, Done<void> done) override;
+  void resume(Done<void> done) override;
   void status(UniqueFunction<void(SyncerStatus)> done) override;
   const IdMap& ids() const override { return ids_; }
 

@@ -179,6 +179,11 @@ TEST_F(TreeTest, StoredNamesServeWhenTheSourceGoesAway) {
     }
     RequestId hydrate(NodeId n, Done<void> done) override { return inner_.hydrate(n, std::move(done)); }
     void cancel(RequestId r) override { inner_.cancel(r); }
+    void note_change(NodeId n) override { inner_.note_change(n); }
+    RequestId flush(std::optional<NodeId> n, Done<void> done) override {
+      return inner_.flush(n, std::move(done));
+    }
+    void resume(Done<void> done) override { inner_.resume(std::move(done)); }
     void status(UniqueFunction<void(SyncerStatus)> done) override { inner_.status(std::move(done)); }
     const IdMap& ids() const override { return inner_.ids(); }
 
