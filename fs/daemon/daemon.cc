@@ -152,9 +152,11 @@ Result<void> Daemon::judge_first_contact(const std::optional<Error>& failure) {
 
 Result<void> Daemon::open_control() {
   const MountOptions& given = plan_.options;
-  tree_ = std::make_unique<Tree>(
-      *replica_, *syncer_, *executor_,
-      ShownAttributes{given.uid, given.gid, given.file_mask.value_or(0), given.directory_mask.value_or(0)});
+  TreeOptions tree_options;
+  tree_options.xattrs = given.xattrs;
+  tree_options.acls = given.acls;
+  tree_options.shown = {given.uid, given.gid, given.file_mask.value_or(0), given.directory_mask.value_or(0)};
+  tree_ = std::make_unique<Tree>(*replica_, *syncer_, *executor_, tree_options);
   const std::string source_path = plan_.canonical_source;
   service_ = std::make_unique<ControlService>(
       *loop_, *executor_, *replica_, *syncer_, *tree_,

@@ -15,10 +15,12 @@ namespace {
 constexpr uint64_t kUnwanted = FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
                                FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ASYNC_DIO |
                                FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_POSIX_LOCKS |
-                               FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_IOCTL_DIR | FUSE_CAP_DONT_MASK |
-                               FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT;
+                               FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_IOCTL_DIR | FUSE_CAP_NO_OPEN_SUPPORT |
+                               FUSE_CAP_NO_OPENDIR_SUPPORT;
 constexpr uint64_t kWanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
-                             FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_EXPLICIT_INVAL_DATA;
+                             FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPORT_SUPPORT |
+                             FUSE_CAP_EXPLICIT_INVAL_DATA |
+                             FUSE_CAP_DONT_MASK;  // a directory's default ACL takes the umask's place
 
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
 uint64_t offered(const fuse_conn_info& connection) {

@@ -20,13 +20,24 @@ namespace {
 
 // Cancelled requests are answered by the loop and the executor, soon.
 constexpr std::chrono::seconds kAnswerParkedLimit{10};
+// In the order of FrontOp.
+constexpr std::array<std::string_view, static_cast<size_t>(FrontOp::kCount)> kOpNames{
+    "lookup",    "forget",    "getattr",         "readlink",    "open",       "read",      "flush",
+    "release",   "opendir",   "readdir",         "readdirplus", "releasedir", "statfs",    "getxattr",
+    "listxattr", "lseek",     "mknod",           "mkdir",       "symlink",    "create",    "tmpfile",
+    "link",      "unlink",    "rmdir",           "rename",      "setattr",    "setxattr",  "removexattr",
+    "write",     "fallocate", "copy_file_range", "fsync",       "refused",    "interrupt",
+};
+
 // New requests may be parked while the last call of the notifier waits for them.
 constexpr std::chrono::milliseconds kCancelAgainEvery{5};
 
 class MountedFront final : public Front {
  public:
   MountedFront(FrontOptions options, Tree& tree, Notifier& notifier, FrontEvents events)
-      : mount_(tree, std::move(options)), notifier_(notifier), events_(std::move(events)) {}
+      : mount_(tree, std::move(options)), notifier_(notifier), events_(std::move(events)) {
+    mount_.notifier = &notifier;
+  }
   ~MountedFront() override;
 
   Result<void> start();
@@ -186,47 +197,7 @@ std::string MountedFront::description() const {
 }  // namespace
 
 std::string_view front_op_name(FrontOp op) {
-  switch (op) {
-    case FrontOp::kLookup:
-      return "lookup";
-    case FrontOp::kForget:
-      return "forget";
-    case FrontOp::kGetattr:
-      return "getattr";
-    case FrontOp::kReadlink:
-      return "readlink";
-    case FrontOp::kOpen:
-      return "open";
-    case FrontOp::kRead:
-      return "read";
-    case FrontOp::kFlush:
-      return "flush";
-    case FrontOp::kRelease:
-      return "release";
-    case FrontOp::kOpendir:
-      return "opendir";
-    case FrontOp::kReaddir:
-      return "readdir";
-    case FrontOp::kReaddirplus:
-      return "readdirplus";
-    case FrontOp::kReleasedir:
-      return "releasedir";
-    case FrontOp::kStatfs:
-      return "statfs";
-    case FrontOp::kGetxattr:
-      return "getxattr";
-    case FrontOp::kListxattr:
-      return "listxattr";
-    case FrontOp::kLseek:
-      return "lseek";
-    case FrontOp::kRefused:
-      return "refused";
-    case FrontOp::kInterrupt:
-      return "interrupt";
-    case FrontOp::kCount:
-      break;
-  }
-  return "unknown";
+  return op < FrontOp::kCount ? kOpNames[static_cast<size_t>(op)] : "unknown";
 }
 
 Result<std::unique_ptr<Front>> Front::mount(FrontOptions options, Tree& tree, Notifier& notifier,

@@ -27,7 +27,7 @@ struct FrontOptions {
   std::string mountpoint;
   std::string fsname;  // what df and findmnt show as SOURCE; must equal the fstab source
   bool allow_other = false;
-  bool read_only = true;  // the "ro" mount flag; changes are refused with EROFS in any case
+  bool read_only = true;  // the "ro" mount flag, and every change is refused with EROFS
   bool suid = false;      // honour setuid bits ("suid"); only root can
   bool dev = false;       // honour device files ("dev"); only root can
   // Further options for mount(8)/fusermount3, one each: "noexec", "auto_unmount", "nonempty", "context=..."
@@ -59,11 +59,28 @@ enum class FrontOp : uint8_t {
   kGetxattr,
   kListxattr,
   kLseek,
+  kMknod,
+  kMkdir,
+  kSymlink,
+  kCreate,
+  kTmpfile,
+  kLink,
+  kUnlink,
+  kRmdir,
+  kRename,
+  kSetattr,
+  kSetxattr,
+  kRemovexattr,
+  kWrite,
+  kFallocate,
+  kCopyFileRange,
+  kFsync,
   kRefused,
   kInterrupt,
   kCount
 };
-std::string_view front_op_name(FrontOp op);  // "lookup", ...; kRefused: any modification
+std::string_view front_op_name(FrontOp op);  // "lookup", ...; kFsync: of directories too; kRefused: any
+                                             // modification of a read-only mount
 
 // A snapshot, for status.
 struct FrontStatistics {

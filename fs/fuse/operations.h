@@ -7,9 +7,10 @@ struct fuse_lowlevel_ops;
 namespace rsyncfs {
 
 // The table for fuse_session_new(); the session's user data must be a MountContext.
-const fuse_lowlevel_ops& fuse_operations();
+// With `read_only` every change is refused with EROFS.
+const fuse_lowlevel_ops& fuse_operations(bool read_only);
 
-// Longest read and readdir the kernel may ask for, and so the size of a request buffer.
+// Longest read, write and readdir the kernel may ask for, and so the size of a request buffer.
 constexpr unsigned kMaxRequestBytes = 1 << 20;
 // Reads (read-ahead included) that may wait at the same time. The kernel's own default is 12, with which a
 // dozen stalled reads would stop all others.

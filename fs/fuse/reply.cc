@@ -18,6 +18,22 @@ double seconds(const MountContext& mount) {
   return static_cast<double>(mount.options.cache_timeout.count());
 }
 
+fuse_entry_param packed(const Entry& entry, const MountContext& mount) {
+  fuse_entry_param answer{};
+  answer.ino = entry.node;
+  answer.attr = entry.attr;
+  answer.attr_timeout = seconds(mount);
+  answer.entry_timeout = seconds(mount);
+  return answer;
+}
+
+fuse_file_info opened_info() {
+  fuse_file_info info{};
+  info.keep_cache = 1;
+  info.noflush = 1;
+  return info;
+}
+
 }  // namespace
 
 std::shared_ptr<Reply> Reply::make(fuse_req* request, MountContext& mount) {
@@ -76,13 +92,15 @@ void Reply::fail(int error_number) {
 }
 
 void Reply::entry(const Entry& entry) {
-  fuse_entry_param answer{};
-  answer.ino = entry.node;
-  answer.attr = entry.attr;
-  answer.attr_timeout = seconds(mount_);
-  answer.entry_timeout = seconds(mount_);
+  const fuse_entry_param answer = packed(entry, mount_);
   // Not delivered (the asker was interrupted): the kernel does not know that it holds the node.
   if (fuse_reply_entry(take(), &answer) != 0 && entry.node != 0) mount_.tree.forget(entry.node, 1);
+}
+
+void Reply::created(const Entry& entry) {
+  const fuse_entry_param answer = packed(entry, mount_);
+  const fuse_file_info info = opened_info();
+  if (fuse_reply_create(take(), &answer, &info) != 0) mount_.tree.forget(entry.node, 1);
 }
 
 void Reply::attributes(const struct stat& attr) {
@@ -102,9 +120,7 @@ void Reply::opened_directory(const OpenedDirectory& opened) {
 }
 
 void Reply::opened_file() {
-  fuse_file_info info{};
-  info.keep_cache = 1;
-  info.noflush = 1;
+  const fuse_file_info info = opened_info();
   fuse_reply_open(take(), &info);
 }
 
@@ -114,6 +130,10 @@ void Reply::bytes(std::span<const std::byte> data) {
 
 bool Reply::listing(std::span<const char> packed) {
   return fuse_reply_buf(take(), packed.data(), packed.size()) == 0;
+}
+
+void Reply::written(uint64_t bytes) {
+  fuse_reply_write(take(), bytes);
 }
 
 void Reply::xattr_size(uint64_t size) {

@@ -42,12 +42,14 @@ class Reply : public std::enable_shared_from_this<Reply> {
   void fail(const Error& error);
   void fail(int error_number);
   void entry(const Entry& entry);
+  void created(const Entry& entry);  // and opened
   void attributes(const struct stat& attr);
   void link(const std::string& target);
   void opened_directory(const OpenedDirectory& opened);
   void opened_file();
   void bytes(std::span<const std::byte> data);
   bool listing(std::span<const char> packed);  // false: the asker is gone
+  void written(uint64_t bytes);
   void xattr_size(uint64_t size);
   void position(uint64_t offset);
   void file_system(const struct statvfs& answer);

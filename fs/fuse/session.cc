@@ -62,7 +62,8 @@ Result<std::unique_ptr<Session>> Session::create(MountContext& mount) {
     if (fuse_opt_add_arg(&arguments, argument.c_str()) != 0) return Error::os(ENOMEM, "mount options");
   }
   const FuseMessages messages;
-  fuse_session* session = fuse_session_new(&arguments, &fuse_operations(), sizeof(fuse_lowlevel_ops), &mount);
+  fuse_session* session = fuse_session_new(&arguments, &fuse_operations(mount.options.read_only),
+                                           sizeof(fuse_lowlevel_ops), &mount);
   fuse_opt_free_args(&arguments);
   if (session == nullptr) {
     return Error(Errc::kUsage, messages.last().empty() ? "mount options: refused" : messages.last());

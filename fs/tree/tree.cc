@@ -17,9 +17,18 @@ constexpr uint64_t kStatUnit = 512;
 constexpr int64_t kCountInodesEvery_s = 5;
 // Data runs of one sparse file that are counted for st_blocks; what lies behind the last counts as data.
 constexpr int kMaxCountedRuns = 64;
+// Of one node, when it is asked whether the source has all its names.
+constexpr size_t kMaxNamesLookedAt = 1024;
 
 uint64_t round_up(uint64_t bytes) {
   return (bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+}
+
+timespec to_timespec(const FileTime& time) {
+  timespec spec{};
+  spec.tv_sec = time.s;
+  spec.tv_nsec = time.ns;
+  return spec;
 }
 
 int64_t monotonic_s() {
@@ -27,28 +36,32 @@ int64_t monotonic_s() {
       .count();
 }
 
-uint64_t data_bytes(const Content& content) {
+template <class AnyContent>
+uint64_t data_bytes(const AnyContent& content) {
+  const uint64_t size = content.size();
   uint64_t total = 0;
   uint64_t at = 0;
   for (int run = 0; run < kMaxCountedRuns; ++run) {
     const uint64_t data = content.seek_data(at);
-    if (data >= content.size()) return total;
+    if (data >= size) return total;
     const uint64_t hole = content.seek_hole(data);
     if (hole <= data) break;
     total += round_up(hole - data);
     at = hole;
   }
-  return total + round_up(content.size() - at);
+  return total + round_up(size - std::min(at, size));
 }
 
 }  // namespace
 
-Tree::Tree(Replica& replica, Syncer& syncer, Executor& executor, ShownAttributes shown)
+Tree::Tree(Replica& replica, Syncer& syncer, Executor& executor, TreeOptions options)
     : replica_(replica),
       syncer_(syncer),
-      shown_(shown),
+      options_(options),
       executor_(executor),
-      forgets_(replica, lookups_, executor) {}
+      forgets_(replica, lookups_, executor),
+      chains_(syncer),
+      syncs_(executor) {}
 
 // A continuation on the executor may still be leaving its section after its `done` was called.
 Tree::~Tree() {
@@ -80,6 +93,7 @@ uint64_t Tree::blocks_of(const Node& node) const {
   if (type != S_IFREG && type != S_IFDIR) return 0;
   const uint64_t estimate = round_up(node.attr.size) / kStatUnit;
   if (type == S_IFDIR || node.attr.size <= kSlabMaxFileBytes) return estimate;
+  if (const auto dirty = replica_.local().dirty(node.id)) return data_bytes(*dirty) / kStatUnit;
   const Result<ContentState> state = replica_.content_state(node.id);
   if (!state || !state->complete) return estimate;
   const Result<std::shared_ptr<const Content>> content = replica_.content(node.id);
@@ -89,16 +103,17 @@ uint64_t Tree::blocks_of(const Node& node) const {
 
 struct stat Tree::stat_of(const Node& node) const {
   struct stat st {};
+  const ShownAttributes& shown = options_.shown;
   st.st_ino = node.ino;
   st.st_mode = node.attr.mode;
   if (S_ISDIR(st.st_mode)) {
-    st.st_mode &= ~shown_.directory_mask;
+    st.st_mode &= ~shown.directory_mask;
   } else if (!S_ISLNK(st.st_mode)) {
-    st.st_mode &= ~shown_.file_mask;
+    st.st_mode &= ~shown.file_mask;
   }
   st.st_nlink = node.orphan ? 0 : node.attr.nlink;
-  st.st_uid = shown_.uid.value_or(syncer_.ids().local_uid(node.attr.uid));
-  st.st_gid = shown_.gid.value_or(syncer_.ids().local_gid(node.attr.gid));
+  st.st_uid = shown.uid.value_or(syncer_.ids().local_uid(node.attr.uid));
+  st.st_gid = shown.gid.value_or(syncer_.ids().local_gid(node.attr.gid));
   if (S_ISCHR(node.attr.mode) || S_ISBLK(node.attr.mode)) {
     st.st_rdev = makedev(node.attr.rdev_major, node.attr.rdev_minor);
   }
@@ -107,8 +122,8 @@ struct stat Tree::stat_of(const Node& node) const {
   st.st_blocks = static_cast<blkcnt_t>(blocks_of(node));
   st.st_mtim.tv_sec = node.attr.mtime_s;
   st.st_mtim.tv_nsec = node.attr.mtime_ns;
-  st.st_atim = st.st_mtim;
-  st.st_ctim = st.st_mtim;
+  st.st_atim = node.atime ? to_timespec(*node.atime) : st.st_mtim;
+  st.st_ctim = node.ctime ? to_timespec(*node.ctime) : st.st_mtim;
   return st;
 }
 
@@ -127,9 +142,40 @@ void Tree::readlink(NodeId id, Done<std::string> done) {
   done(replica_.link_target(id));
 }
 
+// Its attributes or bytes, or one of its names.
+Result<bool> Tree::is_dirty(const Node& node) const {
+  if (node.differences != 0) return true;
+  if (node.id == kRootNode || replica_.pending().summary().names == 0) return false;
+  const auto names = replica_.pending().local_names_of(node.id, kMaxNamesLookedAt);
+  if (!names) return names.error();
+  for (const Binding& name : *names) {
+    const Result<NodeId> base = replica_.pending().base_binding(name.parent, name.name);
+    if (!base) return base.error();
+    if (*base != node.id) return true;
+  }
+  return false;
+}
+
+Result<bool> Tree::is_conflict(NodeId id) const {
+  const auto conflicts = replica_.pending().conflicts(kMaxConflictRecords);
+  if (!conflicts) return conflicts.error();
+  if (conflicts->empty()) return false;
+  const Result<std::string> path = replica_.path_of(id);
+  if (!path) return false;
+  return std::any_of(conflicts->begin(), conflicts->end(), [&path](const ConflictRecord& record) {
+    return record.path == *path || record.copy_path == *path;
+  });
+}
+
 Result<std::string> Tree::state(NodeId id) const {
   const Result<Node> node = present_node(id);
   if (!node) return node.error();
+  const Result<bool> conflict = is_conflict(id);
+  if (!conflict) return conflict.error();
+  if (*conflict) return std::string("conflict");
+  const Result<bool> dirty = is_dirty(*node);
+  if (!dirty) return dirty.error();
+  if (*dirty) return std::string("dirty");
   if (S_ISDIR(node->attr.mode)) return std::string(node->listed_at_s != 0 ? "cached" : "remote");
   if (!S_ISREG(node->attr.mode) || node->attr.size == 0) return std::string("cached");
   const Result<ContentState> content = replica_.content_state(id);

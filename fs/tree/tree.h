@@ -12,34 +12,24 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "fs/tree/answer_gate.h"
 #include "fs/tree/directory_handles.h"
 #include "fs/tree/forget_queue.h"
 #include "fs/tree/lookup_table.h"
 #include "fs/tree/recent_failures.h"
+#include "fs/tree/requests.h"
+#include "fs/tree/wait_chains.h"
 #include "io/base/result.h"
 #include "io/executor.h"
 #include "sync/engine/syncer.h"
 #include "sync/replica/replica.h"
 
 namespace rsyncfs {
-
-// One name's inode for its user. node == 0: there is no such name (a negative answer that may be cached).
-struct Entry {
-  NodeId node = 0;
-  struct stat attr {};
-};
-
-// What is shown instead of what the source says; permissions are checked against it.
-struct ShownAttributes {
-  std::optional<uint32_t> uid;
-  std::optional<uint32_t> gid;
-  uint32_t file_mask = 0;       // permission bits taken from everything but directories and symbolic links
-  uint32_t directory_mask = 0;  // and from directories
-};
 
 // Takes a directory's names.
 class DirectorySink {
@@ -54,14 +44,6 @@ class DirectorySink {
   virtual bool finish(Result<void> outcome) = 0;
 };
 
-// An extended attribute's value; `size` alone when the caller asked for no more.
-struct XattrValue {
-  uint64_t size = 0;
-  std::string value;
-};
-
-enum class SeekKind : uint8_t { kData, kHole };
-
 // Calls: any thread. Each `done` is called exactly once: inside the call, or, when the call returns a
 // RequestId other than 0, possibly later from another thread (the loop's or the executor's). cancel() with
 // that id makes it come soon (kCanceled), unless it comes anyway. No lock is held when `done` runs. Every
@@ -72,7 +54,7 @@ enum class SeekKind : uint8_t { kData, kHole };
 class Tree {
  public:
   // All must outlive the Tree. `executor` takes what must not hold up the loop or a FUSE worker.
-  Tree(Replica& replica, Syncer& syncer, Executor& executor, ShownAttributes shown = {});
+  Tree(Replica& replica, Syncer& syncer, Executor& executor, TreeOptions options = {});
   // Waits for what the executor still does for it. No call may be under way, none may be parked.
   ~Tree();
   Tree(const Tree&) = delete;
@@ -102,12 +84,44 @@ class Tree {
   // Names, each followed by NUL. trusted.* is for the privileged only.
   void listxattr(NodeId node, bool privileged, Done<std::string> done);
 
+  // ---- changes; what of them a killed process and a power cut leave: sync/replica/local_changes.h ----
+  // Permissions were checked. What needs the names of directories that were never listed waits for them, as
+  // lookup() does. A positive answer counts one lookup of its node.
+  // Everything but regular files that may be there already.
+  RequestId make(NodeId parent, std::string_view name, NewFile file, Done<Entry> done);
+  RequestId create(NodeId parent, std::string_view name, NewFile file, CreateFlags flags, Done<Entry> done);
+  void make_unnamed(NodeId parent, NewFile file, Done<Entry> done);  // O_TMPFILE
+  RequestId link(NodeId node, NodeId parent, std::string_view name, Done<Entry> done);
+  RequestId unlink(NodeId parent, std::string_view name, Done<void> done);
+  RequestId rmdir(NodeId parent, std::string_view name, Done<void> done);
+  RequestId rename(NodeId parent, std::string_view name, NodeId new_parent, std::string_view new_name,
+                   RenameMode mode, Done<void> done);
+  void setattr(NodeId node, const AttributeRequest& request, Done<struct stat> done);
+  // `drop_setgid`: the caller is neither privileged nor in the file's group, so an access ACL takes that bit.
+  void setxattr(NodeId node, std::string_view name, std::string_view value, SetXattrMode mode,
+                bool drop_setgid, Done<void> done);
+  void removexattr(NodeId node, std::string_view name, Done<void> done);
+
+  void truncate(NodeId file, Done<void> done);  // to nothing, as an open with O_TRUNC
+  // `append`: at the end, if that lies beyond `offset`.
+  void write(NodeId file, uint64_t offset, std::span<const std::byte> data, bool append, Done<Written> done);
+  void allocate(NodeId file, AllocateMode mode, uint64_t offset, uint64_t length, Done<void> done);
+  // How much was copied: at most kMaxCopyBytes, 0 at the end of `from`. kUnsupported when bytes of it are not
+  // here: read and write them then.
+  static constexpr uint64_t kMaxCopyBytes = 8 * 1024 * 1024;
+  void copy(NodeId from, uint64_t from_offset, NodeId to, uint64_t to_offset, uint64_t length,
+            Done<uint64_t> done);
+  // What fsync(2) promises, of files and directories; always answers later, from the executor or the loop.
+  RequestId sync(NodeId node, Done<void> done);
+
   // Never waits for the network: the file system that holds the store, and how many inodes are known.
   void statfs(Done<struct statvfs> done);
 
   // The kernel gives back `count` lookups. Any thread; nothing is deleted on it.
   void forget(NodeId node, uint64_t count);
-  void cancel(RequestId request) { syncer_.cancel(request); }
+  void cancel(RequestId request) {
+    if (!chains_.cancel(request)) syncer_.cancel(request);
+  }
 
   // ---- for those who invalidate what was answered ----
   // Returns when every answer that may have been read from the Replica before this call has been given.
@@ -124,7 +138,7 @@ class Tree {
   void drain_forgets() { forgets_.drain(); }
 
   // ---- for commands ----
-  // "remote", "partial" or "cached": what user.rsyncfs.state says.
+  // "remote", "partial", "cached", "dirty" or "conflict": what user.rsyncfs.state says.
   Result<std::string> state(NodeId node) const;
   // Attributes as the user sees them: ids mapped, blocks estimated.
   struct stat stat_of(const Node& node) const;
@@ -133,6 +147,53 @@ class Tree {
   // Lists the directory, then runs `answer` on the executor, within a section; but with an error that is
   // final at once, on the loop.
   RequestId after_listing(NodeId directory, UniqueFunction<void(Result<void>)> answer);
+  // What must be known before something can be done.
+  struct Listings {
+    std::optional<Error> failure;  // answer with it
+    std::vector<NodeId> listed;    // asked for by this request
+  };
+  // Answers, or names a directory that must be listed first (0: answered). Called within a section, again
+  // after each listing.
+  using Attempt = UniqueFunction<NodeId(const Listings& known)>;
+  static constexpr size_t kMaxListings = 4;  // of one request; a rename needs three
+  RequestId attempt(Attempt attempt);
+  void attempt_again(RequestId chain, NodeId directory, Listings known, Attempt attempt);
+  template <class T, class Work>
+  RequestId change_names(Done<T> done, Work work);
+  // 0: its names may be relied on.
+  NodeId unlisted(const Node& directory, const Listings& known) const;
+  // A directory whose names may be changed, `name` among them.
+  Result<Node> changing_directory(NodeId id, std::string_view name) const;
+  Result<NewNode> new_node(const Node& parent, const NewFile& file) const;
+  Result<void> inherit(const Node& parent, const NewFile& file, NewNode& made) const;
+  Result<Entry> answer_new(Result<Node> made, uint64_t changes_before);
+  Result<Entry> answer_existing(NodeId parent, std::string_view name, CreateFlags flags);
+  void lost_name(const Node& node);
+
+  static Error of_node(const Error& error);
+  Result<AttributeChange> attribute_change(const Node& before, const AttributeRequest& request) const;
+  Result<Node> change_attributes(const Node& before, AttributeChange change);
+  Result<Node> set_attributes(NodeId id, const AttributeRequest& request);
+  Result<void> may_set_xattr(std::string_view name) const;
+  Result<StoredXattrs> xattrs_of(const Node& node) const;
+  Result<void> set_plain_xattr(const Node& node, std::string_view name, std::string_view value,
+                               SetXattrMode mode);
+  Result<void> set_acl(const Node& node, std::string_view name, std::string_view value, bool drop_setgid);
+  Result<void> store_xattrs(const Node& node, const StoredXattrs& all,
+                            const std::vector<LocalChanges::FullValue>& values,
+                            std::optional<uint32_t> permissions);
+
+  // One read of a file with local changes, of which bytes of the base version must be fetched.
+  struct Composition;
+  RequestId read_dirty(NodeId file, const DirtyContent& content, uint64_t offset, uint32_t length,
+                       Done<ReadBytes> done);
+  void fetch_base(const std::shared_ptr<Composition>& reading, ExtentSet::Range missing);
+  void compose(const std::shared_ptr<Composition>& reading, const BaseBytes& base);
+  Result<ReadBytes> bytes_here(NodeId file, uint64_t offset, size_t length);
+  Result<uint64_t> copy_now(NodeId from, uint64_t from_offset, NodeId to, uint64_t to_offset,
+                            uint64_t length);
+  void flush(NodeId node, RequestId chain, Done<void> done);
+
   void answer_lookup(NodeId parent, std::string_view name, Done<Entry> done);
   void answer_dot(const Node& directory, bool parent, Done<Entry> done);
   void answer_xattr(NodeId node, std::string_view name, size_t limit, Done<XattrValue> done);
@@ -157,10 +218,12 @@ class Tree {
   bool fill_dots(const Node& directory, uint64_t cookie, DirectorySink& sink);
   Result<bool> number_names(NodeId directory, NameNumbers& numbers, size_t count) const;
   uint64_t blocks_of(const Node& node) const;
+  Result<bool> is_dirty(const Node& node) const;
+  Result<bool> is_conflict(NodeId id) const;
 
   Replica& replica_;
   Syncer& syncer_;
-  const ShownAttributes shown_;
+  const TreeOptions options_;
   Executor& executor_;
   AnswerGate gate_;
   std::atomic<uint64_t> changes_{0};
@@ -168,9 +231,12 @@ class Tree {
   DirectoryHandles handles_;
   ForgetQueue forgets_;
   RecentFailures failures_;
+  WaitChains chains_;
   std::mutex statfs_mutex_;  // guards the two below
   int64_t inodes_counted_at_s_ = -1;
   uint64_t inodes_ = 0;
+  // fsync: one at a time, so that many of them leave the executor to others. Last: ends before what it uses.
+  Strand syncs_;
 };
 
 }  // namespace rsyncfs

@@ -1,13 +1,30 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The part of Tree that deals with bytes.
+#include <algorithm>
 #include <cerrno>
 #include <utility>
+#include <vector>
 
 #include "fs/tree/tree.h"
 
 namespace rsyncfs {
+namespace {
 
+// Of one read. More are needed only when the file changes meanwhile.
+constexpr unsigned kMaxBaseFetches = 8;
+
+void answer_seek(uint64_t offset, uint64_t size, SeekKind kind, uint64_t found, Done<uint64_t> done) {
+  if (offset >= size || (kind == SeekKind::kData && found >= size)) return done(Error::os(ENXIO, "lseek"));
+  done(found);
+}
+
+}  // namespace
+
+// Local changes first: bytes that are found undisturbed after that are not older than the question.
 RequestId Tree::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done) {
+  if (const auto dirty = replica_.local().dirty(file)) {
+    return read_dirty(file, *dirty, offset, length, std::move(done));
+  }
   Result<std::shared_ptr<const Content>> content = replica_.content(file);
   if (content && *content != nullptr) {
     if (const auto bytes = (*content)->view(offset, length)) {
@@ -39,11 +56,111 @@ RequestId Tree::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadByt
                       });
 }
 
+struct Tree::Composition {
+  NodeId file = 0;
+  uint64_t offset = 0;
+  size_t length = 0;
+  std::shared_ptr<std::byte[]> buffer;
+  RequestId chain = 0;
+  unsigned fetches = 0;
+  Done<ReadBytes> done;
+};
+
+RequestId Tree::read_dirty(NodeId file, const DirtyContent& content, uint64_t offset, uint32_t length,
+                           Done<ReadBytes> done) {
+  const uint64_t size = content.size();
+  if (offset >= size || length == 0) {
+    done(ReadBytes{});
+    return 0;
+  }
+  const size_t wanted = std::min<uint64_t>(length, size - offset);
+  const std::shared_ptr<std::byte[]> buffer(new std::byte[wanted]);
+  std::vector<ExtentSet::Range> missing;
+  const Result<size_t> got = content.read(offset, std::span(buffer.get(), wanted), missing);
+  if (!got) {
+    done(got.error());
+    return 0;
+  }
+  if (missing.empty()) {
+    done(ReadBytes{buffer, std::span<const std::byte>(buffer.get(), *got)});
+    return 0;
+  }
+  if (const auto failed = failures_.find(file, offset, offset + length, Clock::now())) {
+    done(*failed);
+    return 0;
+  }
+  const RequestId chain = chains_.begin();
+  fetch_base(
+      std::make_shared<Composition>(Composition{file, offset, wanted, buffer, chain, 0, std::move(done)}),
+      {missing.front().begin, missing.back().end});
+  return chain;
+}
+
+// All of it at once, though parts of the range may not be needed: it is no longer than the read.
+void Tree::fetch_base(const std::shared_ptr<Composition>& reading, ExtentSet::Range missing) {
+  const auto fail = [this, reading](const Error& error) {
+    chains_.end(reading->chain);
+    reading->done(error);
+  };
+  const uint64_t number = chains_.next(reading->chain);
+  if (number == 0) return fail(Error(Errc::kCanceled, "interrupted"));
+  if (++reading->fetches > kMaxBaseFetches) {
+    return fail(Error(Errc::kChanged, "the file changes faster than it is read"));
+  }
+  const RequestId wait =
+      syncer_.read(reading->file, missing.begin, static_cast<uint32_t>(missing.end - missing.begin),
+                   [this, reading, fail, missing](Result<ReadBytes> base) mutable {
+                     if (!base) {
+                       if (base.error().code() != Errc::kCanceled) {
+                         failures_.add(reading->file, reading->offset, reading->offset + reading->length,
+                                       base.error(), Clock::now());
+                       }
+                       return fail(base.error());
+                     }
+                     executor_.submit([this, reading, missing, base = std::move(*base)] {
+                       compose(reading, {missing.begin, base.bytes});
+                     });
+                   });
+  chains_.waiting(reading->chain, number, wait);
+}
+
+void Tree::compose(const std::shared_ptr<Composition>& reading, const BaseBytes& base) {
+  const AnswerGate::Section section(gate_);
+  const auto dirty = replica_.local().dirty(reading->file);
+  if (!dirty) {
+    // The source has it all by now, or another version: an ordinary read, though it waits once more.
+    const uint64_t number = chains_.next(reading->chain);
+    const RequestId wait = read(reading->file, reading->offset, static_cast<uint32_t>(reading->length),
+                                [this, reading](Result<ReadBytes> bytes) {
+                                  chains_.end(reading->chain);
+                                  reading->done(std::move(bytes));
+                                });
+    if (number != 0) {
+      chains_.waiting(reading->chain, number, wait);
+    } else if (wait != 0) {
+      cancel(wait);
+    }
+    return;
+  }
+  const std::span<std::byte> out(reading->buffer.get(), reading->length);
+  std::vector<ExtentSet::Range> missing;
+  const Result<size_t> got = dirty->read(reading->offset, out, missing, &base);
+  if (got && !missing.empty()) return fetch_base(reading, {missing.front().begin, missing.back().end});
+  chains_.end(reading->chain);
+  if (!got) return reading->done(got.error());
+  reading->done(ReadBytes{reading->buffer, std::span<const std::byte>(reading->buffer.get(), *got)});
+}
+
 void Tree::seek(NodeId file, uint64_t offset, SeekKind kind, Done<uint64_t> done) {
   const Result<Node> node = regular_node(file);
   if (!node) return done(node.error());
   uint64_t size = node->attr.size;
   uint64_t found = kind == SeekKind::kData ? offset : size;
+  if (const auto dirty = replica_.local().dirty(file)) {
+    size = dirty->size();
+    if (offset < size) found = kind == SeekKind::kData ? dirty->seek_data(offset) : dirty->seek_hole(offset);
+    return answer_seek(offset, size, kind, found, std::move(done));
+  }
   const Result<std::shared_ptr<const Content>> content = replica_.content(file);
   if (content && *content != nullptr && (*content)->complete()) {
     size = (*content)->size();
@@ -51,8 +168,7 @@ void Tree::seek(NodeId file, uint64_t offset, SeekKind kind, Done<uint64_t> done
       found = kind == SeekKind::kData ? (*content)->seek_data(offset) : (*content)->seek_hole(offset);
     }
   }
-  if (offset >= size || (kind == SeekKind::kData && found >= size)) return done(Error::os(ENXIO, "lseek"));
-  done(found);
+  answer_seek(offset, size, kind, found, std::move(done));
 }
 
 }  // namespace rsyncfs

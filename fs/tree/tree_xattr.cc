@@ -7,15 +7,12 @@
 #include <utility>
 
 #include "fs/tree/acl.h"
+#include "fs/tree/own_xattrs.h"
 #include "fs/tree/tree.h"
 
 namespace rsyncfs {
 namespace {
 
-// Names that are answered by us, never by the source; they are not listed, so that no copy carries them
-// along.
-constexpr std::string_view kOwnPrefix = "user.rsyncfs.";
-constexpr std::string_view kStateName = "user.rsyncfs.state";
 constexpr std::string_view kTrustedPrefix = "trusted.";
 
 Error no_data() {
@@ -55,8 +52,8 @@ Result<Tree::FoundXattr> Tree::find_xattr(NodeId id, std::string_view name, bool
 
 RequestId Tree::getxattr(NodeId id, std::string_view name, size_t limit, Done<XattrValue> done) {
   const AnswerGate::Section section(gate_);
-  if (name.starts_with(kOwnPrefix)) {
-    if (name != kStateName) {
+  if (is_own_xattr(name)) {
+    if (name != kStateXattr) {
       done(no_data());
       return 0;
     }
@@ -112,7 +109,7 @@ void Tree::listxattr(NodeId id, bool privileged, Done<std::string> done) {
     const Result<StoredXattrs> all = replica_.xattrs(id);
     if (!all) return done(all.error());
     for (const StoredXattr& x : *all) {
-      if (x.name.starts_with(kOwnPrefix)) continue;
+      if (is_own_xattr(x.name)) continue;
       if (!privileged && x.name.starts_with(kTrustedPrefix)) continue;
       names.append(x.name).push_back('\0');
     }

@@ -4,11 +4,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "sync/engine/stored_xattr.h"
+
 namespace rsyncfs {
 
 namespace {
 constexpr unsigned kMaxAttempts = 3;
-constexpr size_t kMaxFullXattr = 32;  // xattrs.c MAX_FULL_DATUM: longer values come as digests
 
 struct Value {
   std::string digest;
@@ -69,14 +70,9 @@ void XattrValues::session_xattrs(RemoteSession& session, uint32_t ndx,
   if (found == jobs_.end()) return;
   std::vector<Value> stored;
   for (auto& [name, bytes] : values) {
-    if (bytes.size() <= kMaxFullXattr) continue;
-    Digest md5(ChecksumKind::kMd5);  // as the list abbreviates them (xattrs.c): unseeded
-    md5.update(std::as_bytes(std::span(bytes.data(), bytes.size())));
-    const ChecksumValue digest = md5.finish();
-    const auto raw = digest.span();
-    stored.push_back(
-        {std::string(reinterpret_cast<const char*>(raw.data()), raw.size()),  // NOLINT: bytes as text
-         std::move(bytes)});
+    if (bytes.size() <= kMaxFullXattrBytes) continue;
+    std::string digest = xattr_digest(bytes);
+    stored.push_back({std::move(digest), std::move(bytes)});
   }
   const NodeId node = found->first;
   context_.store.post([this, node, stored = std::move(stored)] {

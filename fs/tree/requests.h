@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What is asked of the Tree, and what it answers.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "sync/replica/types.h"
+
+namespace rsyncfs {
+
+// One name's inode for its user. node == 0: there is no such name (a negative answer that may be cached).
+struct Entry {
+  NodeId node = 0;
+  struct stat attr {};
+};
+
+// What is shown instead of what the source says; permissions are checked against it.
+struct ShownAttributes {
+  std::optional<uint32_t> uid;
+  std::optional<uint32_t> gid;
+  uint32_t file_mask = 0;       // permission bits taken from everything but directories and symbolic links
+  uint32_t directory_mask = 0;  // and from directories
+};
+
+struct TreeOptions {
+  ShownAttributes shown;
+  // What the source is asked for, and can so be given: without, setting them fails with EOPNOTSUPP.
+  bool xattrs = true;
+  bool acls = true;
+  bool fsync_remote = false;  // fsync(2) waits until the source has it
+};
+
+// An extended attribute's value; `size` alone when the caller asked for no more.
+struct XattrValue {
+  uint64_t size = 0;
+  std::string value;
+};
+
+enum class SeekKind : uint8_t { kData, kHole };
+
+// Who makes something. Ids are this system's.
+struct Caller {
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint32_t umask = 0;
+};
+
+struct NewFile {
+  uint32_t mode = 0;             // with type bits, as asked for
+  dev_t rdev = 0;                // devices
+  std::string link_target = {};  // symbolic links
+  Caller caller = {};
+};
+
+// Of something that may be there already.
+struct CreateFlags {
+  bool exclusive = false;  // then it is an error
+  bool truncate = false;   // otherwise it becomes empty
+};
+
+// Only what is set is changed. Ids and permissions are those that are shown.
+struct AttributeRequest {
+  std::optional<uint32_t> permissions;  // the lower 12 bits of the mode
+  std::optional<uint32_t> uid;
+  std::optional<uint32_t> gid;
+  std::optional<uint64_t> size;
+  std::optional<FileTime> mtime;
+  std::optional<FileTime> atime;
+};
+
+struct Written {
+  size_t size = 0;
+  bool elsewhere = false;  // an append whose end of the file was not where the caller thought
+};
+
+enum class SetXattrMode : uint8_t { kSet, kCreate, kReplace };
+
+}  // namespace rsyncfs

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The part of Tree that changes bytes and makes changes durable.
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "fs/tree/tree.h"
+
+namespace rsyncfs {
+namespace {
+
+constexpr size_t kCopyBufferBytes = 1024 * 1024;
+
+}  // namespace
+
+// The kernel holds the node, so that it is unknown means that it is gone.
+Error Tree::of_node(const Error& error) {
+  return error.code() == Errc::kNotFound ? Error(Errc::kVanished, error.message()) : error;
+}
+
+void Tree::truncate(NodeId file, Done<void> done) {
+  const AnswerGate::Section section(gate_);
+  const Result<Node> resized = replica_.local().resize(file, 0);
+  if (!resized) return done(of_node(resized.error()));
+  syncer_.note_change(file);
+  done({});
+}
+
+// The kernel counts on its own idea of the size, which is older than ours when the source's version of an
+// unread file has grown.
+void Tree::write(NodeId file, uint64_t offset, std::span<const std::byte> data, bool append,
+                 Done<Written> done) {
+  const AnswerGate::Section section(gate_);
+  uint64_t at = offset;
+  if (append) {
+    const Result<Node> node = present_node(file);
+    if (!node) return done(node.error());
+    at = std::max(offset, node->attr.size);
+  }
+  const Result<Node> written = replica_.local().write(file, at, data);
+  if (!written) return done(of_node(written.error()));
+  syncer_.note_change(file);
+  done(Written{data.size(), at != offset});
+}
+
+void Tree::allocate(NodeId file, AllocateMode mode, uint64_t offset, uint64_t length, Done<void> done) {
+  const AnswerGate::Section section(gate_);
+  const Result<Node> allocated = replica_.local().allocate(file, mode, offset, length);
+  if (!allocated) return done(of_node(allocated.error()));
+  syncer_.note_change(file);
+  done({});
+}
+
+// What is here of the bytes from `offset` on; empty at the end.
+Result<ReadBytes> Tree::bytes_here(NodeId file, uint64_t offset, size_t length) {
+  const Error away(Errc::kUnsupported, "the bytes are not here");
+  if (const auto dirty = replica_.local().dirty(file)) {
+    const uint64_t size = dirty->size();
+    if (offset >= size) return ReadBytes{};
+    const size_t wanted = std::min<uint64_t>(length, size - offset);
+    const std::shared_ptr<std::byte[]> buffer(new std::byte[wanted]);
+    std::vector<ExtentSet::Range> missing;
+    const Result<size_t> got = dirty->read(offset, std::span(buffer.get(), wanted), missing);
+    if (!got) return got.error();
+    if (!missing.empty()) return away;
+    return ReadBytes{buffer, std::span<const std::byte>(buffer.get(), *got)};
+  }
+  Result<std::shared_ptr<const Content>> content = replica_.content(file);
+  if (!content) return content.error();
+  if (*content != nullptr) {
+    const auto bytes = (*content)->view(offset, length);
+    if (!bytes) return away;
+    return ReadBytes{std::move(*content), *bytes};
+  }
+  const Result<Node> node = regular_node(file);
+  if (!node) return node.error();
+  if (offset < node->attr.size) return away;
+  return ReadBytes{};
+}
+
+Result<uint64_t> Tree::copy_now(NodeId from, uint64_t from_offset, NodeId to, uint64_t to_offset,
+                                uint64_t length) {
+  const uint64_t wanted = std::min(length, kMaxCopyBytes);
+  uint64_t copied = 0;
+  while (copied < wanted) {
+    const size_t step = std::min<uint64_t>(wanted - copied, kCopyBufferBytes);
+    const Result<ReadBytes> bytes = bytes_here(from, from_offset + copied, step);
+    if (!bytes) return copied > 0 ? Result<uint64_t>(copied) : bytes.error();
+    if (bytes->bytes.empty()) break;
+    const Result<Node> written = replica_.local().write(to, to_offset + copied, bytes->bytes);
+    if (!written) return copied > 0 ? Result<uint64_t>(copied) : of_node(written.error());
+    copied += bytes->bytes.size();
+  }
+  return copied;
+}
+
+void Tree::copy(NodeId from, uint64_t from_offset, NodeId to, uint64_t to_offset, uint64_t length,
+                Done<uint64_t> done) {
+  const AnswerGate::Section section(gate_);
+  Result<uint64_t> copied = copy_now(from, from_offset, to, to_offset, length);
+  if (copied && *copied > 0) syncer_.note_change(to);
+  done(std::move(copied));
+}
+
+RequestId Tree::sync(NodeId node, Done<void> done) {
+  const RequestId chain = chains_.begin();
+  syncs_.post([this, node, chain, done = std::move(done)]() mutable {
+    const Result<void> synced = replica_.local().sync(node);
+    if (!synced || !options_.fsync_remote) {
+      chains_.end(chain);
+      done(synced ? Result<void>() : of_node(synced.error()));
+      return;
+    }
+    flush(node, chain, std::move(done));
+  });
+  return chain;
+}
+
+void Tree::flush(NodeId node, RequestId chain, Done<void> done) {
+  const uint64_t number = chains_.next(chain);
+  if (number == 0) {
+    chains_.end(chain);
+    return done(Error(Errc::kCanceled, "interrupted"));
+  }
+  const RequestId wait =
+      syncer_.flush(node, [this, chain, done = std::move(done)](Result<void> flushed) mutable {
+        chains_.end(chain);
+        done(std::move(flushed));
+      });
+  chains_.waiting(chain, number, wait);
+}
+
+}  // namespace rsyncfs
