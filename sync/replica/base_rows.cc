@@ -22,6 +22,10 @@ constexpr Sql kPutNode{
 constexpr Sql kTouchNode{"UPDATE base_nodes SET changed_ms=? WHERE node=?"};
 constexpr Sql kEraseNode{"DELETE FROM base_nodes WHERE node=?"};
 constexpr Sql kHasLayers{"SELECT 1 FROM layers WHERE node=? LIMIT 1"};
+constexpr Sql kIsBound{"SELECT 1 FROM base_names WHERE node=? AND node<>0 LIMIT 1"};
+constexpr Sql kIsBoundAsSeen{
+    "SELECT 1 FROM names AS n WHERE n.node=? AND NOT EXISTS"
+    " (SELECT 1 FROM base_names AS b WHERE b.parent=n.parent AND b.name=n.name) LIMIT 1"};
 constexpr Sql kFindName{"SELECT node FROM base_names WHERE parent=? AND name=?"};
 constexpr Sql kPutName{
     "INSERT INTO base_names(parent, name, node, since_ms) VALUES(?,?,?,?)"
@@ -84,6 +88,29 @@ Result<void> erase_name_row(Transaction& transaction, NodeId parent, std::string
   return {};
 }
 
+Result<void> write_name(Transaction& transaction, NodeId parent, std::string_view name, NodeId node,
+                        bool is_new) {
+  Query put(transaction.db(), kPutName);
+  put.unsigned_integer(parent).blob(name).unsigned_integer(node).integer(unix_ms());
+  if (auto done = put.run(); !done) return done;
+  if (is_new) ++transaction.totals().pending_names;
+  return {};
+}
+
+// The source has what was deleted here meanwhile, down to its row.
+Result<void> insert_relic(Transaction& transaction, const BaseNode& base) {
+  Node relic;
+  relic.id = base.node;
+  relic.ino = base.node;
+  relic.attr = base.attr;
+  relic.attr.nlink = 0;
+  relic.xattr_set = base.xattr_set;
+  relic.orphan = true;
+  auto inserted = insert_node(transaction, relic, {});
+  if (!inserted) return inserted.error();
+  return {};
+}
+
 }  // namespace
 
 int64_t unix_ms() {
@@ -115,13 +142,35 @@ Result<std::optional<BaseNode>> find_base_node(Connection& db, NodeId node) {
   return std::optional<BaseNode>(base);
 }
 
+Result<bool> is_bound_elsewhere(Connection& db, NodeId node) {
+  Query query(db, kIsBound);
+  query.unsigned_integer(node);
+  return query.step();
+}
+
+Result<bool> is_bound_at_source(Connection& db, NodeId node) {
+  auto elsewhere = is_bound_elsewhere(db, node);
+  if (!elsewhere || *elsewhere) return elsewhere;
+  Query query(db, kIsBoundAsSeen);
+  query.unsigned_integer(node);
+  return query.step();
+}
+
 Result<void> note_difference(Transaction& transaction, const Node& before, uint32_t differences) {
-  if (before.differences == 0) {
-    if (auto done = write_node(transaction, base_of(before), true); !done) return done;
-  } else {
+  if (before.differences != 0) {
     Query touch(transaction.db(), kTouchNode);
     touch.integer(unix_ms()).unsigned_integer(before.id);
     if (auto done = touch.run(); !done) return done;
+  } else {
+    // What lost its name at the source too is nobody's business there.
+    Result<bool> bound = true;
+    if (before.orphan) bound = is_bound_elsewhere(transaction.db(), before.id);
+    if (!bound) return bound.error();
+    if (!*bound) {
+      differences |= kAbsentAtSource;
+    } else if (auto done = write_node(transaction, base_of(before), true); !done) {
+      return done;
+    }
   }
   if ((before.differences | differences) == before.differences) return {};
   return set_differences(transaction, before.id, before.differences | differences);
@@ -130,14 +179,16 @@ Result<void> note_difference(Transaction& transaction, const Node& before, uint3
 Result<void> note_absent(Transaction& transaction, NodeId node) {
   BaseNode base;
   base.node = node;
-  if (auto done = write_node(transaction, base, true); !done) return done;
-  return set_differences(transaction, node, kAbsentAtSource);
+  return write_node(transaction, base, true);
 }
 
 Result<void> put_base_node(Transaction& transaction, const BaseNode& base) {
   auto local = find_node(transaction.db(), base.node);
   if (!local) return local.error();
-  if (!local->has_value()) return {};
+  if (!local->has_value()) return base.present ? insert_relic(transaction, base) : Result<void>();
+  if ((*local)->orphan && !base.present) {
+    return leave_to_itself(transaction, base.node, (*local)->differences);
+  }
   auto before = find_base_node(transaction.db(), base.node);
   if (!before) return before.error();
   auto layers = has_layers(transaction.db(), base.node);
@@ -172,6 +223,11 @@ Result<void> erase_base_node(Transaction& transaction, NodeId node) {
   return set_differences(transaction, node, 0);
 }
 
+Result<void> leave_to_itself(Transaction& transaction, NodeId node, uint32_t differences) {
+  if (auto done = erase_base_node(transaction, node); !done) return done;
+  return set_differences(transaction, node, differences | kAbsentAtSource);
+}
+
 Result<std::optional<NodeId>> find_base_name(Connection& db, NodeId parent, std::string_view name) {
   Query query(db, kFindName);
   query.unsigned_integer(parent).blob(name);
@@ -186,7 +242,9 @@ Result<void> note_name(Transaction& transaction, NodeId parent, std::string_view
   if (before == after) return {};
   auto base = find_base_name(transaction.db(), parent, name);
   if (!base) return base.error();
-  return put_base_name(transaction, parent, name, base->value_or(before), after);
+  if (!base->has_value()) return write_name(transaction, parent, name, before, true);
+  if (**base != after) return {};
+  return erase_name_row(transaction, parent, name);
 }
 
 Result<void> put_base_name(Transaction& transaction, NodeId parent, std::string_view name, NodeId node,
@@ -195,11 +253,7 @@ Result<void> put_base_name(Transaction& transaction, NodeId parent, std::string_
   auto known = find_base_name(transaction.db(), parent, name);
   if (!known) return known.error();
   if (known->has_value() && **known == node) return {};
-  Query put(transaction.db(), kPutName);
-  put.unsigned_integer(parent).blob(name).unsigned_integer(node).integer(unix_ms());
-  if (auto done = put.run(); !done) return done;
-  if (!known->has_value()) ++transaction.totals().pending_names;
-  return {};
+  return write_name(transaction, parent, name, node, !known->has_value());
 }
 
 }  // namespace rsyncfs

@@ -41,11 +41,11 @@ struct NewNode {
 
 // Only what is set is changed; the change time becomes now.
 struct AttributeChange {
-  std::optional<uint32_t> permissions;  // the lower 12 bits of the mode
-  std::optional<uint32_t> uid;
-  std::optional<uint32_t> gid;
-  std::optional<FileTime> mtime;
-  std::optional<FileTime> atime;  // kept here, never pushed
+  std::optional<uint32_t> permissions = std::nullopt;  // the lower 12 bits of the mode
+  std::optional<uint32_t> uid = std::nullopt;
+  std::optional<uint32_t> gid = std::nullopt;
+  std::optional<FileTime> mtime = std::nullopt;
+  std::optional<FileTime> atime = std::nullopt;  // kept here, never pushed
 };
 
 enum class RenameMode : uint8_t { kReplace, kNoReplace, kExchange };

@@ -47,6 +47,18 @@ class StoredLocalChanges final : public LocalChanges {
   Result<void> sync_all() override { return files_.sync_all(); }
 
  private:
+  // One transaction: body(Transaction&) gives a Result<T>, and without an error it is committed.
+  template <class T, class Body>
+  Result<T> change(const Body& body) {
+    auto transaction = writer_.begin();
+    if (!transaction) return transaction.error();
+    Result<T> result = body(**transaction);
+    if (!result) return result;
+    if (auto done = (*transaction)->commit(); !done) return done.error();
+    return result;
+  }
+  Result<NameEffect> remove(NodeId parent, std::string_view name, bool is_directory);
+
   Writer& writer_;
   DirtyFiles& files_;
 };

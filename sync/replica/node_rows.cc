@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/replica/node_rows.h"
 
+#include <cerrno>
+
 namespace rsyncfs {
 namespace {
+
+// Deeper than any path that a system call could name step by step in reasonable time; bounds a damaged
+// store's cycle.
+constexpr int kMaxDepth = 1 << 16;
 
 constexpr Sql kFindNode{"SELECT " RSYNCFS_NODE_COLUMNS " FROM nodes AS n WHERE n.id=?"};
 constexpr Sql kFindName{
@@ -12,10 +18,11 @@ constexpr Sql kLinkTarget{"SELECT link_target FROM nodes WHERE id=?"};
 constexpr Sql kNameOf{"SELECT parent, name FROM names WHERE node=? LIMIT 1"};
 constexpr Sql kCountNames{"SELECT count(*) FROM (SELECT 1 FROM names WHERE node=? LIMIT ?)"};
 constexpr Sql kInsertNode{
-    "INSERT INTO nodes(ino, mode, uid, gid, nlink, rdev, size, mtime_s, mtime_ns, xattr_set, listed_at_s, "
+    "INSERT INTO nodes(id, ino, mode, uid, gid, nlink, rdev, size, mtime_s, mtime_ns, xattr_set, "
+    "listed_at_s, "
     "orphan,"
     " link_target, ctime_s, ctime_ns, atime_s, atime_ns, differences) "
-    "VALUES(?,?,?,?,?,?,?,?,?,?,0,?,?,?,?,?,?,?)"};
+    "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"};
 constexpr Sql kOwnIno{"UPDATE nodes SET ino=id WHERE id=?"};
 constexpr Sql kUpdateNode{
     "UPDATE nodes SET mode=?, uid=?, gid=?, nlink=?, rdev=?, size=?, mtime_s=?, mtime_ns=?, xattr_set=?,"
@@ -108,6 +115,20 @@ Result<std::optional<std::pair<NodeId, std::string>>> find_name_of(Connection& d
   return Found(std::in_place, query.unsigned_at(0), query.blob_at(1));
 }
 
+Result<std::string> local_path(Connection& db, NodeId id) {
+  std::string path;
+  for (int depth = 0; id != kRootNode; ++depth) {
+    if (depth == kMaxDepth) return Error(Errc::kCorrupt, "the store's directories form a circle");
+    auto name = find_name_of(db, id);
+    if (!name) return name.error();
+    if (!name->has_value()) return Error(Errc::kNotFound, "no name leads to this node").with_errno(ESTALE);
+    path.insert(0, (*name)->second);
+    id = (*name)->first;
+    if (id != kRootNode) path.insert(0, "/");
+  }
+  return path;
+}
+
 Result<uint32_t> count_names(Connection& db, NodeId id, uint32_t limit) {
   Query query(db, kCountNames);
   query.unsigned_integer(id).integer(limit);
@@ -120,13 +141,18 @@ Result<NodeId> insert_node(Transaction& transaction, const Node& node, std::stri
   Connection& db = transaction.db();
   const NodeAttributes& attr = node.attr;
   Query insert(db, kInsertNode);
+  if (node.id == 0) {
+    insert.null();
+  } else {
+    insert.unsigned_integer(node.id);
+  }
   insert.unsigned_integer(node.ino).integer(attr.mode).integer(attr.uid).integer(attr.gid).integer(
       attr.nlink);
   insert.unsigned_integer(join_rdev(attr))
       .unsigned_integer(attr.size)
       .integer(attr.mtime_s)
       .integer(attr.mtime_ns);
-  insert.unsigned_integer(node.xattr_set).integer(node.orphan ? 1 : 0);
+  insert.unsigned_integer(node.xattr_set).integer(node.listed_at_s).integer(node.orphan ? 1 : 0);
   if (link_target.empty()) {
     insert.null();
   } else {

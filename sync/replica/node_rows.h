@@ -28,10 +28,13 @@ Result<std::optional<Node>> find_name(Connection& db, NodeId parent, std::string
 Result<std::string> read_link_target(Connection& db, NodeId id);
 // A name that leads to the node.
 Result<std::optional<std::pair<NodeId, std::string>>> find_name_of(Connection& db, NodeId id);
+// The path from the root to the node, without a leading '/'; "" is the root. kNotFound for orphans. All of it
+// in one transaction.
+Result<std::string> local_path(Connection& db, NodeId id);
 // How many names lead to the node, counted up to `limit`.
 Result<uint32_t> count_names(Connection& db, NodeId id, uint32_t limit);
 
-// Inserts the node and returns its id; ino 0 means: the id.
+// Inserts the node and returns its id; id 0 means: a new one, ino 0: the id.
 Result<NodeId> insert_node(Transaction& transaction, const Node& node, std::string_view link_target);
 // Writes the attributes, the times and the xattr set of node.id.
 Result<void> update_node(Transaction& transaction, const Node& node);

@@ -6,28 +6,30 @@
 #include <algorithm>
 #include <utility>
 
+#include "sync/replica/base_rows.h"
 #include "sync/replica/content_rows.h"
+#include "sync/replica/former_names.h"
 #include "sync/replica/node_rows.h"
 
 namespace rsyncfs {
 namespace {
 
 constexpr Sql kMarkOrphan{"UPDATE nodes SET orphan=1, nlink=0 WHERE id=? AND orphan=0"};
+constexpr Sql kMarkLive{"UPDATE nodes SET orphan=0, nlink=1, ino=?, differences=? WHERE id=?"};
+constexpr Sql kBurnNumber{"UPDATE sqlite_sequence SET seq=seq+1 WHERE name='nodes'"};
+constexpr Sql kBurntNumber{"SELECT seq FROM sqlite_sequence WHERE name='nodes'"};
 constexpr Sql kChildren{"SELECT " RSYNCFS_NODE_COLUMNS
                         " FROM names JOIN nodes AS n ON n.id=names.node WHERE names.parent=?"};
 constexpr Sql kEraseChildren{"DELETE FROM names WHERE parent=?"};
-constexpr Sql kOrphanSet{"SELECT xattr_set FROM nodes WHERE id=? AND orphan=1"};
+constexpr Sql kOrphan{"SELECT xattr_set, differences FROM nodes WHERE id=? AND orphan=1"};
 constexpr Sql kDeleteNode{"DELETE FROM nodes WHERE id=?"};
-constexpr Sql kSomeOrphans{"SELECT id FROM nodes WHERE orphan=1 LIMIT ?"};
-
-Result<void> mark_orphan(Transaction& transaction, NodeId id) {
-  Query mark(transaction.db(), kMarkOrphan);
-  mark.unsigned_integer(id);
-  if (auto done = mark.run(); !done) return done;
-  // Two names of one node may go together: it counts once.
-  transaction.totals().orphans += transaction.db().changes();
-  return {};
-}
+constexpr Sql kIsNeeded{
+    "SELECT EXISTS (SELECT 1 FROM base_names WHERE node=?1 AND node<>0)"
+    " OR EXISTS (SELECT 1 FROM base_names WHERE parent=?1)"};
+constexpr Sql kSomeOrphans{
+    "SELECT id FROM nodes WHERE orphan=1"
+    " AND NOT EXISTS (SELECT 1 FROM base_names AS b WHERE b.node=nodes.id AND b.node<>0)"
+    " AND NOT EXISTS (SELECT 1 FROM base_names AS b WHERE b.parent=nodes.id) LIMIT ?"};
 
 // Takes the names of a directory away and returns the nodes that they led to, once for each name.
 Result<std::vector<Node>> empty_directory(Transaction& transaction, NodeId directory) {
@@ -66,6 +68,55 @@ Result<void> lower_nlink(Transaction& transaction, NodeId id, uint32_t names,
   return {};
 }
 
+// A number that no node has or will have.
+Result<uint64_t> fresh_ino(Connection& db) {
+  if (auto done = Query(db, kBurnNumber).run(); !done) return done.error();
+  Query read(db, kBurntNumber);
+  auto row = read.step();
+  if (!row) return row.error();
+  return read.unsigned_at(0);
+}
+
+// Still needed for what is to be removed at the source?
+Result<bool> is_needed(Transaction& transaction, NodeId id) {
+  if (transaction.writer().totals().pending_names + transaction.totals().pending_names == 0) return false;
+  Query query(transaction.db(), kIsNeeded);
+  query.unsigned_integer(id);
+  if (auto row = query.step(); !row) return row.error();
+  return query.integer_at(0) != 0;
+}
+
+// False: it is no orphan, or still needed.
+Result<bool> delete_orphan(Transaction& transaction, NodeId id, DirtyFiles& files) {
+  Query find(transaction.db(), kOrphan);
+  find.unsigned_integer(id);
+  auto row = find.step();
+  if (!row || !*row) return row;
+  const uint64_t xattr_set = find.unsigned_at(0);
+  const bool differs = find.integer_at(1) != 0;
+  auto needed = is_needed(transaction, id);
+  if (!needed) return needed;
+  RetainedNodes& retained = transaction.writer().retained_nodes();
+  if (*needed) {
+    retained.retain(id);
+    return false;
+  }
+  retained.forget(id);
+  if (differs) {
+    if (auto done = files.discard(transaction, id); !done) return done.error();
+    if (auto done = erase_base_node(transaction, id); !done) return done.error();
+  }
+  if (auto done = erase_former_name(transaction, id); !done) return done.error();
+  if (auto done = erase_content(transaction, id); !done) return done.error();
+  Query erase(transaction.db(), kDeleteNode);
+  erase.unsigned_integer(id);
+  if (auto done = erase.run(); !done) return done.error();
+  transaction.use_xattr_set(xattr_set, -1);
+  --transaction.totals().nodes;
+  --transaction.totals().orphans;
+  return true;
+}
+
 }  // namespace
 
 Result<void> lose_name(Transaction& transaction, const Node& node, std::vector<NameChange>& changes) {
@@ -82,7 +133,7 @@ Result<void> lose_name(Transaction& transaction, const Node& node, std::vector<N
         continue;
       }
     }
-    if (auto done = mark_orphan(transaction, loser.id); !done) return done;
+    if (auto done = make_orphan(transaction, loser); !done) return done;
     if (!S_ISDIR(loser.attr.mode)) continue;
     auto children = empty_directory(transaction, loser.id);
     if (!children) return children.error();
@@ -91,23 +142,52 @@ Result<void> lose_name(Transaction& transaction, const Node& node, std::vector<N
   return {};
 }
 
-Result<size_t> delete_orphans(Transaction& transaction, const std::vector<NodeId>& nodes) {
+Result<void> make_orphan(Transaction& transaction, const Node& node) {
+  Query mark(transaction.db(), kMarkOrphan);
+  mark.unsigned_integer(node.id);
+  if (auto done = mark.run(); !done) return done;
+  // Two names of one node may go together: it counts once.
+  if (transaction.db().changes() == 0) return {};
+  ++transaction.totals().orphans;
+  if (node.differences == 0) return {};
+  auto bound = is_bound_elsewhere(transaction.db(), node.id);
+  if (!bound) return bound.error();
+  return *bound ? Result<void>() : leave_to_itself(transaction, node.id, node.differences);
+}
+
+Result<Node> revive(Transaction& transaction, const Node& orphan) {
+  Node node = orphan;
+  node.orphan = false;
+  node.attr.nlink = 1;
+  auto bound = is_bound_at_source(transaction.db(), node.id);
+  if (!bound) return bound.error();
+  if (!*bound) node.differences |= kAbsentAtSource;
+  auto former = find_former_name(transaction.db(), node.id);
+  if (!former) return former.error();
+  if (former->has_value()) {
+    // The version after it may have taken the number over.
+    auto ino = fresh_ino(transaction.db());
+    if (!ino) return ino.error();
+    node.ino = *ino;
+    if (auto done = erase_former_name(transaction, node.id); !done) return done.error();
+  }
+  Query mark(transaction.db(), kMarkLive);
+  mark.unsigned_integer(node.ino).integer(node.differences).unsigned_integer(node.id);
+  if (auto done = mark.run(); !done) return done.error();
+  --transaction.totals().orphans;
+  transaction.writer().retained_nodes().forget(node.id);
+  if (!*bound) {
+    if (auto done = note_absent(transaction, node.id); !done) return done.error();
+  }
+  return node;
+}
+
+Result<size_t> delete_orphans(Transaction& transaction, const std::vector<NodeId>& nodes, DirtyFiles& files) {
   size_t deleted = 0;
   for (const NodeId id : nodes) {
-    Query find(transaction.db(), kOrphanSet);
-    find.unsigned_integer(id);
-    auto row = find.step();
-    if (!row) return row.error();
-    if (!*row) continue;
-    const uint64_t xattr_set = find.unsigned_at(0);
-    if (auto done = erase_content(transaction, id); !done) return done.error();
-    Query erase(transaction.db(), kDeleteNode);
-    erase.unsigned_integer(id);
-    if (auto done = erase.run(); !done) return done.error();
-    transaction.use_xattr_set(xattr_set, -1);
-    --transaction.totals().nodes;
-    --transaction.totals().orphans;
-    ++deleted;
+    auto gone = delete_orphan(transaction, id, files);
+    if (!gone) return gone.error();
+    if (*gone) ++deleted;
   }
   return deleted;
 }

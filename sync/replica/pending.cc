@@ -1,101 +1,221 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+// Questions about what is to be pushed, and what the source has acknowledged. Decisions about conflicts are
+// in conflicts.cc.
+#include <algorithm>
+#include <utility>
+
+#include "io/base/log.h"
+#include "sync/replica/base_bindings.h"
+#include "sync/replica/base_rows.h"
+#include "sync/replica/conflict_rows.h"
+#include "sync/replica/node_rows.h"
 #include "sync/replica/pending_impl.h"
 
 namespace rsyncfs {
 namespace {
 
-Error not_yet() {
-  return Error(Errc::kUnsupported, "nothing can be pushed yet");
+constexpr Sql kOldest{
+    "SELECT min(since_ms) FROM (SELECT min(since_ms) AS since_ms FROM base_names"
+    " UNION ALL SELECT min(since_ms) FROM base_nodes)"};
+constexpr Sql kNames{
+    "SELECT b.parent, b.name, b.node, b.since_ms,"
+    " coalesce((SELECT n.node FROM names AS n WHERE n.parent=b.parent AND n.name=b.name), 0)"
+    " FROM base_names AS b ORDER BY b.since_ms, b.parent, b.name LIMIT ? OFFSET ?"};
+constexpr Sql kNodes{"SELECT " RSYNCFS_NODE_COLUMNS
+                     ", b.since_ms, b.changed_ms FROM base_nodes AS b JOIN nodes AS n ON n.id=b.node"
+                     " WHERE n.orphan=0 ORDER BY b.since_ms, b.node LIMIT ? OFFSET ?"};
+constexpr Sql kNode{"SELECT " RSYNCFS_NODE_COLUMNS
+                    ", b.since_ms, b.changed_ms FROM base_nodes AS b JOIN nodes AS n ON n.id=b.node"
+                    " WHERE b.node=?"};
+constexpr Sql kBegin{"BEGIN"};
+constexpr Sql kEnd{"COMMIT"};
+
+PendingNode node_of(const Query& query) {
+  PendingNode out;
+  out.local = node_at(query, 0);
+  out.differences = out.local.differences;
+  if ((out.differences & kAbsentAtSource) != 0) {
+    out.differences |= kModeDiffers | kOwnerDiffers | kMtimeDiffers | kXattrsDiffer | kBytesDiffer;
+  }
+  out.since_ms = query.integer_at(kNodeColumns);
+  out.changed_ms = query.integer_at(kNodeColumns + 1);
+  return out;
+}
+
+Result<void> fill_base(Connection& db, PendingNode& pending) {
+  auto base = base_state(db, pending.local.id);
+  if (!base) return base.error();
+  pending.base = *base;
+  return {};
+}
+
+// One moment of the store for all that the body reads.
+template <class Body>
+auto at_one_moment(Connection& db, const Body& body) -> decltype(body()) {
+  if (auto done = Query(db, kBegin).run(); !done) return done.error();
+  auto result = body();
+  static_cast<void>(Query(db, kEnd).run());
+  return result;
+}
+
+Result<int64_t> oldest(Connection& db) {
+  Query query(db, kOldest);
+  auto row = query.step();
+  if (!row) return row.error();
+  return query.integer_at(0);
 }
 
 }  // namespace
 
 PendingSummary StoredPendingChanges::summary() const {
-  static_cast<void>(reads_);
   const Totals totals = writer_.totals();
   PendingSummary out;
   out.names = static_cast<uint64_t>(totals.pending_names);
   out.nodes = static_cast<uint64_t>(totals.pending_nodes);
   out.bytes = static_cast<uint64_t>(totals.pending_bytes);
+  if (out.names == 0 && out.nodes == 0) return out;
+  auto since = reading([](Connection& db) { return oldest(db); });
+  if (!since) {
+    log_error(since.error().message());
+  } else {
+    out.oldest_ms = *since;
+  }
   return out;
 }
 
-Result<std::vector<PendingName>> StoredPendingChanges::names(size_t /*skip*/, size_t /*limit*/) const {
-  return not_yet();
+Result<std::vector<PendingName>> StoredPendingChanges::names(size_t skip, size_t limit) const {
+  return reading([&](Connection& db) -> Result<std::vector<PendingName>> {
+    std::vector<PendingName> out;
+    Query query(db, kNames);
+    query.unsigned_integer(limit).unsigned_integer(skip);
+    for (;;) {
+      auto row = query.step();
+      if (!row) return row.error();
+      if (!*row) return out;
+      PendingName& name = out.emplace_back();
+      name.parent = query.unsigned_at(0);
+      name.name = query.blob_at(1);
+      name.base = query.unsigned_at(2);
+      name.since_ms = query.integer_at(3);
+      name.local = query.unsigned_at(4);
+    }
+  });
 }
 
-Result<std::vector<PendingNode>> StoredPendingChanges::nodes(size_t /*skip*/, size_t /*limit*/) const {
-  return not_yet();
+Result<std::vector<PendingNode>> StoredPendingChanges::nodes(size_t skip, size_t limit) const {
+  using Nodes = std::vector<PendingNode>;
+  return reading([&](Connection& db) {
+    return at_one_moment(db, [&]() -> Result<Nodes> {
+      Nodes out;
+      Query query(db, kNodes);
+      query.unsigned_integer(limit).unsigned_integer(skip);
+      for (;;) {
+        auto row = query.step();
+        if (!row) return row.error();
+        if (!*row) break;
+        out.push_back(node_of(query));
+      }
+      for (PendingNode& node : out) {
+        if (auto done = fill_base(db, node); !done) return done.error();
+      }
+      return out;
+    });
+  });
 }
 
-Result<std::optional<PendingNode>> StoredPendingChanges::node(NodeId /*node*/) const {
-  return not_yet();
+Result<std::optional<PendingNode>> StoredPendingChanges::node(NodeId id) const {
+  using Found = std::optional<PendingNode>;
+  return reading([&](Connection& db) {
+    return at_one_moment(db, [&]() -> Result<Found> {
+      Query query(db, kNode);
+      query.unsigned_integer(id);
+      auto row = query.step();
+      if (!row) return row.error();
+      if (!*row) return Found();
+      PendingNode found = node_of(query);
+      if (auto done = fill_base(db, found); !done) return done.error();
+      return Found(std::move(found));
+    });
+  });
 }
 
-Result<NodeId> StoredPendingChanges::base_binding(NodeId /*parent*/, std::string_view /*name*/) const {
-  return not_yet();
+Result<NodeId> StoredPendingChanges::base_binding(NodeId parent, std::string_view name) const {
+  return reading([&](Connection& db) {
+    return at_one_moment(db, [&] { return rsyncfs::base_binding(db, parent, name); });
+  });
 }
 
-Result<NodeId> StoredPendingChanges::local_binding(NodeId /*parent*/, std::string_view /*name*/) const {
-  return not_yet();
+Result<NodeId> StoredPendingChanges::local_binding(NodeId parent, std::string_view name) const {
+  return reading([&](Connection& db) { return rsyncfs::local_binding(db, parent, name); });
 }
 
-Result<std::vector<Binding>> StoredPendingChanges::base_names_of(NodeId /*node*/, size_t /*limit*/) const {
-  return not_yet();
+Result<std::vector<Binding>> StoredPendingChanges::base_names_of(NodeId node, size_t limit) const {
+  return reading([&](Connection& db) { return rsyncfs::base_names_of(db, node, limit); });
 }
 
-Result<std::vector<Binding>> StoredPendingChanges::local_names_of(NodeId /*node*/, size_t /*limit*/) const {
-  return not_yet();
+Result<std::vector<Binding>> StoredPendingChanges::local_names_of(NodeId node, size_t limit) const {
+  return reading([&](Connection& db) { return rsyncfs::local_names_of(db, node, limit); });
 }
 
-Result<std::vector<Binding>> StoredPendingChanges::base_children(NodeId /*directory*/,
-                                                                 size_t /*limit*/) const {
-  return not_yet();
+Result<std::vector<Binding>> StoredPendingChanges::base_children(NodeId directory, size_t limit) const {
+  return reading([&](Connection& db) { return rsyncfs::base_children(db, directory, limit); });
 }
 
-Result<BaseNode> StoredPendingChanges::base_of(NodeId /*node*/) const {
-  return not_yet();
+Result<BaseNode> StoredPendingChanges::base_of(NodeId node) const {
+  return reading([&](Connection& db) { return at_one_moment(db, [&] { return base_state(db, node); }); });
 }
 
-Result<RemotePlace> StoredPendingChanges::remote_place(NodeId /*node*/) const {
-  return not_yet();
+Result<RemotePlace> StoredPendingChanges::remote_place(NodeId node) const {
+  return reading([&](Connection& db) {
+    return at_one_moment(db, [&]() -> Result<RemotePlace> {
+      RemotePlace out;
+      auto base = base_state(db, node);
+      if (!base) return base.error();
+      out.base = *base;
+      auto path = remote_path_of(db, node);
+      if (!path) return path.error();
+      out.path = std::move(*path);
+      if (node == kRootNode) return out;
+      auto names = rsyncfs::base_names_of(db, node, 1);
+      if (!names) return names.error();
+      out.parent = names->front().parent;
+      out.name = std::move(names->front().name);
+      return out;
+    });
+  });
 }
 
-Result<std::string> StoredPendingChanges::remote_path(NodeId /*parent*/, std::string_view /*name*/) const {
-  return not_yet();
+Result<std::string> StoredPendingChanges::remote_path(NodeId parent, std::string_view name) const {
+  return reading([&](Connection& db) {
+    return at_one_moment(db, [&]() -> Result<std::string> {
+      auto path = remote_path_of(db, parent);
+      if (!path) return path;
+      if (!path->empty()) *path += '/';
+      path->append(name);
+      return path;
+    });
+  });
 }
 
-Result<void> StoredPendingChanges::acknowledge(const Acknowledged& /*news*/) {
-  return not_yet();
+Result<void> StoredPendingChanges::acknowledge(const Acknowledged& news) {
+  return changing([&](Transaction& transaction) -> Result<void> {
+    for (const BaseNode& node : news.nodes) {
+      if (auto done = put_base_node(transaction, node); !done) return done;
+    }
+    return bind_at_source(transaction, news.names, files_);
+  });
 }
 
-Result<std::vector<NameChange>> StoredPendingChanges::keep_both(NodeId /*parent*/, std::string_view /*name*/,
-                                                                const ListedName* /*theirs*/,
-                                                                std::string_view /*copy_name*/) {
-  return not_yet();
+Result<void> StoredPendingChanges::record_conflict(const ConflictRecord& record) {
+  return changing([&](Transaction& transaction) { return put_conflict(transaction, record); });
 }
 
-Result<std::vector<NameChange>> StoredPendingChanges::keep_ours(NodeId /*parent*/, std::string_view /*name*/,
-                                                                const ListedName* /*theirs*/) {
-  return not_yet();
+Result<std::vector<ConflictRecord>> StoredPendingChanges::conflicts(size_t limit) const {
+  return reading([&](Connection& db) { return read_conflicts(db, limit); });
 }
 
-Result<std::vector<NameChange>> StoredPendingChanges::take_theirs(NodeId /*parent*/,
-                                                                  std::string_view /*name*/,
-                                                                  const ListedName* /*theirs*/) {
-  return not_yet();
-}
-
-Result<void> StoredPendingChanges::record_conflict(const ConflictRecord& /*record*/) {
-  return not_yet();
-}
-
-Result<std::vector<ConflictRecord>> StoredPendingChanges::conflicts(size_t /*limit*/) const {
-  return not_yet();
-}
-
-Result<void> StoredPendingChanges::clear_conflicts(const std::vector<uint64_t>& /*ids*/) {
-  return not_yet();
+Result<void> StoredPendingChanges::clear_conflicts(const std::vector<uint64_t>& ids) {
+  return changing([&](Transaction& transaction) { return erase_conflicts(transaction, ids); });
 }
 
 }  // namespace rsyncfs

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sync/replica/dirty_files.h"
@@ -54,6 +55,25 @@ class StoredPendingChanges final : public PendingChanges {
   Result<void> clear_conflicts(const std::vector<uint64_t>& ids) override;
 
  private:
+  // Calls body(Connection&) with a read connection; both give a Result.
+  template <class Body>
+  auto reading(const Body& body) const -> decltype(body(std::declval<Connection&>())) {
+    auto connection = reads_.take();
+    if (!connection) return connection.error();
+    const ReadPool::Lease lease(reads_, *connection);
+    return body(*lease);
+  }
+  // One transaction: body(Transaction&) gives a Result, and without an error it is committed.
+  template <class Body>
+  auto changing(const Body& body) -> decltype(body(std::declval<Transaction&>())) {
+    auto transaction = writer_.begin();
+    if (!transaction) return transaction.error();
+    auto result = body(**transaction);
+    if (!result) return result;
+    if (auto done = (*transaction)->commit(); !done) return done.error();
+    return result;
+  }
+
   Writer& writer_;
   ReadPool& reads_;
   DirtyFiles& files_;

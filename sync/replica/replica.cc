@@ -204,7 +204,7 @@ Result<void> StoredReplica::forget_orphans(const std::vector<NodeId>& nodes) {
   if (nodes.empty() || writer_->totals().orphans == 0) return {};
   auto transaction = writer_->begin();
   if (!transaction) return transaction.error();
-  if (auto done = delete_orphans(**transaction, nodes); !done) return done.error();
+  if (auto done = delete_orphans(**transaction, nodes, dirty_); !done) return done.error();
   return (*transaction)->commit();
 }
 
@@ -213,7 +213,7 @@ Result<size_t> StoredReplica::purge_orphans(size_t limit) {
   if (!transaction) return transaction.error();
   auto nodes = some_orphans((*transaction)->db(), limit);
   if (!nodes) return nodes.error();
-  auto deleted = delete_orphans(**transaction, *nodes);
+  auto deleted = delete_orphans(**transaction, *nodes, dirty_);
   if (!deleted) return deleted;
   if (auto done = (*transaction)->commit(); !done) return done.error();
   return deleted;

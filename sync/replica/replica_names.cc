@@ -9,10 +9,6 @@
 namespace rsyncfs {
 namespace {
 
-// Deeper than any path that a system call could name step by step in reasonable time; bounds a damaged
-// store's cycle.
-constexpr int kMaxDepth = 1 << 16;
-
 constexpr Sql kList{
     "SELECT names.name, " RSYNCFS_NODE_COLUMNS
     " FROM names JOIN nodes AS n ON n.id=names.node WHERE names.parent=? ORDER BY names.name"};
@@ -25,21 +21,6 @@ constexpr Sql kEnd{"COMMIT"};
 
 Error no_name() {
   return Error(Errc::kNotFound, "no name leads to this node").with_errno(ESTALE);
-}
-
-// From the node up to the root, in one moment of the store.
-Result<std::string> climb(Connection& db, NodeId id) {
-  std::string path;
-  for (int depth = 0; id != kRootNode; ++depth) {
-    if (depth == kMaxDepth) return Error(Errc::kCorrupt, "the store's directories form a circle");
-    auto name = find_name_of(db, id);
-    if (!name) return name.error();
-    if (!name->has_value()) return no_name();
-    path.insert(0, (*name)->second);
-    id = (*name)->first;
-    if (id != kRootNode) path.insert(0, "/");
-  }
-  return path;
 }
 
 }  // namespace
@@ -90,7 +71,7 @@ Result<std::optional<std::string>> StoredReplica::xattr_value(std::string_view d
 Result<std::string> StoredReplica::path_of(NodeId id) const {
   return reading([id](Connection& db) -> Result<std::string> {
     if (auto done = Query(db, kBegin).run(); !done) return done.error();
-    auto path = climb(db, id);
+    auto path = local_path(db, id);
     static_cast<void>(Query(db, kEnd).run());
     return path;
   });

@@ -14,6 +14,7 @@
 
 #include "io/base/result.h"
 #include "sync/replica/database.h"
+#include "sync/replica/retained_nodes.h"
 #include "sync/replica/seen_nodes.h"
 #include "sync/replica/types.h"
 #include "sync/replica/xattr_sets.h"
@@ -105,6 +106,7 @@ class Writer {
   // With a transaction only:
   Connection& db() { return *db_; }
   XattrSets& xattr_sets() { return xattr_sets_; }
+  RetainedNodes& retained_nodes() { return retained_nodes_; }
   uint64_t epoch() const { return epoch_; }
   void set_epoch(uint64_t epoch) { epoch_ = epoch; }
 
@@ -115,6 +117,7 @@ class Writer {
 
   std::unique_ptr<Connection> db_;
   XattrSets xattr_sets_;
+  RetainedNodes retained_nodes_;
   SeenNodes seen_nodes_;
   uint64_t epoch_ = 0;
   std::function<void(const Aftermath&)> follow_;

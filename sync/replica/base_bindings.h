@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Where the source's names lead, as the recorded differences and the tree that users see tell it together;
+// and what follows when that changes.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/base/result.h"
+#include "sync/replica/database.h"
+#include "sync/replica/dirty_files.h"
+#include "sync/replica/pending.h"
+#include "sync/replica/types.h"
+#include "sync/replica/writer.h"
+
+namespace rsyncfs {
+
+// ---- questions; several answers belong together only within one transaction ----
+Result<NodeId> base_binding(Connection& db, NodeId parent, std::string_view name);   // 0: nowhere
+Result<NodeId> local_binding(Connection& db, NodeId parent, std::string_view name);  // 0: nowhere
+Result<std::vector<Binding>> base_names_of(Connection& db, NodeId node, size_t limit);
+Result<std::vector<Binding>> local_names_of(Connection& db, NodeId node, size_t limit);
+// By name.
+Result<std::vector<Binding>> base_children(Connection& db, NodeId directory, size_t limit);
+// kNotFound: no such node.
+Result<BaseNode> base_state(Connection& db, NodeId node);
+// kNotFound: the source does not have it.
+Result<std::string> remote_path_of(Connection& db, NodeId node);
+
+// ---- changes ----
+// The source leads these names to these nodes now. Nodes that it has no more because of that, and that users
+// do not see, are given up; those that users see are absent at the source from then on, and so is what is
+// below them.
+Result<void> bind_at_source(Transaction& transaction, const std::vector<Binding>& names, DirtyFiles& files);
+// The source does not have these nodes by any name any more, as far as no binding says otherwise.
+Result<void> settle_bindings(Transaction& transaction, const std::vector<NodeId>& nodes, DirtyFiles& files);
+
+}  // namespace rsyncfs

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/replica/conflict_name.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+
+namespace rsyncfs {
+namespace {
+
+constexpr std::string_view kMark = ".conflict-";
+constexpr size_t kMaxHostBytes = 64;
+
+std::string plain_host(std::string_view host) {
+  std::string out(host.substr(0, kMaxHostBytes));
+  std::replace_if(
+      out.begin(), out.end(),
+      [](char c) {
+        const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        return !letter && !(c >= '0' && c <= '9') && c != '.' && c != '-';
+      },
+      '_');
+  return out.empty() ? "unknown" : out;
+}
+
+std::string compact_time(int64_t unix_s) {
+  const auto seconds = static_cast<time_t>(unix_s);
+  tm parts{};
+  std::array<char, 32> text{};
+  if (gmtime_r(&seconds, &parts) == nullptr) return "0";
+  return {text.data(), std::strftime(text.data(), text.size(), "%Y%m%dT%H%M%SZ", &parts)};
+}
+
+std::string_view shortened(std::string_view name, size_t limit) {
+  if (name.size() <= limit) return name;
+  size_t end = limit;
+  // Not in front of a continuation byte; bytes that are no UTF-8 are cut anywhere.
+  const auto continues = [&](size_t at) { return (static_cast<unsigned char>(name[at]) & 0xC0) == 0x80; };
+  while (end > 0 && limit - end < 3 && continues(end)) --end;
+  return name.substr(0, continues(end) ? limit : end);
+}
+
+}  // namespace
+
+std::string conflict_name(std::string_view name, std::string_view host, int64_t unix_s, int number) {
+  std::string tail(kMark);
+  tail += plain_host(host);
+  tail += '-';
+  tail += compact_time(unix_s);
+  if (number > 1) tail += '-' + std::to_string(number);
+  return std::string(shortened(name, kMaxNameBytes - tail.size())) + tail;
+}
+
+std::string free_conflict_name(std::string_view name, std::string_view host, int64_t unix_s,
+                               const std::function<bool(std::string_view)>& taken) {
+  for (int number = 1; number <= kMaxConflictNames; ++number) {
+    std::string candidate = conflict_name(name, host, unix_s, number);
+    if (!taken(candidate)) return candidate;
+  }
+  return {};
+}
+
+std::string host_name() {
+  std::array<char, 256> text{};
+  if (gethostname(text.data(), text.size() - 1) != 0) return {};
+  return text.data();
+}
+
+}  // namespace rsyncfs

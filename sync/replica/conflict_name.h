@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What a version of a file that lost its name is called. Pure.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace rsyncfs {
+
+constexpr size_t kMaxNameBytes = 255;
+// Another name is tried when one is taken, up to this number.
+constexpr int kMaxConflictNames = 10'000;
+
+// NAME.conflict-HOST-TIME, at most kMaxNameBytes: HOST without bytes that a shell or another system would
+// stumble over, TIME as 20261126T215403Z. `number` from 2 on is appended as -2. NAME is shortened where it
+// has to be, not within a UTF-8 character.
+std::string conflict_name(std::string_view name, std::string_view host, int64_t unix_s, int number = 1);
+
+// The first that is not taken; empty when all are.
+std::string free_conflict_name(std::string_view name, std::string_view host, int64_t unix_s,
+                               const std::function<bool(std::string_view)>& taken);
+
+// This machine's.
+std::string host_name();
+
+}  // namespace rsyncfs
