@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/replica/content_store.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <string>
 #include <utility>
 
 #include "io/base/log.h"
+#include "sync/replica/content_version.h"
+#include "sync/replica/layer_file.h"
 #include "sync/replica/mapped_content.h"
-#include "sync/replica/node_rows.h"
 #include "sync/replica/sweep.h"
 
 namespace rsyncfs {
@@ -18,16 +15,6 @@ namespace {
 
 // How often a content may change under the reader that looks for it.
 constexpr int kMaxAttempts = 100;
-
-constexpr Sql kSetSize{"UPDATE nodes SET size=? WHERE id=? AND size<>?"};
-
-// Commits are in the log, or in the database, which was synced before the log began anew.
-Result<void> sync_log(const std::string& database) {
-  const std::string path = database + "-wal";
-  const OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!fd || fdatasync(fd.get()) != 0) return Error::os(errno, "syncing " + path);
-  return {};
-}
 
 StoredContentWriter& stored(const Replica::FinishedContent& finished) {
   RSYNCFS_CHECK(finished.writer != nullptr);
@@ -121,10 +108,10 @@ Result<std::unique_ptr<StoredContentWriter>> ContentStore::make_writer(NodeId no
   auto connection = reads_.take();
   if (!connection) return connection.error();
   const ReadPool::Lease lease(reads_, *connection);
-  auto found = find_node(*lease, node);
-  if (!found) return found.error();
-  if (!found->has_value()) return Error(Errc::kNotFound, "no such node");
-  return std::make_unique<StoredContentWriter>(*this, node, (*found)->version(), expected_size);
+  auto version = content_version(*lease, node);
+  if (!version) return version.error();
+  if (!version->has_value()) return Error(Errc::kNotFound, "the source has nothing of this node");
+  return std::make_unique<StoredContentWriter>(*this, node, **version, expected_size);
 }
 
 Result<std::unique_ptr<ContentWriter>> ContentStore::create(NodeId node, uint64_t expected_size) {
@@ -167,9 +154,9 @@ Result<bool> ContentStore::record_partial(NodeId node, const FileVersion& versio
                                           const ExtentSet& written) {
   auto transaction = writer_.begin();
   if (!transaction) return transaction.error();
-  auto now = find_node((*transaction)->db(), node);
+  auto now = content_version((*transaction)->db(), node);
   if (!now) return now.error();
-  if (!now->has_value() || (*now)->version() != version) return false;
+  if (*now != version) return false;
   ContentRow row;
   row.node = node;
   row.place = place;
@@ -203,11 +190,10 @@ Result<void> ContentStore::put_finished(Transaction& transaction,
                                         std::vector<Replica::FinishedContent>& finished) {
   std::vector<std::span<const std::byte>> small;
   for (auto& item : finished) {
-    auto node = find_node(transaction.db(), item.node);
-    if (!node) return node.error();
+    auto now = content_version(transaction.db(), item.node);
+    if (!now) return now.error();
     // Nobody will ask for it any more.
-    if (!node->has_value() || (*node)->version() != item.version.value_or(stored(item).version()))
-      item.node = 0;
+    if (*now != item.version.value_or(stored(item).version())) item.node = 0;
     if (item.node != 0 && stored(item).in_memory() && item.size != 0) small.push_back(stored(item).bytes());
   }
   auto places = slabs_.append(transaction, small);
@@ -224,9 +210,7 @@ Result<void> ContentStore::put_finished(Transaction& transaction,
     row.place = BytesPlace{0, stored(item).block_file(), item.size};
     if (stored(item).in_memory() && item.size != 0) row.place = *next++;
     if (auto done = put_content(transaction, row); !done) return done;
-    Query resize(transaction.db(), kSetSize);
-    resize.unsigned_integer(item.size).unsigned_integer(item.node).unsigned_integer(item.size);
-    if (auto done = resize.run(); !done) return done;
+    if (auto done = set_content_size(transaction, item.node, item.size); !done) return done;
   }
   return {};
 }
@@ -266,7 +250,7 @@ void ContentStore::bury() {
     std::lock_guard lock(dead_mutex_);
     dead = std::exchange(dead_, {});
   }
-  if (auto done = sync_log(directory_.database()); !done) {
+  if (auto done = sync_log(directory_); !done) {
     log_error("dead bytes keep their space: " + done.error().message());
     return;
   }

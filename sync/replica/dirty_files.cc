@@ -1,40 +1,39 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/replica/dirty_files.h"
 
+#include "sync/replica/file_change.h"
+
 namespace rsyncfs {
 namespace {
 
 Error not_yet() {
-  return Error(Errc::kUnsupported, "files cannot be changed yet");
+  return Error(Errc::kUnsupported, "nothing can be pushed yet");
 }
 
 }  // namespace
 
 Result<void> DirtyFiles::recover() {
-  static_cast<void>(directory_);
-  static_cast<void>(writer_);
-  static_cast<void>(reads_);
-  static_cast<void>(epochs_);
-  static_cast<void>(contents_);
+  auto nodes = nodes_with_layers(store_.writer.db());
+  if (!nodes) return nodes.error();
+  for (const NodeId node : *nodes) registry_.set_layers(node, true);
   return {};
 }
 
-Result<Node> DirtyFiles::write(NodeId /*file*/, uint64_t /*offset*/, std::span<const std::byte> /*data*/,
-                               uint32_t /*clear_permissions*/) {
-  return not_yet();
+Result<Node> DirtyFiles::write(NodeId file, uint64_t offset, std::span<const std::byte> data,
+                               uint32_t clear_permissions) {
+  const auto object = registry_.file(file);
+  return FileChange(store_, *object, clear_permissions).write(offset, data);
 }
 
-Result<Node> DirtyFiles::resize(NodeId /*file*/, uint64_t /*size*/, uint32_t /*clear_permissions*/) {
-  return not_yet();
+Result<Node> DirtyFiles::resize(NodeId file, uint64_t size, uint32_t clear_permissions) {
+  const auto object = registry_.file(file);
+  return FileChange(store_, *object, clear_permissions).resize(size);
 }
 
-Result<Node> DirtyFiles::allocate(NodeId /*file*/, AllocateMode /*mode*/, uint64_t /*offset*/,
-                                  uint64_t /*length*/, uint32_t /*clear_permissions*/) {
-  return not_yet();
-}
-
-std::shared_ptr<const DirtyContent> DirtyFiles::dirty(NodeId /*file*/) const {
-  return nullptr;
+Result<Node> DirtyFiles::allocate(NodeId file, AllocateMode mode, uint64_t offset, uint64_t length,
+                                  uint32_t clear_permissions) {
+  const auto object = registry_.file(file);
+  return FileChange(store_, *object, clear_permissions).allocate(mode, offset, length);
 }
 
 Result<void> DirtyFiles::sync(NodeId /*node*/) {
@@ -55,8 +54,12 @@ Result<void> DirtyFiles::pushed(std::shared_ptr<PushSnapshot> /*snapshot*/, cons
   return not_yet();
 }
 
-Result<void> DirtyFiles::discard(Transaction& /*transaction*/, NodeId /*node*/) {
-  return {};
+void DirtyFiles::committed(const Aftermath& aftermath) {
+  for (const NodeId node : aftermath.layers_made) registry_.set_layers(node, true);
+  for (const NodeId node : aftermath.layers_dropped) registry_.dropped(node);
+  for (const BytesPlace& place : aftermath.freed) {
+    if (place.slab == 0) store_.files.forget(place.position);
+  }
 }
 
 }  // namespace rsyncfs

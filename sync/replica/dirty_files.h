@@ -17,6 +17,9 @@
 
 #include "io/base/result.h"
 #include "sync/replica/content_store.h"
+#include "sync/replica/dirty_file.h"
+#include "sync/replica/dirty_registry.h"
+#include "sync/replica/layer_rows.h"
 #include "sync/replica/local_changes.h"
 #include "sync/replica/pending.h"
 #include "sync/replica/read_pool.h"
@@ -32,7 +35,9 @@ class DirtyFiles {
  public:
   DirtyFiles(const StateDirectory& directory, Writer& writer, ReadPool& reads, SyncEpochs& epochs,
              ContentStore& contents)
-      : directory_(directory), writer_(writer), reads_(reads), epochs_(epochs), contents_(contents) {}
+      : store_{directory, writer, reads, contents, OpenFiles(directory)},
+        epochs_(epochs),
+        registry_(store_) {}
 
   // Before anything else, after ContentStore::recover(): finishes or takes back what a killed process had
   // begun.
@@ -43,7 +48,7 @@ class DirtyFiles {
   Result<Node> resize(NodeId file, uint64_t size, uint32_t clear_permissions);
   Result<Node> allocate(NodeId file, AllocateMode mode, uint64_t offset, uint64_t length,
                         uint32_t clear_permissions);
-  std::shared_ptr<const DirtyContent> dirty(NodeId file) const;
+  std::shared_ptr<const DirtyContent> dirty(NodeId file) const { return registry_.dirty_file(file); }
   Result<void> sync(NodeId node);
   Result<void> sync_all();
 
@@ -53,14 +58,14 @@ class DirtyFiles {
                       const std::vector<Binding>& names);
 
   // Within a transaction, the node being dropped or taken over by another version: its layers go.
-  Result<void> discard(Transaction& transaction, NodeId node);
+  Result<void> discard(Transaction& transaction, NodeId node) { return erase_layers(transaction, node); }
+  // The writer tells of every commit.
+  void committed(const Aftermath& aftermath);
 
  private:
-  const StateDirectory& directory_;
-  Writer& writer_;
-  ReadPool& reads_;
+  DirtyStore store_;
   SyncEpochs& epochs_;
-  ContentStore& contents_;
+  mutable DirtyRegistry registry_;
 };
 
 }  // namespace rsyncfs

@@ -5,6 +5,8 @@
 #include <ctime>
 
 #include "io/base/log.h"
+#include "sync/replica/content_rows.h"
+#include "sync/replica/content_version.h"
 #include "sync/replica/id_names.h"
 #include "sync/replica/node_rows.h"
 #include "sync/replica/orphans.h"
@@ -84,7 +86,10 @@ StoredReplica::StoredReplica(StateDirectory directory, std::unique_ptr<Writer> w
       dirty_(directory_, *writer_, reads_, epochs_, contents_),
       local_(*writer_, dirty_),
       pending_(*writer_, reads_, dirty_) {
-  writer_->after_commit([this](const Aftermath& aftermath) { contents_.committed(aftermath); });
+  writer_->after_commit([this](const Aftermath& aftermath) {
+    dirty_.committed(aftermath);
+    contents_.committed(aftermath);
+  });
 }
 
 Result<void> StoredReplica::start(const ReplicaOptions& options) {
@@ -186,14 +191,21 @@ Result<std::pair<IdNames, IdNames>> StoredReplica::id_names() const {
 Result<bool> StoredReplica::note_seen(NodeId id, const FileVersion& version) {
   if (!writer_->seen_nodes().note(id)) return false;
   // A transaction that gave it another version before is over now, so that shows.
-  auto now = reading([id](Connection& db) { return find_node(db, id); });
+  auto now = reading([id](Connection& db) { return content_version(db, id); });
   if (!now) return now.error();
-  return now->has_value() && (*now)->version() == version;
+  return *now == version;
 }
 
 Result<void> StoredReplica::drop_content(NodeId id) {
   auto transaction = writer_->begin();
   if (!transaction) return transaction.error();
+  auto version = content_version((*transaction)->db(), id);
+  if (!version) return version.error();
+  if (!version->has_value()) {
+    auto content = find_content((*transaction)->db(), id);
+    if (!content) return content.error();
+    if (content->has_value()) return Error(Errc::kRefused, "nobody else has these bytes");
+  }
   writer_->seen_nodes().note(id);
   if (auto done = erase_content(**transaction, id); !done) return done;
   return (*transaction)->commit();

@@ -11,7 +11,9 @@ namespace rsyncfs {
 namespace {
 
 constexpr Sql kSlabKnown{"SELECT 1 FROM slabs WHERE id=?"};
-constexpr Sql kBlockFileKnown{"SELECT 1 FROM contents WHERE slab=0 AND position>0 AND position=?"};
+constexpr Sql kBlockFileKnown{
+    "SELECT 1 FROM contents WHERE slab=0 AND position>0 AND position=?1"
+    " UNION ALL SELECT 1 FROM layers WHERE block_file<>0 AND block_file=?1"};
 
 // Unknown when the database can't say.
 bool surely_unknown(Connection& db, const Sql& sql, uint64_t number) {

@@ -51,6 +51,8 @@ struct Aftermath {
   std::vector<BytesPlace> written;
   std::vector<BytesPlace> freed;
   std::vector<uint64_t> slabs_emptied;
+  std::vector<NodeId> layers_made;     // have local changes of bytes
+  std::vector<NodeId> layers_dropped;  // lost all of them
 };
 
 class Writer;

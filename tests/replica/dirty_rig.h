@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Files with local changes, for tests: what a file is to be, and what the store says it is.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/replica/contents_rig.h"
+
+namespace rsyncfs {
+
+using Bytes = std::vector<std::byte>;
+
+inline Bytes filled(size_t size, int value) {
+  return Bytes(size, static_cast<std::byte>(value));
+}
+
+// As pwrite(2) and ftruncate(2) do.
+inline void model_write(Bytes& model, uint64_t offset, std::span<const std::byte> data) {
+  if (data.empty()) return;
+  if (model.size() < offset + data.size()) model.resize(offset + data.size());
+  std::memcpy(model.data() + offset, data.data(), data.size());
+}
+inline void model_zero(Bytes& model, uint64_t begin, uint64_t end) {
+  std::fill(model.begin() + static_cast<int64_t>(std::min<uint64_t>(begin, model.size())),
+            model.begin() + static_cast<int64_t>(std::min<uint64_t>(end, model.size())), std::byte{0});
+}
+
+struct ReadOut {
+  Bytes bytes;
+  std::vector<ExtentSet::Range> missing;
+};
+
+// What a reader of the mount gets.
+inline ReadOut read_file(Replica& store, NodeId node, uint64_t offset, uint64_t length,
+                         const BaseBytes* fresh = nullptr) {
+  ReadOut out;
+  if (const auto dirty = store.local().dirty(node)) {
+    out.bytes.resize(length, std::byte{0xee});
+    out.bytes.resize(must(dirty->read(offset, out.bytes, out.missing, fresh)));
+    return out;
+  }
+  const uint64_t size = must(store.node(node)).attr.size;
+  if (offset >= size) return out;
+  length = std::min(length, size - offset);
+  const auto content = must(store.content(node));
+  if (content == nullptr) {
+    out.missing.push_back({offset, offset + length});
+    return out;
+  }
+  if (const auto view = content->view(offset, length)) {
+    out.bytes.assign(view->begin(), view->end());
+  } else {
+    out.missing = content->extents().missing(offset, offset + length);
+  }
+  return out;
+}
+
+inline Bytes whole_file(Replica& store, NodeId node) {
+  const uint64_t size = must(store.node(node)).attr.size;
+  ReadOut out = read_file(store, node, 0, size + 10);
+  EXPECT_TRUE(out.missing.empty()) << "bytes are missing of node " << node;
+  EXPECT_EQ(out.bytes.size(), size);
+  return out.bytes;
+}
+
+// Says where they differ, and not more.
+inline testing::AssertionResult same_bytes(const Bytes& got, const Bytes& expected) {
+  if (got.size() != expected.size())
+    return testing::AssertionFailure() << "size " << got.size() << ", expected " << expected.size();
+  const auto at = std::mismatch(got.begin(), got.end(), expected.begin());
+  if (at.first == got.end()) return testing::AssertionSuccess();
+  return testing::AssertionFailure() << "at " << at.first - got.begin() << " of " << got.size() << ": "
+                                     << std::to_integer<int>(*at.first) << ", expected "
+                                     << std::to_integer<int>(*at.second);
+}
+
+class DirtyTest : public Contents {
+ protected:
+  // A file that the source has, with all of its bytes here.
+  NodeId add_cached(const Bytes& bytes) {
+    const NodeId node = add_file(bytes.size());
+    if (!bytes.empty()) store_content(*store_, node, bytes);
+    return node;
+  }
+  LocalChanges& local() { return store_->local(); }
+};
+
+}  // namespace rsyncfs
