@@ -15,11 +15,10 @@ constexpr Sql kFindNode{
 constexpr Sql kPutNode{
     "INSERT INTO base_nodes(node, present, foreign_bytes, mode, uid, gid, rdev, size, mtime_s, mtime_ns, "
     "xattr_set,"
-    " since_ms, changed_ms) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " since_ms) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
     " ON CONFLICT(node) DO UPDATE SET present=excluded.present, foreign_bytes=excluded.foreign_bytes,"
     " mode=excluded.mode, uid=excluded.uid, gid=excluded.gid, rdev=excluded.rdev, size=excluded.size,"
     " mtime_s=excluded.mtime_s, mtime_ns=excluded.mtime_ns, xattr_set=excluded.xattr_set"};
-constexpr Sql kTouchNode{"UPDATE base_nodes SET changed_ms=? WHERE node=?"};
 constexpr Sql kEraseNode{"DELETE FROM base_nodes WHERE node=?"};
 constexpr Sql kHasLayers{"SELECT 1 FROM layers WHERE node=? LIMIT 1"};
 constexpr Sql kIsBound{"SELECT 1 FROM base_names WHERE node=? AND node<>0 LIMIT 1"};
@@ -47,7 +46,6 @@ BaseNode base_of(const Node& node) {
 
 // Inserts the row, or takes its place.
 Result<void> write_node(Transaction& transaction, const BaseNode& base, bool is_new) {
-  const int64_t now = unix_ms();
   Query put(transaction.db(), kPutNode);
   put.unsigned_integer(base.node).integer(base.present ? 1 : 0).integer(base.foreign ? 1 : 0);
   put.integer(base.attr.mode)
@@ -55,7 +53,7 @@ Result<void> write_node(Transaction& transaction, const BaseNode& base, bool is_
       .integer(base.attr.gid)
       .unsigned_integer(join_rdev(base.attr));
   put.unsigned_integer(base.attr.size).integer(base.attr.mtime_s).integer(base.attr.mtime_ns);
-  put.unsigned_integer(base.xattr_set).integer(now).integer(now);
+  put.unsigned_integer(base.xattr_set).integer(unix_ms());
   if (auto done = put.run(); !done) return done;
   transaction.use_xattr_set(base.xattr_set, 1);
   if (is_new) ++transaction.totals().pending_nodes;
@@ -157,11 +155,7 @@ Result<bool> is_bound_at_source(Connection& db, NodeId node) {
 }
 
 Result<void> note_difference(Transaction& transaction, const Node& before, uint32_t differences) {
-  if (before.differences != 0) {
-    Query touch(transaction.db(), kTouchNode);
-    touch.integer(unix_ms()).unsigned_integer(before.id);
-    if (auto done = touch.run(); !done) return done;
-  } else {
+  if (before.differences == 0) {
     // What lost its name at the source too is nobody's business there.
     Result<bool> bound = true;
     if (before.orphan) bound = is_bound_elsewhere(transaction.db(), before.id);

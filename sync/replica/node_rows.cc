@@ -23,7 +23,6 @@ constexpr Sql kInsertNode{
     "orphan,"
     " link_target, ctime_s, ctime_ns, atime_s, atime_ns, differences) "
     "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"};
-constexpr Sql kOwnIno{"UPDATE nodes SET ino=id WHERE id=?"};
 constexpr Sql kUpdateNode{
     "UPDATE nodes SET mode=?, uid=?, gid=?, nlink=?, rdev=?, size=?, mtime_s=?, mtime_ns=?, xattr_set=?,"
     " ctime_s=?, ctime_ns=?, atime_s=?, atime_ns=? WHERE id=?"};
@@ -140,14 +139,15 @@ Result<uint32_t> count_names(Connection& db, NodeId id, uint32_t limit) {
 Result<NodeId> insert_node(Transaction& transaction, const Node& node, std::string_view link_target) {
   Connection& db = transaction.db();
   const NodeAttributes& attr = node.attr;
-  Query insert(db, kInsertNode);
-  if (node.id == 0) {
-    insert.null();
-  } else {
-    insert.unsigned_integer(node.id);
+  NodeId id = node.id;
+  if (id == 0) {
+    auto fresh = transaction.writer().new_node_id();
+    if (!fresh) return fresh;
+    id = *fresh;
   }
-  insert.unsigned_integer(node.ino).integer(attr.mode).integer(attr.uid).integer(attr.gid).integer(
-      attr.nlink);
+  Query insert(db, kInsertNode);
+  insert.unsigned_integer(id).unsigned_integer(node.ino == 0 ? id : node.ino).integer(attr.mode);
+  insert.integer(attr.uid).integer(attr.gid).integer(attr.nlink);
   insert.unsigned_integer(join_rdev(attr))
       .unsigned_integer(attr.size)
       .integer(attr.mtime_s)
@@ -162,12 +162,6 @@ Result<NodeId> insert_node(Transaction& transaction, const Node& node, std::stri
   bind_time(insert, node.atime);
   insert.integer(node.differences);
   if (auto done = insert.run(); !done) return done.error();
-  const auto id = static_cast<NodeId>(db.last_insert_id());
-  if (node.ino == 0) {
-    Query own(db, kOwnIno);
-    own.unsigned_integer(id);
-    if (auto done = own.run(); !done) return done.error();
-  }
   transaction.use_xattr_set(node.xattr_set, 1);
   ++transaction.totals().nodes;
   if (node.orphan) ++transaction.totals().orphans;

@@ -16,8 +16,6 @@ namespace {
 
 constexpr Sql kMarkOrphan{"UPDATE nodes SET orphan=1, nlink=0 WHERE id=? AND orphan=0"};
 constexpr Sql kMarkLive{"UPDATE nodes SET orphan=0, nlink=1, ino=?, differences=? WHERE id=?"};
-constexpr Sql kBurnNumber{"UPDATE sqlite_sequence SET seq=seq+1 WHERE name='nodes'"};
-constexpr Sql kBurntNumber{"SELECT seq FROM sqlite_sequence WHERE name='nodes'"};
 constexpr Sql kChildren{"SELECT " RSYNCFS_NODE_COLUMNS
                         " FROM names JOIN nodes AS n ON n.id=names.node WHERE names.parent=?"};
 constexpr Sql kEraseChildren{"DELETE FROM names WHERE parent=?"};
@@ -66,15 +64,6 @@ Result<void> lower_nlink(Transaction& transaction, NodeId id, uint32_t names,
     changes.push_back({NameChange::Kind::kAttributes, (*other)->first, std::move((*other)->second), id, 0});
   }
   return {};
-}
-
-// A number that no node has or will have.
-Result<uint64_t> fresh_ino(Connection& db) {
-  if (auto done = Query(db, kBurnNumber).run(); !done) return done.error();
-  Query read(db, kBurntNumber);
-  auto row = read.step();
-  if (!row) return row.error();
-  return read.unsigned_at(0);
 }
 
 // Still needed for what is to be removed at the source?
@@ -166,7 +155,7 @@ Result<Node> revive(Transaction& transaction, const Node& orphan) {
   if (!former) return former.error();
   if (former->has_value()) {
     // The version after it may have taken the number over.
-    auto ino = fresh_ino(transaction.db());
+    auto ino = transaction.writer().new_node_id();
     if (!ino) return ino.error();
     node.ino = *ino;
     if (auto done = erase_former_name(transaction, node.id); !done) return done.error();

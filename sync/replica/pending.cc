@@ -22,10 +22,10 @@ constexpr Sql kNames{
     " coalesce((SELECT n.node FROM names AS n WHERE n.parent=b.parent AND n.name=b.name), 0)"
     " FROM base_names AS b ORDER BY b.since_ms, b.parent, b.name LIMIT ? OFFSET ?"};
 constexpr Sql kNodes{"SELECT " RSYNCFS_NODE_COLUMNS
-                     ", b.since_ms, b.changed_ms FROM base_nodes AS b JOIN nodes AS n ON n.id=b.node"
+                     ", b.since_ms FROM base_nodes AS b JOIN nodes AS n ON n.id=b.node"
                      " WHERE n.orphan=0 ORDER BY b.since_ms, b.node LIMIT ? OFFSET ?"};
 constexpr Sql kNode{"SELECT " RSYNCFS_NODE_COLUMNS
-                    ", b.since_ms, b.changed_ms FROM base_nodes AS b JOIN nodes AS n ON n.id=b.node"
+                    ", b.since_ms FROM base_nodes AS b JOIN nodes AS n ON n.id=b.node"
                     " WHERE b.node=?"};
 constexpr Sql kBegin{"BEGIN"};
 constexpr Sql kEnd{"COMMIT"};
@@ -38,7 +38,11 @@ PendingNode node_of(const Query& query) {
     out.differences |= kModeDiffers | kOwnerDiffers | kMtimeDiffers | kXattrsDiffer | kBytesDiffer;
   }
   out.since_ms = query.integer_at(kNodeColumns);
-  out.changed_ms = query.integer_at(kNodeColumns + 1);
+  out.changed_ms = out.since_ms;
+  // Every change sets it.
+  if (const auto& ctime = out.local.ctime) {
+    out.changed_ms = std::max(out.since_ms, ctime->s * 1000 + ctime->ns / 1'000'000);
+  }
   return out;
 }
 

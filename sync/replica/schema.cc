@@ -67,7 +67,7 @@ constexpr const char* kLocalChanges =
     "  mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL, rdev INTEGER NOT NULL,"
     "  size INTEGER NOT NULL, mtime_s INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, xattr_set INTEGER NOT "
     "NULL,"
-    "  since_ms INTEGER NOT NULL, changed_ms INTEGER NOT NULL);"
+    "  since_ms INTEGER NOT NULL);"
     "CREATE INDEX base_nodes_by_age ON base_nodes(since_ms, node);"
     "CREATE TABLE base_names("
     "  parent INTEGER NOT NULL, name BLOB NOT NULL, node INTEGER NOT NULL, since_ms INTEGER NOT NULL,"

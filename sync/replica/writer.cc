@@ -13,8 +13,13 @@ constexpr Sql kAddTotals{
     " cached_files=cached_files+?, partial_files=partial_files+?,"
     " pending_names=pending_names+?, pending_nodes=pending_nodes+?, pending_bytes=pending_bytes+? WHERE "
     "id=1"};
+constexpr Sql kTakeNodeIds{"UPDATE sqlite_sequence SET seq=seq+? WHERE name='nodes'"};
+constexpr Sql kLastNodeId{"SELECT seq FROM sqlite_sequence WHERE name='nodes'"};
 constexpr Sql kUseSlab{"UPDATE slabs SET live_files=live_files+?, live_bytes=live_bytes+? WHERE id=?"};
 constexpr Sql kDropEmptySlab{"DELETE FROM slabs WHERE id=? AND live_files=0 AND sealed=1"};
+
+// So many at once: the sequence is not written for every node.
+constexpr NodeId kNodeIdsTaken = 64;
 
 }  // namespace
 
@@ -34,6 +39,7 @@ Transaction::~Transaction() {
     // Fails only when SQLite has already rolled back by itself.
     if (writer_.db_->in_transaction()) static_cast<void>(writer_.db_->execute("ROLLBACK"));
     writer_.xattr_sets_.forget();
+    writer_.next_node_id_ = writer_.end_of_node_ids_;
   }
   writer_.seen_nodes_.transaction_over();
   writer_.release();
@@ -129,6 +135,21 @@ Result<std::unique_ptr<Transaction>> Writer::begin() {
   std::unique_ptr<Transaction> out(new Transaction(*this));
   if (auto done = db_->execute("BEGIN IMMEDIATE"); !done) return done.error();
   return out;
+}
+
+Result<NodeId> Writer::new_node_id() {
+  if (next_node_id_ == end_of_node_ids_) {
+    Query take(*db_, kTakeNodeIds);
+    take.unsigned_integer(kNodeIdsTaken);
+    if (auto done = take.run(); !done) return done.error();
+    Query last(*db_, kLastNodeId);
+    auto row = last.step();
+    if (!row) return row.error();
+    if (!*row) return Error(Errc::kCorrupt, "the store does not know which nodes it has had");
+    end_of_node_ids_ = last.unsigned_at(0) + 1;
+    next_node_id_ = end_of_node_ids_ - kNodeIdsTaken;
+  }
+  return next_node_id_++;
 }
 
 void Writer::release() {

@@ -109,6 +109,8 @@ class Writer {
   Connection& db() { return *db_; }
   XattrSets& xattr_sets() { return xattr_sets_; }
   RetainedNodes& retained_nodes() { return retained_nodes_; }
+  // A number that no node has had and no other will have.
+  Result<NodeId> new_node_id();
   uint64_t epoch() const { return epoch_; }
   void set_epoch(uint64_t epoch) { epoch_ = epoch; }
 
@@ -120,6 +122,9 @@ class Writer {
   std::unique_ptr<Connection> db_;
   XattrSets xattr_sets_;
   RetainedNodes retained_nodes_;
+  // Numbers that are taken in the database's eyes; forgotten with a rollback, and at the end.
+  NodeId next_node_id_ = 0;
+  NodeId end_of_node_ids_ = 0;
   SeenNodes seen_nodes_;
   uint64_t epoch_ = 0;
   std::function<void(const Aftermath&)> follow_;
