@@ -215,6 +215,19 @@ Result<void> ContentStore::put_finished(Transaction& transaction,
   return {};
 }
 
+Result<void> ContentStore::put_small(Transaction& transaction, ContentRow row,
+                                     std::span<const std::byte> bytes) {
+  row.complete = true;
+  row.present = bytes.size();
+  row.place = BytesPlace();
+  if (!bytes.empty()) {
+    auto places = slabs_.append(transaction, {bytes});
+    if (!places) return places.error();
+    row.place = places->front();
+  }
+  return put_content(transaction, row);
+}
+
 void ContentStore::committed(const Aftermath& aftermath) {
   cache_.drop(aftermath.contents_changed);
   epochs_.wrote(aftermath.written);

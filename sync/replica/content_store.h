@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "io/base/result.h"
@@ -44,6 +45,11 @@ class ContentStore {
   // False: not recorded, because more is here already, or nobody wants it any more.
   Result<bool> record_partial(NodeId node, const FileVersion& version, const BytesPlace& place,
                               const ExtentSet& written);
+
+  // A complete content of at most kSlabMaxFileBytes, in a transaction; small_stored() once it is committed,
+  // with the writer still held. `row`: all but the place and what follows from it.
+  Result<void> put_small(Transaction& transaction, ContentRow row, std::span<const std::byte> bytes);
+  void small_stored() { slabs_.committed(); }
 
   // The writer tells of every commit.
   void committed(const Aftermath& aftermath);

@@ -12,6 +12,7 @@
 #include <optional>
 #include <shared_mutex>
 #include <utility>
+#include <vector>
 
 #include "sync/replica/content_store.h"
 #include "sync/replica/layer_rows.h"
@@ -90,7 +91,9 @@ class DirtyFile final : public DirtyContent {
   // A commit took all layers away.
   void drop();
 
-  // The bytes of the layers could not be synced; with changes().
+  std::atomic<bool> snapshot_lives = false;
+  std::vector<uint64_t> entries_synced;  // with changes(): block files whose names are on the disk
+  // The last attempt to sync the layers failed.
   std::atomic<bool> sync_failed = false;
 
  private:

@@ -1,21 +1,28 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/replica/dirty_files.h"
 
+#include <string>
+
+#include "io/base/log.h"
+#include "sync/replica/content_rows.h"
+#include "sync/replica/content_version.h"
 #include "sync/replica/file_change.h"
+#include "sync/replica/file_sync.h"
+#include "sync/replica/layer_file.h"
+#include "sync/replica/layer_merge.h"
+#include "sync/replica/push_finish.h"
+#include "sync/replica/push_snapshot.h"
 
 namespace rsyncfs {
-namespace {
-
-Error not_yet() {
-  return Error(Errc::kUnsupported, "nothing can be pushed yet");
-}
-
-}  // namespace
-
 Result<void> DirtyFiles::recover() {
   auto nodes = nodes_with_layers(store_.writer.db());
   if (!nodes) return nodes.error();
   for (const NodeId node : *nodes) registry_.set_layers(node, true);
+  auto acknowledged = acknowledged_layers(store_.writer.db());
+  if (!acknowledged) return acknowledged.error();
+  for (const LayerRow& row : *acknowledged) {
+    if (auto done = finish_acknowledged(store_, *registry_.file(row.node)); !done) return done;
+  }
   return {};
 }
 
@@ -36,26 +43,74 @@ Result<Node> DirtyFiles::allocate(NodeId file, AllocateMode mode, uint64_t offse
   return FileChange(store_, *object, clear_permissions).allocate(mode, offset, length);
 }
 
-Result<void> DirtyFiles::sync(NodeId /*node*/) {
-  return not_yet();
+Result<bool> DirtyFiles::is_only_copy(NodeId node) const {
+  auto connection = store_.reads.take();
+  if (!connection) return connection.error();
+  const ReadPool::Lease lease(store_.reads, *connection);
+  auto version = content_version(*lease, node);
+  if (!version || version->has_value()) return version ? Result<bool>(false) : version.error();
+  auto content = find_content(*lease, node);
+  if (!content) return content.error();
+  return content->has_value();
+}
+
+Result<void> DirtyFiles::sync(NodeId node) {
+  if (const auto file = registry_.dirty_file(node)) {
+    if (auto done = sync_bytes(store_, *file); !done) return done;
+  }
+  auto only_copy = is_only_copy(node);
+  if (!only_copy) return only_copy.error();
+  if (*only_copy) {
+    if (auto done = close_epoch(); !done) return done;
+  }
+  return sync_names();
 }
 
 Result<void> DirtyFiles::sync_all() {
-  return not_yet();
+  if (auto done = close_epoch(); !done) return done;
+  return sync_names();
 }
 
-Result<std::shared_ptr<PushSnapshot>> DirtyFiles::snapshot(NodeId /*file*/) {
-  return not_yet();
+Result<void> DirtyFiles::sync_names() {
+  if (!directories_synced_) {
+    if (auto done = sync_directories(store_.directory); !done) return done;
+    directories_synced_ = true;
+  }
+  return sync_log(store_.directory);
 }
 
-Result<void> DirtyFiles::pushed(std::shared_ptr<PushSnapshot> /*snapshot*/, const BaseNode& /*now*/,
-                                std::string_view /*digest_name*/, std::string_view /*digest*/,
-                                const std::vector<Binding>& /*names*/) {
-  return not_yet();
+Result<void> DirtyFiles::close_epoch() {
+  if (rewrite_all_.exchange(false)) {
+    for (const NodeId node : registry_.nodes()) {
+      const auto file = registry_.dirty_file(node);
+      if (file == nullptr) continue;
+      if (auto done = write_bytes_anew(store_, *file); !done) log_error(done.error().message());
+    }
+  }
+  auto done = epochs_.sync();
+  if (done) return done;
+  rewrite_all_ = true;
+  for (const NodeId node : registry_.nodes()) {
+    if (const auto file = registry_.dirty_file(node)) file->sync_failed = true;
+  }
+  return done;
+}
+
+Result<std::shared_ptr<PushSnapshot>> DirtyFiles::snapshot(NodeId node) {
+  return take_snapshot(store_, registry_.file(node));
+}
+
+Result<void> DirtyFiles::pushed(const std::shared_ptr<PushSnapshot>& snapshot, const BaseNode& now,
+                                std::string_view digest_name, std::string_view digest,
+                                const std::vector<Binding>& names) {
+  RSYNCFS_CHECK(snapshot != nullptr);
+  const auto& stored = static_cast<const StoredSnapshot&>(*snapshot);
+  return PushFinish(store_, stored, now, {std::string(digest_name), std::string(digest)}, names).run();
 }
 
 void DirtyFiles::committed(const Aftermath& aftermath) {
   for (const NodeId node : aftermath.layers_made) registry_.set_layers(node, true);
+  for (const NodeId node : aftermath.layers_gone) registry_.set_layers(node, false);
   for (const NodeId node : aftermath.layers_dropped) registry_.dropped(node);
   for (const BytesPlace& place : aftermath.freed) {
     if (place.slab == 0) store_.files.forget(place.position);

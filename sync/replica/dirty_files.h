@@ -8,6 +8,7 @@
 // further down; else it is zero. The base is what `contents` has for the node, complete or not.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -51,9 +52,11 @@ class DirtyFiles {
   std::shared_ptr<const DirtyContent> dirty(NodeId file) const { return registry_.dirty_file(file); }
   Result<void> sync(NodeId node);
   Result<void> sync_all();
+  // All bytes that are committed are on the disk, before the database moves its log. Any thread.
+  Result<void> close_epoch();
 
   Result<std::shared_ptr<PushSnapshot>> snapshot(NodeId file);
-  Result<void> pushed(std::shared_ptr<PushSnapshot> snapshot, const BaseNode& now,
+  Result<void> pushed(const std::shared_ptr<PushSnapshot>& snapshot, const BaseNode& now,
                       std::string_view digest_name, std::string_view digest,
                       const std::vector<Binding>& names);
 
@@ -63,9 +66,15 @@ class DirtyFiles {
   void committed(const Aftermath& aftermath);
 
  private:
+  // Are the bytes of its content nowhere else, the source having another version or none?
+  Result<bool> is_only_copy(NodeId node) const;
+  Result<void> sync_names();
+
   DirtyStore store_;
   SyncEpochs& epochs_;
   mutable DirtyRegistry registry_;
+  std::atomic<bool> directories_synced_ = false;
+  std::atomic<bool> rewrite_all_ = false;  // the last epoch could not be synced
 };
 
 }  // namespace rsyncfs

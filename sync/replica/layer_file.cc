@@ -111,6 +111,11 @@ Result<void> sync_entry(const StateDirectory& directory, uint64_t block_file) {
   return sync_directory(directory.blocks());
 }
 
+Result<void> sync_directories(const StateDirectory& directory) {
+  if (auto done = sync_directory(directory.path()); !done) return done;
+  return sync_directory(directory.path() + "/..");
+}
+
 Result<void> sync_log(const StateDirectory& directory) {
   const std::string path = directory.database() + "-wal";
   const OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));

@@ -22,6 +22,8 @@ Result<void> copy_range(int from, int to, uint64_t begin, uint64_t end);
 Result<void> write_anew(int fd, const LayerExtents& extents);
 // The names of the block file's directory, and of the one above, are on the disk.
 Result<void> sync_entry(const StateDirectory& directory, uint64_t block_file);
+// The names of the database's files are on the disk, and that of the state directory.
+Result<void> sync_directories(const StateDirectory& directory);
 // What is committed to the database is on the disk: in its log, or in itself, which was synced before the log
 // began anew.
 Result<void> sync_log(const StateDirectory& directory);

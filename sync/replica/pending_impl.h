@@ -39,7 +39,7 @@ class StoredPendingChanges final : public PendingChanges {
   Result<void> pushed(std::shared_ptr<PushSnapshot> snapshot, const BaseNode& now,
                       std::string_view digest_name, std::string_view digest,
                       const std::vector<Binding>& names) override {
-    return files_.pushed(std::move(snapshot), now, digest_name, digest, names);
+    return files_.pushed(snapshot, now, digest_name, digest, names);
   }
   Result<void> acknowledge(const Acknowledged& news) override;
 

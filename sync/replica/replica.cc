@@ -87,8 +87,9 @@ StoredReplica::StoredReplica(StateDirectory directory, std::unique_ptr<Writer> w
       local_(*writer_, dirty_),
       pending_(*writer_, reads_, dirty_) {
   writer_->after_commit([this](const Aftermath& aftermath) {
-    dirty_.committed(aftermath);
+    // In this order: who finds no local changes any more must find the new content.
     contents_.committed(aftermath);
+    dirty_.committed(aftermath);
   });
 }
 
@@ -110,7 +111,7 @@ Result<void> StoredReplica::start(const ReplicaOptions& options) {
 StoredReplica::~StoredReplica() {
   if (housekeeper_ == nullptr) return;
   housekeeper_->finish();
-  if (auto done = epochs_.sync(); !done) log_error(done.error().message());
+  if (auto done = dirty_.close_epoch(); !done) log_error(done.error().message());
 }
 
 Result<void> StoredReplica::claim_source(const std::string& source) {
@@ -122,7 +123,7 @@ Result<void> StoredReplica::claim_source(const std::string& source) {
 }
 
 void StoredReplica::clean() {
-  if (auto done = epochs_.sync(); !done) log_error(done.error().message());
+  if (auto done = dirty_.close_epoch(); !done) log_error(done.error().message());
   auto left = cleaner_->checkpoint();
   if (left && *left > kMaxLogPages) {
     // Writers were always in between, so the log could not begin anew: keep them out once.

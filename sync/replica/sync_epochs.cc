@@ -9,6 +9,8 @@
 
 #include "io/base/log.h"
 #include "sync/replica/content_rows.h"
+#include "sync/replica/layer_file.h"
+#include "sync/replica/layer_recovery.h"
 #include "sync/replica/schema.h"
 
 namespace rsyncfs {
@@ -39,6 +41,7 @@ Result<void> SyncEpochs::recover(const std::string& boot) {
     overflow_ = synced_now < epoch->value_or(0);
   } else {
     if (auto done = drop_unsynced(**transaction, synced_now); !done) return done;
+    if (auto done = drop_unsynced_layers(**transaction, synced_now); !done) return done;
     synced_now = epoch->value_or(0);
   }
   const uint64_t next = std::max(synced_now, epoch->value_or(0)) + 1;
@@ -85,6 +88,7 @@ void SyncEpochs::wrote(const std::vector<BytesPlace>& places) {
 }
 
 Result<void> SyncEpochs::sync() {
+  const std::lock_guard one_caller(sync_mutex_);
   uint64_t closing = 0;
   std::set<File> files;
   bool all = false;
@@ -110,6 +114,10 @@ Result<void> SyncEpochs::sync() {
     // The kernel tells of a lost page once, and then shows what the disk has: none of it can be believed.
     if (auto done = drop_unsynced(**transaction, synced_); !done) return done;
     if (auto done = (*transaction)->commit(); !done) return done;
+    // Local changes can't be dropped: they belong to the next epoch.
+    std::lock_guard lock(mutex_);
+    files_.merge(files);
+    overflow_ = overflow_ || all || files_.size() > kMaxFiles;
     return synced;
   }
   synced_ = closing;
@@ -128,6 +136,9 @@ Result<void> SyncEpochs::sync_files(const std::set<File>& files, bool all) {
     const OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     if (!fd && errno == ENOENT) continue;  // dropped since
     if (!fd || fdatasync(fd.get()) != 0) return Error::os(errno, "syncing " + path);
+    if (slab == 0) {
+      if (auto done = sync_entry(directory_, block); !done) return done;
+    }
   }
   return {};
 }

@@ -27,7 +27,8 @@ class SyncEpochs {
   Result<void> recover(const std::string& boot);
   // A record of these bytes was committed. With the writer held.
   void wrote(const std::vector<BytesPlace>& places);
-  // Closes the epoch and syncs its files. One caller at a time.
+  // Closes the epoch and syncs its files. Any thread. After a failure, the files that layers of local changes
+  // are in have to be written anew: what the kernel could not write it does not try again.
   Result<void> sync();
 
  private:
@@ -40,7 +41,8 @@ class SyncEpochs {
 
   const StateDirectory& directory_;
   Writer& writer_;
-  uint64_t synced_ = 0;  // of recover() and sync() only
+  std::mutex sync_mutex_;  // one sync() at a time; before the writer
+  uint64_t synced_ = 0;    // of recover() and sync() only
   std::mutex mutex_;
   std::set<File> files_;   // guarded by mutex_; written in the running epoch
   bool overflow_ = false;  // guarded by mutex_: and more

@@ -52,7 +52,8 @@ struct Aftermath {
   std::vector<BytesPlace> freed;
   std::vector<uint64_t> slabs_emptied;
   std::vector<NodeId> layers_made;     // have local changes of bytes
-  std::vector<NodeId> layers_dropped;  // lost all of them
+  std::vector<NodeId> layers_gone;     // have none any more: they are part of the content
+  std::vector<NodeId> layers_dropped;  // have none any more: they were given up
 };
 
 class Writer;

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/replica/file_sync.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "sync/replica/layer_file.h"
+
+namespace rsyncfs {
+namespace {
+
+std::vector<uint64_t> block_files(const DirtyFile::View& view) {
+  std::vector<uint64_t> out;
+  for (const auto& row : {view.sealed, view.open}) {
+    if (row && row->block_file != 0) out.push_back(row->block_file);
+  }
+  return out;
+}
+
+Result<void> sync_block_files(DirtyStore& store, DirtyFile& file, const std::vector<uint64_t>& ids) {
+  for (const uint64_t id : ids) {
+    auto fd = store.files.open(id);
+    if (!fd) return fd.error();
+    if (fdatasync((*fd)->get()) != 0) return Error::os(errno, "syncing a local change");
+    auto& known = file.entries_synced;
+    if (std::find(known.begin(), known.end(), id) != known.end()) continue;
+    if (auto done = sync_entry(store.directory, id); !done) return done;
+  }
+  file.entries_synced = ids;
+  return {};
+}
+
+// Nobody wrote meanwhile. A sealed layer may be gone by now: then it is a content.
+Result<void> record_synced(DirtyStore& store, DirtyFile& file, const DirtyFile::View& view) {
+  auto transaction = store.writer.begin();
+  if (!transaction) return transaction.error();
+  if (!file.is_current(view)) return {};
+  using Step = std::pair<uint64_t, LayerExtents::Plan>;
+  std::vector<Step> steps;
+  file.look([&](const DirtyState& state) {
+    for (const auto* layer : {&state.sealed, &state.open}) {
+      if (*layer && !(*layer)->extents.all_synced())
+        steps.emplace_back((*layer)->block_file, (*layer)->extents.plan_synced());
+    }
+  });
+  if (steps.empty()) return {};
+  for (const Step& step : steps) {
+    if (auto done = write_extents(**transaction, step.first, step.second); !done) return done;
+  }
+  if (auto done = (*transaction)->commit(); !done) return done;
+  file.change([&](DirtyState& state) {
+    for (const Step& step : steps) {
+      for (auto* layer : {&state.sealed, &state.open}) {
+        if (*layer && (*layer)->block_file == step.first) (*layer)->extents.apply(step.second);
+      }
+    }
+  });
+  return {};
+}
+
+Result<void> write_anew_locked(DirtyStore& store, DirtyFile& file) {
+  std::vector<Layer> layers;
+  file.look([&](const DirtyState& state) {
+    for (const auto* layer : {&state.sealed, &state.open}) {
+      if (*layer) layers.push_back(**layer);
+    }
+  });
+  for (const Layer& layer : layers) {
+    if (layer.block_file == 0) continue;
+    auto fd = store.files.open(layer.block_file);
+    if (!fd) return fd.error();
+    if (auto done = write_anew((*fd)->get(), layer.extents); !done) return done;
+  }
+  return {};
+}
+
+bool all_synced(const DirtyFile& file) {
+  return file.look([](const DirtyState& state) {
+    return (!state.sealed || state.sealed->extents.all_synced()) &&
+           (!state.open || state.open->extents.all_synced());
+  });
+}
+
+}  // namespace
+
+Result<void> sync_bytes(DirtyStore& store, DirtyFile& file) {
+  const std::lock_guard lock(file.changes());
+  auto view = file.view();
+  if (!view) return view.error();
+  if (file.sync_failed) {
+    if (auto done = write_anew_locked(store, file); !done) return done;
+    file.sync_failed = false;
+    return Error::os(EIO, "local changes could not be written to the disk");
+  }
+  if (auto done = sync_block_files(store, file, block_files(*view)); !done) {
+    static_cast<void>(write_anew_locked(store, file));
+    return done;
+  }
+  return all_synced(file) ? Result<void>() : record_synced(store, file, *view);
+}
+
+Result<void> write_bytes_anew(DirtyStore& store, DirtyFile& file) {
+  const std::lock_guard lock(file.changes());
+  if (auto view = file.view(); !view) return view.error();
+  return write_anew_locked(store, file);
+}
+
+}  // namespace rsyncfs
