@@ -155,6 +155,7 @@ Result<void> Daemon::open_control() {
   TreeOptions tree_options;
   tree_options.xattrs = given.xattrs;
   tree_options.acls = given.acls;
+  tree_options.events = notifier_.get();
   tree_options.shown = {given.uid, given.gid, given.file_mask.value_or(0), given.directory_mask.value_or(0)};
   tree_ = std::make_unique<Tree>(*replica_, *syncer_, *executor_, tree_options);
   const std::string source_path = plan_.canonical_source;

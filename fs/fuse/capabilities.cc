@@ -56,6 +56,9 @@ void choose_capabilities(fuse_conn_info& connection, MountContext& mount) {
   uint64_t unwanted = kUnwanted;
   (no_open ? unwanted : wanted) |= FUSE_CAP_ATOMIC_O_TRUNC;
   (mount.options.posix_acl ? wanted : unwanted) |= FUSE_CAP_POSIX_ACL;
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+  (mount.options.read_only ? unwanted : wanted) |= FUSE_CAP_HANDLE_KILLPRIV_V2;
+#endif
   agree(connection, wanted & capable, unwanted);
   connection.max_read = kMaxRequestBytes;
   connection.max_write = kMaxRequestBytes;

@@ -35,9 +35,7 @@ constexpr std::chrono::milliseconds kCancelAgainEvery{5};
 class MountedFront final : public Front {
  public:
   MountedFront(FrontOptions options, Tree& tree, Notifier& notifier, FrontEvents events)
-      : mount_(tree, std::move(options)), notifier_(notifier), events_(std::move(events)) {
-    mount_.notifier = &notifier;
-  }
+      : mount_(tree, std::move(options)), notifier_(notifier), events_(std::move(events)) {}
   ~MountedFront() override;
 
   Result<void> start();

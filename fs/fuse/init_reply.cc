@@ -15,6 +15,7 @@ namespace {
 // struct fuse_init_out grew over time; the flags are in its oldest part.
 constexpr size_t kFlagsOffset = offsetof(fuse_init_out, flags);
 constexpr size_t kOldestInitBytes = 24;
+constexpr unsigned kKillprivMinor = 33;
 
 }  // namespace
 
@@ -26,11 +27,14 @@ void amend_init_reply(MountContext& mount, std::span<iovec> reply) {
   // Notifications have no number.
   if (header.unique == 0 || header.error != 0 || !mount.initialized.load()) return;
   mount.init_answered.store(true);
-  if (!mount.parallel_directories.load()) return;
   std::byte* at = static_cast<std::byte*>(reply[1].iov_base) + kFlagsOffset;
   uint32_t flags = 0;
   std::memcpy(&flags, at, sizeof flags);
-  flags |= FUSE_PARALLEL_DIROPS;
+  if (mount.parallel_directories.load()) flags |= FUSE_PARALLEL_DIROPS;
+  // Offered by every kernel of this protocol.
+  if (!mount.options.read_only && mount.protocol_minor.load() >= kKillprivMinor) {
+    flags |= FUSE_HANDLE_KILLPRIV_V2;
+  }
   std::memcpy(at, &flags, sizeof flags);
 }
 

@@ -21,7 +21,6 @@ struct MountContext {
 
   Tree& tree;
   const FrontOptions options;
-  Notifier* notifier = nullptr;  // null: nobody is to be told
   ReplyBook replies;
   std::array<std::atomic<uint64_t>, static_cast<size_t>(FrontOp::kCount)> requests{};
   // Set by FUSE_INIT, before its answer goes out.

@@ -2,24 +2,16 @@
 // Requests that change names, attributes and extended attributes.
 #include <sys/xattr.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <utility>
-#include <vector>
 
 #include "fs/fuse/fuse_api.h"
 #include "fs/fuse/operation_tables.h"
 #include "fs/fuse/request.h"
-#include "fs/tree/acl.h"
 
 namespace rsyncfs {
 namespace {
-
-Caller caller_of(fuse_req_t request) {
-  const fuse_ctx* context = fuse_req_ctx(request);
-  return {context->uid, context->gid, context->umask};
-}
 
 Done<Entry> entry_answer(std::shared_ptr<Reply> reply) {
   return [reply = std::move(reply)](const Result<Entry>& made) {
@@ -111,41 +103,17 @@ AttributeRequest attribute_request(const struct stat& attr, int set) {
 
 void op_setattr(fuse_req_t request, fuse_ino_t node, struct stat* attr, int set, fuse_file_info* /*info*/) {
   const auto reply = begin(request, FrontOp::kSetattr);
-  mount_of(request).tree.setattr(node, attribute_request(*attr, set),
+  mount_of(request).tree.setattr(node, attribute_request(*attr, set), caller_of(request),
                                  [reply](const Result<struct stat>& changed) {
                                    changed ? reply->attributes(*changed) : reply->fail(changed.error());
                                  });
 }
 
-bool in_group(fuse_req_t request, gid_t group) {
-  if (fuse_req_ctx(request)->gid == group) return true;
-  const int count = fuse_req_getgroups(request, 0, nullptr);
-  if (count <= 0) return false;
-  std::vector<gid_t> groups(static_cast<size_t>(count));
-  const int got = fuse_req_getgroups(request, count, groups.data());
-  if (got < 0) return false;
-  groups.resize(static_cast<size_t>(std::min(got, count)));
-  return std::find(groups.begin(), groups.end(), group) != groups.end();
-}
-
-// As setting an access ACL does on a local disk; the kernel leaves it to us.
-bool drops_setgid(fuse_req_t request, fuse_ino_t node, std::string_view name) {
-  if (name != kAccessAcl || fuse_req_ctx(request)->uid == 0) return false;
-  bool drops = false;
-  mount_of(request).tree.getattr(node, [request, &drops](const Result<struct stat>& attr) {
-    drops = attr && (attr->st_mode & S_ISGID) != 0 && !in_group(request, attr->st_gid);
-  });
-  return drops;
-}
-
 void op_setxattr(fuse_req_t request, fuse_ino_t node, const char* name, const char* value, size_t size,
                  int flags) {
   const auto reply = begin(request, FrontOp::kSetxattr);
-  SetXattrMode mode = SetXattrMode::kSet;
-  if (flags == XATTR_CREATE) mode = SetXattrMode::kCreate;
-  if (flags == XATTR_REPLACE) mode = SetXattrMode::kReplace;
-  mount_of(request).tree.setxattr(node, name, {value, size}, mode, drops_setgid(request, node, name),
-                                  plain_answer(reply));
+  const SetXattrFlags how{(flags & XATTR_CREATE) != 0, (flags & XATTR_REPLACE) != 0};
+  mount_of(request).tree.setxattr(node, name, {value, size}, how, caller_of(request), plain_answer(reply));
 }
 
 void op_removexattr(fuse_req_t request, fuse_ino_t node, const char* name) {

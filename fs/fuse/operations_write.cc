@@ -20,7 +20,7 @@ void op_open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
   MountContext& mount = mount_of(request);
   if (mount.no_open.load()) return reply->fail(ENOSYS);
   if ((info->flags & O_TRUNC) == 0) return reply->opened_file();
-  mount.tree.truncate(node, [reply](const Result<void>& emptied) {
+  mount.tree.truncate(node, caller_of(request), [reply](const Result<void>& emptied) {
     emptied ? reply->opened_file() : reply->fail(emptied.error());
   });
 }
@@ -28,17 +28,14 @@ void op_open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
 void op_write(fuse_req_t request, fuse_ino_t node, const char* data, size_t size, off_t offset,
               fuse_file_info* info) {
   const auto reply = begin(request, FrontOp::kWrite);
-  MountContext& mount = mount_of(request);
-  const bool append = (info->flags & O_APPEND) != 0 && info->writepage == 0;
-  mount.tree.write(node, static_cast<uint64_t>(offset), std::as_bytes(std::span(data, size)), append,
-                   [reply, &mount, node](const Result<Written>& written) {
-                     if (!written) return reply->fail(written.error());
-                     // The kernel put the bytes where it thought that the end was.
-                     if (written->elsewhere && mount.notifier != nullptr) {
-                       mount.notifier->on_content_changed(node);
-                     }
-                     reply->written(written->size);
-                   });
+  // What a map wrote is nobody's at this moment, and has its place.
+  const bool mapped = info->writepage != 0;
+  const bool append = (info->flags & O_APPEND) != 0 && !mapped;
+  mount_of(request).tree.write(node, static_cast<uint64_t>(offset), std::as_bytes(std::span(data, size)),
+                               append, mapped ? Caller() : caller_of(request),
+                               [reply](const Result<size_t>& written) {
+                                 written ? reply->written(*written) : reply->fail(written.error());
+                               });
 }
 
 std::optional<AllocateMode> allocate_mode(int mode) {
@@ -65,7 +62,7 @@ void op_fallocate(fuse_req_t request, fuse_ino_t node, int mode, off_t offset, o
   if (!how) return reply->fail(EOPNOTSUPP);
   if (offset < 0 || length <= 0) return reply->fail(EINVAL);
   mount_of(request).tree.allocate(node, *how, static_cast<uint64_t>(offset), static_cast<uint64_t>(length),
-                                  plain_answer(reply));
+                                  caller_of(request), plain_answer(reply));
 }
 
 void op_copy_file_range(fuse_req_t request, fuse_ino_t from, off_t from_offset, fuse_file_info* /*info*/,
@@ -73,7 +70,7 @@ void op_copy_file_range(fuse_req_t request, fuse_ino_t from, off_t from_offset, 
                         int /*flags*/) {
   const auto reply = begin(request, FrontOp::kCopyFileRange);
   mount_of(request).tree.copy(from, static_cast<uint64_t>(from_offset), to, static_cast<uint64_t>(to_offset),
-                              length, [reply](const Result<uint64_t>& copied) {
+                              length, caller_of(request), [reply](const Result<uint64_t>& copied) {
                                 copied ? reply->written(*copied) : reply->fail(copied.error());
                               });
 }

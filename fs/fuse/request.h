@@ -20,6 +20,9 @@ inline std::shared_ptr<Reply> begin(fuse_req_t request, FrontOp op) {
   return Reply::make(request, mount);
 }
 
+// For as long as the request is not answered.
+Caller caller_of(fuse_req_t request);
+
 // For what is answered with success or a failure and no more.
 inline Done<void> plain_answer(std::shared_ptr<Reply> reply) {
   return [reply = std::move(reply)](const Result<void>& done) {

@@ -7,12 +7,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
 #include "sync/replica/types.h"
 
 namespace rsyncfs {
+
+class SyncerEvents;
 
 // One name's inode for its user. node == 0: there is no such name (a negative answer that may be cached).
 struct Entry {
@@ -34,6 +37,8 @@ struct TreeOptions {
   bool xattrs = true;
   bool acls = true;
   bool fsync_remote = false;  // fsync(2) waits until the source has it
+  // Told when a request changed more than its caller can know. Null: nobody is.
+  SyncerEvents* events = nullptr;
 };
 
 // An extended attribute's value; `size` alone when the caller asked for no more.
@@ -44,11 +49,14 @@ struct XattrValue {
 
 enum class SeekKind : uint8_t { kData, kHole };
 
-// Who makes something. Ids are this system's.
+// Who changes something. Ids are this system's.
 struct Caller {
   uint32_t uid = 0;
   uint32_t gid = 0;
   uint32_t umask = 0;
+  std::function<bool(uint32_t gid)> in_group;  // by a supplementary group too; empty: in none but `gid`
+  bool is_privileged() const { return uid == 0; }
+  bool is_in_group(uint32_t group) const { return group == gid || (in_group && in_group(group)); }
 };
 
 struct NewFile {
@@ -74,11 +82,9 @@ struct AttributeRequest {
   std::optional<FileTime> atime;
 };
 
-struct Written {
-  size_t size = 0;
-  bool elsewhere = false;  // an append whose end of the file was not where the caller thought
+struct SetXattrFlags {
+  bool must_be_new = false;
+  bool must_be_there = false;
 };
-
-enum class SetXattrMode : uint8_t { kSet, kCreate, kReplace };
 
 }  // namespace rsyncfs

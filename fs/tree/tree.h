@@ -96,21 +96,23 @@ class Tree {
   RequestId rmdir(NodeId parent, std::string_view name, Done<void> done);
   RequestId rename(NodeId parent, std::string_view name, NodeId new_parent, std::string_view new_name,
                    RenameMode mode, Done<void> done);
-  void setattr(NodeId node, const AttributeRequest& request, Done<struct stat> done);
-  // `drop_setgid`: the caller is neither privileged nor in the file's group, so an access ACL takes that bit.
-  void setxattr(NodeId node, std::string_view name, std::string_view value, SetXattrMode mode,
-                bool drop_setgid, Done<void> done);
+  void setattr(NodeId node, const AttributeRequest& request, const Caller& caller, Done<struct stat> done);
+  void setxattr(NodeId node, std::string_view name, std::string_view value, SetXattrFlags flags,
+                const Caller& caller, Done<void> done);
   void removexattr(NodeId node, std::string_view name, Done<void> done);
 
-  void truncate(NodeId file, Done<void> done);  // to nothing, as an open with O_TRUNC
+  // Set-id bits go as they do on a local disk: unless the caller is privileged.
+  void truncate(NodeId file, const Caller& caller, Done<void> done);  // to nothing, as an open with O_TRUNC
   // `append`: at the end, if that lies beyond `offset`.
-  void write(NodeId file, uint64_t offset, std::span<const std::byte> data, bool append, Done<Written> done);
-  void allocate(NodeId file, AllocateMode mode, uint64_t offset, uint64_t length, Done<void> done);
+  void write(NodeId file, uint64_t offset, std::span<const std::byte> data, bool append, const Caller& caller,
+             Done<size_t> done);
+  void allocate(NodeId file, AllocateMode mode, uint64_t offset, uint64_t length, const Caller& caller,
+                Done<void> done);
   // How much was copied: at most kMaxCopyBytes, 0 at the end of `from`. kUnsupported when bytes of it are not
   // here: read and write them then.
   static constexpr uint64_t kMaxCopyBytes = 8 * 1024 * 1024;
   void copy(NodeId from, uint64_t from_offset, NodeId to, uint64_t to_offset, uint64_t length,
-            Done<uint64_t> done);
+            const Caller& caller, Done<uint64_t> done);
   // What fsync(2) promises, of files and directories; always answers later, from the executor or the loop.
   RequestId sync(NodeId node, Done<void> done);
 
@@ -167,18 +169,25 @@ class Tree {
   Result<NewNode> new_node(const Node& parent, const NewFile& file) const;
   Result<void> inherit(const Node& parent, const NewFile& file, NewNode& made) const;
   Result<Entry> answer_new(Result<Node> made, uint64_t changes_before);
-  Result<Entry> answer_existing(NodeId parent, std::string_view name, CreateFlags flags);
+  Result<Entry> answer_existing(NodeId parent, std::string_view name, CreateFlags flags,
+                                const Caller& caller);
   void lost_name(const Node& node);
 
   static Error of_node(const Error& error);
-  Result<AttributeChange> attribute_change(const Node& before, const AttributeRequest& request) const;
+  // The set-id bits that somebody takes from a file by changing its bytes.
+  uint32_t lost_by_writing(const Node& file, const Caller& caller) const;
+  uint32_t lost_by_chown(const Node& file, const Caller& caller) const;
+  Result<uint32_t> lost_by_writing(NodeId file, const Caller& caller) const;
+  void bytes_changed(NodeId file, bool beyond_what_was_asked);
+  Result<AttributeChange> attribute_change(const Node& before, const AttributeRequest& request,
+                                           const Caller& caller) const;
   Result<Node> change_attributes(const Node& before, AttributeChange change);
-  Result<Node> set_attributes(NodeId id, const AttributeRequest& request);
+  Result<Node> set_attributes(NodeId id, const AttributeRequest& request, const Caller& caller);
   Result<void> may_set_xattr(std::string_view name) const;
   Result<StoredXattrs> xattrs_of(const Node& node) const;
   Result<void> set_plain_xattr(const Node& node, std::string_view name, std::string_view value,
-                               SetXattrMode mode);
-  Result<void> set_acl(const Node& node, std::string_view name, std::string_view value, bool drop_setgid);
+                               SetXattrFlags flags);
+  Result<void> set_acl(const Node& node, std::string_view name, std::string_view value, const Caller& caller);
   Result<void> store_xattrs(const Node& node, const StoredXattrs& all,
                             const std::vector<LocalChanges::FullValue>& values,
                             std::optional<uint32_t> permissions);
@@ -190,8 +199,8 @@ class Tree {
   void fetch_base(const std::shared_ptr<Composition>& reading, ExtentSet::Range missing);
   void compose(const std::shared_ptr<Composition>& reading, const BaseBytes& base);
   Result<ReadBytes> bytes_here(NodeId file, uint64_t offset, size_t length);
-  Result<uint64_t> copy_now(NodeId from, uint64_t from_offset, NodeId to, uint64_t to_offset,
-                            uint64_t length);
+  Result<uint64_t> copy_now(NodeId from, uint64_t from_offset, NodeId to, uint64_t to_offset, uint64_t length,
+                            uint32_t clear);
   void flush(NodeId node, RequestId chain, Done<void> done);
 
   void answer_lookup(NodeId parent, std::string_view name, Done<Entry> done);

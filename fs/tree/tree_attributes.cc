@@ -29,8 +29,26 @@ Result<std::optional<uint32_t>> new_id(const std::optional<uint32_t>& asked,
 
 }  // namespace
 
+uint32_t Tree::lost_by_writing(const Node& file, const Caller& caller) const {
+  if (caller.is_privileged()) return 0;
+  return lost_by_chown(file, caller);
+}
+
+// What setattr_should_drop_suidgid() of the kernel says; it is left to us (FUSE_HANDLE_KILLPRIV_V2).
+uint32_t Tree::lost_by_chown(const Node& file, const Caller& caller) const {
+  const uint32_t mode = file.attr.mode;
+  if (S_ISDIR(mode)) return 0;
+  uint32_t lost = mode & S_ISUID;
+  if ((mode & S_ISGID) != 0) {
+    const bool keeps = caller.is_privileged() || caller.is_in_group(stat_of(file).st_gid);
+    if ((mode & S_IXGRP) != 0 || !keeps) lost |= S_ISGID;
+  }
+  return lost;
+}
+
 // Bits that are not shown stay as the source has them.
-Result<AttributeChange> Tree::attribute_change(const Node& before, const AttributeRequest& request) const {
+Result<AttributeChange> Tree::attribute_change(const Node& before, const AttributeRequest& request,
+                                               const Caller& caller) const {
   const ShownAttributes& shown = options_.shown;
   const IdMap& ids = syncer_.ids();
   AttributeChange change;
@@ -42,6 +60,10 @@ Result<AttributeChange> Tree::attribute_change(const Node& before, const Attribu
   if (!uid) return uid.error();
   const auto gid = new_id(request.gid, shown.gid, request.gid ? ids.source_gid(*request.gid) : std::nullopt);
   if (!gid) return gid.error();
+  if ((request.uid || request.gid) && !request.permissions) {
+    const uint32_t lost = lost_by_chown(before, caller);
+    if (lost != 0) change.permissions = before.attr.mode & ALLPERMS & ~lost;
+  }
   change.uid = *uid;
   change.gid = *gid;
   change.mtime = request.mtime;
@@ -69,22 +91,22 @@ Result<Node> Tree::change_attributes(const Node& before, AttributeChange change)
   return replica_.local().change_attributes(before.id, change);
 }
 
-Result<Node> Tree::set_attributes(NodeId id, const AttributeRequest& request) {
+Result<Node> Tree::set_attributes(NodeId id, const AttributeRequest& request, const Caller& caller) {
   Result<Node> node = present_node(id);
   if (!node) return node;
-  const Result<AttributeChange> change = attribute_change(*node, request);
+  const Result<AttributeChange> change = attribute_change(*node, request, caller);
   if (!change) return change.error();
   if (request.size) {
     if (!S_ISREG(node->attr.mode)) return Error(Errc::kUsage, "not a regular file");
-    node = replica_.local().resize(id, *request.size);
+    node = replica_.local().resize(id, *request.size, lost_by_writing(*node, caller));
     if (!node) return node;
   }
   return change_attributes(*node, *change);
 }
 
-void Tree::setattr(NodeId id, const AttributeRequest& request, Done<struct stat> done) {
+void Tree::setattr(NodeId id, const AttributeRequest& request, const Caller& caller, Done<struct stat> done) {
   const AnswerGate::Section section(gate_);
-  const Result<Node> changed = set_attributes(id, request);
+  const Result<Node> changed = set_attributes(id, request, caller);
   if (!changed) return done(of_node(changed.error()));
   syncer_.note_change(id);
   done(stat_of(*changed));

@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <utility>
 
+#include <climits>
+
 #include "fs/tree/tree.h"
 
 namespace rsyncfs {
@@ -13,8 +15,7 @@ namespace {
 constexpr uint64_t kDots = 2;
 // Names read in one go, whatever the caller has room for.
 constexpr size_t kMaxNamesAtOnce = 4096;
-// The kernel takes no longer name in a listing and asks for none (FUSE_NAME_MAX).
-constexpr size_t kMaxNameBytes = 1024;
+constexpr size_t kMaxNameBytes = NAME_MAX;
 
 bool source_is_away(const Error& error) {
   return error.code() == Errc::kUnreachable || error.code() == Errc::kTimedOut ||

@@ -143,13 +143,14 @@ Result<Entry> Tree::answer_new(Result<Node> made, uint64_t changes_before) {
   return Entry{made->id, stat_of(read_again(*made, changes_before))};
 }
 
-Result<Entry> Tree::answer_existing(NodeId parent, std::string_view name, CreateFlags flags) {
+Result<Entry> Tree::answer_existing(NodeId parent, std::string_view name, CreateFlags flags,
+                                    const Caller& caller) {
   const uint64_t changes_before = changes_.load();
   Result<Node> node = replica_.lookup(parent, name);
   if (!node) return node.error();
   if (!S_ISREG(node->attr.mode)) return Error::os(EEXIST, "not a regular file");
   if (flags.truncate) {
-    node = replica_.local().resize(node->id, 0);
+    node = replica_.local().resize(node->id, 0, lost_by_writing(*node, caller));
     if (!node) return node.error();
     return answer_new(std::move(node), changes_before);
   }
@@ -174,8 +175,9 @@ RequestId Tree::create(NodeId parent, std::string_view name, NewFile file, Creat
                                if (!node) return node.error();
                                const uint64_t changes_before = changes_.load();
                                Result<Node> made = replica_.local().create(parent, name, *node);
-                               if (!made && is_exists(made.error()) && !flags.exclusive)
-                                 return answer_existing(parent, name, flags);
+                               if (!made && is_exists(made.error()) && !flags.exclusive) {
+                                 return answer_existing(parent, name, flags, file.caller);
+                               }
                                return answer_new(std::move(made), changes_before);
                              });
 }

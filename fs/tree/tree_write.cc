@@ -18,36 +18,55 @@ Error Tree::of_node(const Error& error) {
   return error.code() == Errc::kNotFound ? Error(Errc::kVanished, error.message()) : error;
 }
 
-void Tree::truncate(NodeId file, Done<void> done) {
-  const AnswerGate::Section section(gate_);
-  const Result<Node> resized = replica_.local().resize(file, 0);
-  if (!resized) return done(of_node(resized.error()));
+Result<uint32_t> Tree::lost_by_writing(NodeId file, const Caller& caller) const {
+  if (caller.is_privileged()) return 0U;
+  const Result<Node> node = present_node(file);
+  if (!node) return node.error();
+  return lost_by_writing(*node, caller);
+}
+
+void Tree::bytes_changed(NodeId file, bool beyond_what_was_asked) {
   syncer_.note_change(file);
+  if (beyond_what_was_asked && options_.events != nullptr) options_.events->on_content_changed(file);
+}
+
+void Tree::truncate(NodeId file, const Caller& caller, Done<void> done) {
+  const AnswerGate::Section section(gate_);
+  const Result<uint32_t> clear = lost_by_writing(file, caller);
+  if (!clear) return done(clear.error());
+  const Result<Node> resized = replica_.local().resize(file, 0, *clear);
+  if (!resized) return done(of_node(resized.error()));
+  bytes_changed(file, *clear != 0);
   done({});
 }
 
-// The kernel counts on its own idea of the size, which is older than ours when the source's version of an
+// An append counts on the kernel's idea of the size, which is older than ours when the source's version of an
 // unread file has grown.
 void Tree::write(NodeId file, uint64_t offset, std::span<const std::byte> data, bool append,
-                 Done<Written> done) {
+                 const Caller& caller, Done<size_t> done) {
   const AnswerGate::Section section(gate_);
   uint64_t at = offset;
-  if (append) {
+  uint32_t clear = 0;
+  if (append || !caller.is_privileged()) {
     const Result<Node> node = present_node(file);
     if (!node) return done(node.error());
-    at = std::max(offset, node->attr.size);
+    if (append) at = std::max(offset, node->attr.size);
+    clear = lost_by_writing(*node, caller);
   }
-  const Result<Node> written = replica_.local().write(file, at, data);
+  const Result<Node> written = replica_.local().write(file, at, data, clear);
   if (!written) return done(of_node(written.error()));
-  syncer_.note_change(file);
-  done(Written{data.size(), at != offset});
+  bytes_changed(file, at != offset || clear != 0);
+  done(data.size());
 }
 
-void Tree::allocate(NodeId file, AllocateMode mode, uint64_t offset, uint64_t length, Done<void> done) {
+void Tree::allocate(NodeId file, AllocateMode mode, uint64_t offset, uint64_t length, const Caller& caller,
+                    Done<void> done) {
   const AnswerGate::Section section(gate_);
-  const Result<Node> allocated = replica_.local().allocate(file, mode, offset, length);
+  const Result<uint32_t> clear = lost_by_writing(file, caller);
+  if (!clear) return done(clear.error());
+  const Result<Node> allocated = replica_.local().allocate(file, mode, offset, length, *clear);
   if (!allocated) return done(of_node(allocated.error()));
-  syncer_.note_change(file);
+  bytes_changed(file, *clear != 0);
   done({});
 }
 
@@ -79,7 +98,7 @@ Result<ReadBytes> Tree::bytes_here(NodeId file, uint64_t offset, size_t length) 
 }
 
 Result<uint64_t> Tree::copy_now(NodeId from, uint64_t from_offset, NodeId to, uint64_t to_offset,
-                                uint64_t length) {
+                                uint64_t length, uint32_t clear) {
   const uint64_t wanted = std::min(length, kMaxCopyBytes);
   uint64_t copied = 0;
   while (copied < wanted) {
@@ -87,7 +106,7 @@ Result<uint64_t> Tree::copy_now(NodeId from, uint64_t from_offset, NodeId to, ui
     const Result<ReadBytes> bytes = bytes_here(from, from_offset + copied, step);
     if (!bytes) return copied > 0 ? Result<uint64_t>(copied) : bytes.error();
     if (bytes->bytes.empty()) break;
-    const Result<Node> written = replica_.local().write(to, to_offset + copied, bytes->bytes);
+    const Result<Node> written = replica_.local().write(to, to_offset + copied, bytes->bytes, clear);
     if (!written) return copied > 0 ? Result<uint64_t>(copied) : of_node(written.error());
     copied += bytes->bytes.size();
   }
@@ -95,10 +114,12 @@ Result<uint64_t> Tree::copy_now(NodeId from, uint64_t from_offset, NodeId to, ui
 }
 
 void Tree::copy(NodeId from, uint64_t from_offset, NodeId to, uint64_t to_offset, uint64_t length,
-                Done<uint64_t> done) {
+                const Caller& caller, Done<uint64_t> done) {
   const AnswerGate::Section section(gate_);
-  Result<uint64_t> copied = copy_now(from, from_offset, to, to_offset, length);
-  if (copied && *copied > 0) syncer_.note_change(to);
+  const Result<uint32_t> clear = lost_by_writing(to, caller);
+  if (!clear) return done(clear.error());
+  Result<uint64_t> copied = copy_now(from, from_offset, to, to_offset, length, *clear);
+  if (copied && *copied > 0) bytes_changed(to, *clear != 0);
   done(std::move(copied));
 }
 

@@ -7,15 +7,18 @@
 #include <utility>
 
 #include "fs/tree/acl.h"
-#include "fs/tree/own_xattrs.h"
 #include "fs/tree/tree.h"
+#include "fs/tree/xattr_names.h"
 
 namespace rsyncfs {
 namespace {
 
 constexpr std::string_view kTrustedPrefix = "trusted.";
 
-Error no_data() {
+Error no_data(std::string_view name) {
+  if (!is_kept_xattr(name) && !is_posix_acl(name)) {
+    return Error(Errc::kUnsupported, "no such kind of extended attribute");
+  }
   return Error::os(ENODATA, "extended attribute");
 }
 
@@ -31,12 +34,12 @@ void answer_value(std::string value, size_t limit, Done<XattrValue> done) {
 Result<Tree::FoundXattr> Tree::find_xattr(NodeId id, std::string_view name, bool with_value) const {
   const Result<Node> node = present_node(id);
   if (!node) return node.error();
-  if (node->xattr_set == 0) return no_data();
+  if (node->xattr_set == 0) return no_data(name);
   Result<StoredXattrs> all = replica_.xattrs(id);
   if (!all) return all.error();
   const auto found =
       std::find_if(all->begin(), all->end(), [name](const StoredXattr& x) { return x.name == name; });
-  if (found == all->end()) return no_data();
+  if (found == all->end()) return no_data(name);
   if (!found->abbreviated) {
     if (is_posix_acl(name)) {
       if (auto mapped = map_acl_ids(found->value, syncer_.ids())) found->value = std::move(*mapped);
@@ -54,7 +57,7 @@ RequestId Tree::getxattr(NodeId id, std::string_view name, size_t limit, Done<Xa
   const AnswerGate::Section section(gate_);
   if (is_own_xattr(name)) {
     if (name != kStateXattr) {
-      done(no_data());
+      done(no_data(name));
       return 0;
     }
     Result<std::string> text = state(id);

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "fs/tree/acl.h"
-#include "fs/tree/own_xattrs.h"
 #include "fs/tree/tree.h"
+#include "fs/tree/xattr_names.h"
 #include "sync/engine/stored_xattr.h"
 
 namespace rsyncfs {
@@ -58,9 +58,7 @@ Result<void> Tree::may_set_xattr(std::string_view name) const {
     if (!options_.acls) return Error(Errc::kUnsupported, "the source is not asked for ACLs");
     return {};
   }
-  for (const std::string_view prefix : {"user.", "trusted.", "security."}) {
-    if (name.starts_with(prefix) && name.size() > prefix.size() && options_.xattrs) return {};
-  }
+  if (options_.xattrs && is_kept_xattr(name)) return {};
   return Error(Errc::kUnsupported, "no such kind of extended attribute");
 }
 
@@ -79,13 +77,13 @@ Result<void> Tree::store_xattrs(const Node& node, const StoredXattrs& all,
 }
 
 Result<void> Tree::set_plain_xattr(const Node& node, std::string_view name, std::string_view value,
-                                   SetXattrMode mode) {
+                                   SetXattrFlags flags) {
   if (value.size() > XATTR_SIZE_MAX) return Error::os(E2BIG, "extended attribute");
   Result<StoredXattrs> all = xattrs_of(node);
   if (!all) return all.error();
   const bool present = holds(*all, place_of(*all, name), name);
-  if (present && mode == SetXattrMode::kCreate) return Error::os(EEXIST, "extended attribute");
-  if (!present && mode == SetXattrMode::kReplace) return Error::os(ENODATA, "extended attribute");
+  if (present && flags.must_be_new) return Error::os(EEXIST, "extended attribute");
+  if (!present && flags.must_be_there) return Error::os(ENODATA, "extended attribute");
   StoredXattr stored = store_form(name, value);
   std::vector<LocalChanges::FullValue> values;
   if (stored.abbreviated) values.push_back({stored.value, std::string(value)});
@@ -95,7 +93,7 @@ Result<void> Tree::set_plain_xattr(const Node& node, std::string_view name, std:
 
 // An access ACL changes the mode, and is not kept when the mode says it all.
 Result<void> Tree::set_acl(const Node& node, std::string_view name, std::string_view value,
-                           bool drop_setgid) {
+                           const Caller& caller) {
   const std::optional<AclMode> mode = mode_of_acl(value);
   std::optional<std::string> at_source = unmap_acl_ids(value, syncer_.ids());
   if (!mode || !at_source) return Error::os(EINVAL, "ACL");
@@ -109,7 +107,8 @@ Result<void> Tree::set_acl(const Node& node, std::string_view name, std::string_
     return store_xattrs(node, *all, {}, std::nullopt);
   }
   uint32_t permissions = (node.attr.mode & ALLPERMS & ~0777U) | mode->permissions;
-  if (drop_setgid) permissions &= ~static_cast<uint32_t>(S_ISGID);
+  if (!caller.is_privileged() && !caller.is_in_group(stat_of(node).st_gid))
+    permissions &= ~static_cast<uint32_t>(S_ISGID);
   if (mode->says_it_all) {
     erase(*all, name);
   } else {
@@ -118,14 +117,14 @@ Result<void> Tree::set_acl(const Node& node, std::string_view name, std::string_
   return store_xattrs(node, *all, {}, permissions);
 }
 
-void Tree::setxattr(NodeId id, std::string_view name, std::string_view value, SetXattrMode mode,
-                    bool drop_setgid, Done<void> done) {
+void Tree::setxattr(NodeId id, std::string_view name, std::string_view value, SetXattrFlags flags,
+                    const Caller& caller, Done<void> done) {
   const AnswerGate::Section section(gate_);
   if (auto allowed = may_set_xattr(name); !allowed) return done(std::move(allowed));
   const Result<Node> node = present_node(id);
   if (!node) return done(node.error());
-  const Result<void> set = is_posix_acl(name) ? set_acl(*node, name, value, drop_setgid)
-                                              : set_plain_xattr(*node, name, value, mode);
+  const Result<void> set =
+      is_posix_acl(name) ? set_acl(*node, name, value, caller) : set_plain_xattr(*node, name, value, flags);
   if (!set) return done(of_node(set.error()));
   syncer_.note_change(id);
   done({});
@@ -138,7 +137,10 @@ void Tree::removexattr(NodeId id, std::string_view name, Done<void> done) {
   if (!node) return done(node.error());
   Result<StoredXattrs> all = xattrs_of(*node);
   if (!all) return done(of_node(all.error()));
-  if (!erase(*all, name)) return done(Error::os(ENODATA, "extended attribute"));
+  // An ACL that is not there is no failure, as elsewhere.
+  if (!erase(*all, name)) {
+    return done(is_posix_acl(name) ? Result<void>() : Error::os(ENODATA, "extended attribute"));
+  }
   const Result<void> removed = store_xattrs(*node, *all, {}, std::nullopt);
   if (!removed) return done(of_node(removed.error()));
   syncer_.note_change(id);
