@@ -39,6 +39,7 @@ void op_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const
 
 void op_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* info) {
   const auto reply = begin(request, FrontOp::kCreate);
+  if (mount_of(request).no_open.load()) return reply->fail(ENOSYS);
   NewFile file{.mode = S_IFREG | (mode & ALLPERMS), .caller = caller_of(request)};
   const CreateFlags flags{(info->flags & O_EXCL) != 0, (info->flags & O_TRUNC) != 0};
   reply->park(mount_of(request).tree.create(
