@@ -177,7 +177,7 @@ Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::
   std::vector<NodeId> nodes;
   auto changes = batch.apply_directory(node, names, complete, groups_, nodes);
   if (!changes) return changes.error();
-  report(std::move(*changes));
+  report(std::move(changes->changes));
   if (whole_tree_) {
     for (size_t i = 0; i < names.size(); ++i) {
       if (!S_ISDIR(names[i].attr.mode)) continue;

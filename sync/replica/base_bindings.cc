@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/replica/base_bindings.h"
 
-#include <sys/stat.h>
-
 #include <cerrno>
-#include <limits>
 
 #include "sync/replica/base_rows.h"
 #include "sync/replica/node_rows.h"
-#include "sync/replica/orphans.h"
 
 namespace rsyncfs {
 namespace {
@@ -26,10 +22,6 @@ constexpr Sql kBaseChildren{
     "SELECT parent, name, node FROM base_names WHERE parent=?1 AND node<>0"
     " UNION ALL SELECT n.parent, n.name, n.node FROM names AS n WHERE n.parent=?1 AND NOT EXISTS"
     " (SELECT 1 FROM base_names AS b WHERE b.parent=n.parent AND b.name=n.name) ORDER BY name LIMIT ?2"};
-constexpr Sql kCountDirectories{
-    "SELECT count(*) FROM names JOIN nodes AS n ON n.id=names.node"
-    " WHERE names.parent=? AND (n.mode & 61440)=16384"};
-
 Result<std::vector<Binding>> read_bindings(Connection& db, const Sql& sql, NodeId key, size_t limit) {
   std::vector<Binding> out;
   Query query(db, sql);
@@ -45,77 +37,6 @@ Result<std::vector<Binding>> read_bindings(Connection& db, const Sql& sql, NodeI
 Error not_there() {
   return Error(Errc::kNotFound, "the source does not have it").with_errno(ENOENT);
 }
-
-// Nodes that base may lead to no more, and what follows from that.
-class Losses {
- public:
-  Losses(Transaction& transaction, DirtyFiles& files) : transaction_(transaction), files_(files) {}
-
-  void add(NodeId node) {
-    if (node != 0) suspects_.push_back(node);
-  }
-
-  Result<void> settle() {
-    while (!suspects_.empty()) {
-      const NodeId id = suspects_.back();
-      suspects_.pop_back();
-      auto bound = is_bound_at_source(transaction_.db(), id);
-      if (!bound) return bound.error();
-      if (*bound) continue;
-      auto node = find_node(transaction_.db(), id);
-      if (!node) return node.error();
-      if (!node->has_value()) continue;
-      if (auto done = lose(**node); !done) return done;
-    }
-    return {};
-  }
-
- private:
-  Result<void> lose(const Node& node) {
-    if (S_ISDIR(node.attr.mode)) {
-      if (auto done = lose_children(node.id); !done) return done;
-    }
-    return node.orphan ? give_up(node) : make_absent(node);
-  }
-
-  Result<void> lose_children(NodeId directory) {
-    auto children = base_children(transaction_.db(), directory, std::numeric_limits<int64_t>::max());
-    if (!children) return children.error();
-    for (const Binding& child : *children) {
-      auto local = local_binding(transaction_.db(), directory, child.name);
-      if (!local) return local.error();
-      if (auto done = put_base_name(transaction_, directory, child.name, 0, *local); !done) return done;
-      add(child.node);
-    }
-    return {};
-  }
-
-  Result<void> give_up(const Node& orphan) {
-    if (orphan.differences != 0) {
-      if (auto done = leave_to_itself(transaction_, orphan.id, orphan.differences); !done) return done;
-    }
-    if (!transaction_.writer().retained_nodes().has(orphan.id)) return {};
-    auto deleted = delete_orphans(transaction_, {orphan.id}, files_);
-    return deleted ? Result<void>() : deleted.error();
-  }
-
-  Result<void> make_absent(const Node& node) {
-    BaseNode nothing;
-    nothing.node = node.id;
-    if (auto done = put_base_node(transaction_, nothing); !done) return done;
-    if (!S_ISDIR(node.attr.mode) || node.listed_at_s != 0) return {};
-    // What is stored of it is all that there is from now on.
-    Query count(transaction_.db(), kCountDirectories);
-    count.unsigned_integer(node.id);
-    if (auto row = count.step(); !row) return row.error();
-    const auto nlink = static_cast<uint32_t>(2 + count.integer_at(0));
-    return set_listing_state(transaction_, node.id, nlink, FileTime::now().s);
-  }
-
-  Transaction& transaction_;
-  DirtyFiles& files_;
-  std::vector<NodeId> suspects_;
-};
 
 }  // namespace
 
@@ -176,8 +97,7 @@ Result<std::string> remote_path_of(Connection& db, NodeId id) {
   return path;
 }
 
-Result<void> bind_at_source(Transaction& transaction, const std::vector<Binding>& names, DirtyFiles& files) {
-  Losses losses(transaction, files);
+Result<void> bind_at_source(Transaction& transaction, const std::vector<Binding>& names, Losses& losses) {
   for (const Binding& name : names) {
     auto before = base_binding(transaction.db(), name.parent, name.name);
     if (!before) return before.error();
@@ -187,13 +107,7 @@ Result<void> bind_at_source(Transaction& transaction, const std::vector<Binding>
     if (auto done = put_base_name(transaction, name.parent, name.name, name.node, *local); !done) return done;
     losses.add(*before);
   }
-  return losses.settle();
-}
-
-Result<void> settle_bindings(Transaction& transaction, const std::vector<NodeId>& nodes, DirtyFiles& files) {
-  Losses losses(transaction, files);
-  for (const NodeId node : nodes) losses.add(node);
-  return losses.settle();
+  return {};
 }
 
 }  // namespace rsyncfs

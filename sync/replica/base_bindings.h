@@ -11,7 +11,7 @@
 
 #include "io/base/result.h"
 #include "sync/replica/database.h"
-#include "sync/replica/dirty_files.h"
+#include "sync/replica/losses.h"
 #include "sync/replica/pending.h"
 #include "sync/replica/types.h"
 #include "sync/replica/writer.h"
@@ -31,11 +31,8 @@ Result<BaseNode> base_state(Connection& db, NodeId node);
 Result<std::string> remote_path_of(Connection& db, NodeId node);
 
 // ---- changes ----
-// The source leads these names to these nodes now. Nodes that it has no more because of that, and that users
-// do not see, are given up; those that users see are absent at the source from then on, and so is what is
-// below them.
-Result<void> bind_at_source(Transaction& transaction, const std::vector<Binding>& names, DirtyFiles& files);
-// The source does not have these nodes by any name any more, as far as no binding says otherwise.
-Result<void> settle_bindings(Transaction& transaction, const std::vector<NodeId>& nodes, DirtyFiles& files);
+// The source leads these names to these nodes now. `losses` gets what it led to before, to be settled when
+// base is complete again.
+Result<void> bind_at_source(Transaction& transaction, const std::vector<Binding>& names, Losses& losses);
 
 }  // namespace rsyncfs

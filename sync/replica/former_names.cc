@@ -14,7 +14,9 @@
 namespace rsyncfs {
 namespace {
 
-constexpr Sql kPut{"INSERT OR REPLACE INTO former_names(node, parent, name) VALUES(?,?,?)"};
+constexpr Sql kPut{
+    "INSERT OR REPLACE INTO former_names(node, parent, name) SELECT id, ?, ? FROM nodes"
+    " WHERE id=? AND orphan=1 AND (mode & 61440)=32768"};
 constexpr Sql kFind{"SELECT parent, name FROM former_names WHERE node=?"};
 constexpr Sql kErase{"DELETE FROM former_names WHERE node=?"};
 
@@ -30,7 +32,7 @@ Result<Node> place_for(NameEdit& edit, NodeId parent) {
 
 Result<void> note_former_name(Transaction& transaction, NodeId node, NodeId parent, std::string_view name) {
   Query put(transaction.db(), kPut);
-  put.unsigned_integer(node).unsigned_integer(parent).blob(name);
+  put.unsigned_integer(parent).blob(name).unsigned_integer(node);
   return put.run();
 }
 

@@ -15,6 +15,7 @@
 
 namespace rsyncfs {
 
+// Nothing happens unless it is a regular file without a name.
 Result<void> note_former_name(Transaction& transaction, NodeId node, NodeId parent, std::string_view name);
 Result<std::optional<std::pair<NodeId, std::string>>> find_former_name(Connection& db, NodeId node);
 Result<void> erase_former_name(Transaction& transaction, NodeId node);

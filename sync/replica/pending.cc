@@ -206,7 +206,10 @@ Result<void> StoredPendingChanges::acknowledge(const Acknowledged& news) {
     for (const BaseNode& node : news.nodes) {
       if (auto done = put_base_node(transaction, node); !done) return done;
     }
-    return bind_at_source(transaction, news.names, files_);
+    std::vector<NameChange> changes;
+    Losses losses(transaction, files_, changes);
+    if (auto done = bind_at_source(transaction, news.names, losses); !done) return done;
+    return losses.settle();
   });
 }
 

@@ -110,6 +110,17 @@ struct Acknowledged {
   std::vector<BaseNode> nodes;
 };
 
+// A name for which both the source and users of the mount changed what cannot be merged. Nothing was done
+// about it: what users see and what is pending stay as they are until keep_both(), keep_ours() or
+// take_theirs().
+struct Collision {
+  NodeId parent = 0;
+  std::string name;
+  KeptListedName theirs;
+  NodeId base = 0;   // what the name led to when both agreed; 0: to nothing
+  NodeId local = 0;  // what users see; 0: nothing
+};
+
 // A conflict that was decided, for `conflicts`.
 struct ConflictRecord {
   uint64_t id = 0;

@@ -6,8 +6,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "sync/replica/base_bindings.h"
+#include "sync/replica/base_rows.h"
 #include "sync/replica/content_rows.h"
+#include "sync/replica/former_names.h"
 #include "sync/replica/orphans.h"
+#include "sync/replica/source_node.h"
 #include "sync/replica/versions.h"
 
 namespace rsyncfs {
@@ -25,8 +29,19 @@ constexpr uint32_t kMaxNamesCounted = 1 << 20;
 
 }  // namespace
 
-Result<std::vector<NameChange>> Reconciler::run(const std::vector<ListedName>& names, bool complete,
-                                                std::vector<NodeId>& nodes_out) {
+Reconciler::Reconciler(Transaction& transaction, DirtyFiles& files, NodeId directory, HardLinkGroups& groups,
+                       int64_t now_s)
+    : transaction_(transaction),
+      directory_(directory),
+      groups_(groups),
+      now_s_(now_s),
+      something_pending_(transaction.something_pending()),
+      losses_(transaction, files, changes_),
+      withdrawal_(transaction, losses_, changes_),
+      pending_(transaction, directory, groups, losses_, changes_, collisions_) {}
+
+Result<DirectoryChanges> Reconciler::run(const std::vector<ListedName>& names, bool complete,
+                                         std::vector<NodeId>& nodes_out) {
   names_ = &names;
   nodes_out.assign(names.size(), 0);
   auto self = find_node(transaction_.db(), directory_);
@@ -35,7 +50,13 @@ Result<std::vector<NameChange>> Reconciler::run(const std::vector<ListedName>& n
     return Error(Errc::kNotFound, "no such directory in the store");
   }
   self_ = **self;
+  if (something_pending_) {
+    if (auto done = pending_.load(); !done) return done.error();
+  }
   if (auto done = compare(names, complete, nodes_out); !done) return done.error();
+  if (complete) {
+    if (auto done = collect_vanished(); !done) return done.error();
+  }
   // First what is gone: a node that stays may have lost its other names.
   for (const Removal& removal : removals_) {
     if (auto done = remove(removal); !done) return done.error();
@@ -43,12 +64,17 @@ Result<std::vector<NameChange>> Reconciler::run(const std::vector<ListedName>& n
   // Then what keeps its node, so that a new name of a hard-link group joins the node that has the content.
   std::stable_partition(steps_.begin(), steps_.end(), [](const Step& step) { return step.same_version; });
   for (const Step& step : steps_) {
+    auto collision = collides(step);
+    if (!collision) return collision.error();
+    if (*collision) continue;
     auto node = apply(step);
     if (!node) return node.error();
     nodes_out[step.listed] = *node;
   }
+  if (auto done = reconcile_pending(nodes_out); !done) return done.error();
+  if (auto done = losses_.settle(); !done) return done.error();
   if (auto done = finish_directory(complete); !done) return done.error();
-  return std::move(changes_);
+  return DirectoryChanges{std::move(changes_), std::move(collisions_)};
 }
 
 Result<void> Reconciler::compare(const std::vector<ListedName>& names, bool complete,
@@ -63,7 +89,9 @@ Result<void> Reconciler::compare(const std::vector<ListedName>& names, bool comp
     const int order = !*row ? 1 : next == names.size() ? -1 : stored_name.compare(names[next].name);
     if (order < 0) {
       Node stored = node_at(query, 1);
-      if (complete) {
+      if (differs(stored_name, stored)) {
+        if (complete) pending_names_.push_back({std::string(stored_name), nullptr});
+      } else if (complete) {
         removals_.push_back({std::string(stored_name), stored});
       } else if (S_ISDIR(stored.attr.mode)) {
         ++subdirectories_;
@@ -73,10 +101,12 @@ Result<void> Reconciler::compare(const std::vector<ListedName>& names, bool comp
         return Error(Errc::kProtocol, "the names of a listed directory are not in order");
       }
       if (S_ISDIR(names[next].attr.mode)) ++subdirectories_;
-      if (order > 0) {
+      const Node stored = order > 0 ? Node() : node_at(query, 1);
+      if (differs(names[next].name, stored)) {
+        pending_names_.push_back({std::string(names[next].name), &names[next]});
+      } else if (order > 0) {
         steps_.push_back({next, Node(), false});
-      } else if (auto done = compare_one(next, node_at(query, 1), query.blob_at(1 + kNodeColumns), nodes_out);
-                 !done) {
+      } else if (auto done = compare_one(next, stored, query.blob_at(1 + kNodeColumns), nodes_out); !done) {
         return done;
       }
       ++next;
@@ -85,6 +115,26 @@ Result<void> Reconciler::compare(const std::vector<ListedName>& names, bool comp
       row = query.step();
       if (!row) return row.error();
     }
+  }
+  return {};
+}
+
+// Names that users removed, and that the source has no more.
+Result<void> Reconciler::collect_vanished() {
+  for (const auto& [name, base] : pending_.differing()) {
+    if (find_listed(name) != nullptr) continue;
+    auto local = local_binding(transaction_.db(), directory_, name);
+    if (!local) return local.error();
+    if (*local == 0) pending_names_.push_back({name, nullptr});
+  }
+  return {};
+}
+
+Result<void> Reconciler::reconcile_pending(std::vector<NodeId>& nodes_out) {
+  for (const PendingName& pending : pending_names_) {
+    auto node = pending_.reconcile(pending.name, pending.listed);
+    if (!node) return node.error();
+    if (pending.listed != nullptr) nodes_out[static_cast<size_t>(pending.listed - names_->data())] = *node;
   }
   return {};
 }
@@ -112,10 +162,44 @@ Result<void> Reconciler::compare_one(size_t index, const Node& stored, std::stri
   return {};
 }
 
+Result<bool> Reconciler::stays_for_its_changes(const Removal& removal) {
+  if (!something_pending_ || !S_ISDIR(removal.stored.attr.mode)) return false;
+  auto left = withdrawal_.withdraw(removal.stored);
+  if (!left || !*left) return left;
+  if (auto done = put_base_name(transaction_, directory_, removal.name, 0, removal.stored.id); !done) {
+    return done.error();
+  }
+  losses_.add(removal.stored.id);
+  return true;
+}
+
 Result<void> Reconciler::remove(const Removal& removal) {
+  auto stays = stays_for_its_changes(removal);
+  if (!stays) return stays.error();
+  if (*stays) return {};
   if (auto done = erase_name(transaction_, directory_, removal.name); !done) return done;
   changes_.push_back({NameChange::Kind::kRemoved, directory_, removal.name, removal.stored.id, 0});
-  return lose_name(transaction_, removal.stored, changes_);
+  if (auto done = lose_name(transaction_, removal.stored, changes_); !done) return done;
+  return note_loss(removal.stored, removal.name, 0);
+}
+
+Result<void> Reconciler::note_loss(const Node& stored, std::string_view name, NodeId successor) {
+  if (something_pending_) losses_.add(stored.id, successor);
+  // Somebody may have it open, and write to it.
+  if (!S_ISREG(stored.attr.mode)) return {};
+  return note_former_name(transaction_, stored.id, directory_, name);
+}
+
+Result<bool> Reconciler::collides(const Step& step) {
+  if (!something_pending_ || step.stored.id == 0 || step.same_version || !S_ISDIR(step.stored.attr.mode)) {
+    return false;
+  }
+  auto held = holds_changes(transaction_.db(), step.stored.id);
+  if (!held || !*held) return held;
+  const ListedName& listed = (*names_)[step.listed];
+  collisions_.push_back(
+      {directory_, std::string(listed.name), KeptListedName::of(listed), step.stored.id, step.stored.id});
+  return true;
 }
 
 Result<NodeId> Reconciler::apply(const Step& step) {
@@ -158,12 +242,18 @@ Result<NodeId> Reconciler::join_group(const Step& step, const Node& target) {
   auto nlink = nlink_in_group(listed, target);
   if (!nlink) return nlink.error();
   // The others of a group are of one version by the source's word; the first one's size and time are kept.
+  NodeAttributes first = target.attr;
+  if (target.differences != 0) {
+    auto base = base_state(transaction_.db(), target.id);
+    if (!base) return base.error();
+    first = base->attr;
+  }
   ListedName as_target = listed;
-  as_target.attr.size = target.attr.size;
-  as_target.attr.mtime_s = target.attr.mtime_s;
-  as_target.attr.mtime_ns = target.attr.mtime_ns;
-  as_target.attr.rdev_major = target.attr.rdev_major;
-  as_target.attr.rdev_minor = target.attr.rdev_minor;
+  as_target.attr.size = first.size;
+  as_target.attr.mtime_s = first.mtime_s;
+  as_target.attr.mtime_ns = first.mtime_ns;
+  as_target.attr.rdev_major = first.rdev_major;
+  as_target.attr.rdev_minor = first.rdev_minor;
   if (auto done = update(as_target, target, *nlink); !done) return done.error();
   return target.id;
 }
@@ -171,8 +261,8 @@ Result<NodeId> Reconciler::join_group(const Step& step, const Node& target) {
 Result<NodeId> Reconciler::keep(const Step& step) {
   const ListedName& listed = (*names_)[step.listed];
   uint32_t nlink = std::max(listed.attr.nlink, 1U);
-  if (listed.hlink_group != 0) {
-    groups_.set(listed.hlink_group, step.stored.id);
+  if (listed.hlink_group != 0) groups_.set(listed.hlink_group, step.stored.id);
+  if (listed.hlink_group != 0 || something_pending_) {
     auto in_group = nlink_in_group(listed, step.stored);
     if (!in_group) return in_group.error();
     nlink = *in_group;
@@ -182,6 +272,7 @@ Result<NodeId> Reconciler::keep(const Step& step) {
 }
 
 Result<uint32_t> Reconciler::nlink_in_group(const ListedName& listed, const Node& node) {
+  if (something_pending_) return shown_nlink(transaction_.db(), node, listed.attr.nlink);
   const uint32_t told = listed.attr.nlink != 0 ? listed.attr.nlink : node.attr.nlink;
   auto names = count_names(transaction_.db(), node.id, kMaxNamesCounted);
   if (!names) return names.error();
@@ -208,6 +299,11 @@ Result<bool> Reconciler::must_separate(const Step& step) {
   }
   if (step.stored.attr.nlink <= 1) return false;
   // The source shows this name as an inode of its own, and we have others that lead to the same node.
+  if (something_pending_) {
+    auto names = base_names_of(transaction_.db(), step.stored.id, 2);
+    if (!names) return names.error();
+    return names->size() > 1;
+  }
   auto names = count_names(transaction_.db(), step.stored.id, 2);
   if (!names) return names.error();
   return *names > 1;
@@ -261,19 +357,30 @@ Result<void> Reconciler::lead_to(const Step& step, NodeId node) {
     return {};
   }
   changes_.push_back({NameChange::Kind::kReplaced, directory_, std::string(name), node, step.stored.id});
-  return lose_name(transaction_, step.stored, changes_);
+  if (auto done = lose_name(transaction_, step.stored, changes_); !done) return done;
+  return note_loss(step.stored, name, node);
 }
 
 Result<void> Reconciler::update(const ListedName& listed, const Node& stored, uint32_t nlink) {
+  if (stored.differences != 0) return merge(listed, stored, nlink);
   Node wanted = stored;
   wanted.attr = listed.attr;
   wanted.attr.nlink = nlink;
+  if (something_pending_ && S_ISDIR(stored.attr.mode)) {
+    auto ours = has_pending_names(transaction_.db(), stored.id);
+    if (!ours) return ours.error();
+    if (*ours) {
+      wanted.attr.mtime_s = stored.attr.mtime_s;
+      wanted.attr.mtime_ns = stored.attr.mtime_ns;
+    }
+  }
   if (listed.xattrs_known) {
     auto set = transaction_.writer().xattr_sets().intern(transaction_.db(), listed.xattrs);
     if (!set) return set.error();
     wanted.xattr_set = *set;
   }
   if (wanted.attr == stored.attr && wanted.xattr_set == stored.xattr_set) return {};
+  if (wanted.ctime) wanted.ctime = FileTime::now();
   if (auto done = update_node(transaction_, wanted); !done) return done;
   if (wanted.xattr_set != stored.xattr_set) {
     transaction_.use_xattr_set(wanted.xattr_set, 1);
@@ -283,8 +390,25 @@ Result<void> Reconciler::update(const ListedName& listed, const Node& stored, ui
   return {};
 }
 
+// A name of a hard-link group that users changed.
+Result<void> Reconciler::merge(const ListedName& listed, const Node& stored, uint32_t nlink) {
+  auto known = read_known_node(transaction_.db(), stored.id);
+  if (!known) return known.error();
+  auto changed = follow_source(transaction_, *known, listed, nlink);
+  if (!changed) return changed.error();
+  if (*changed) {
+    changes_.push_back({NameChange::Kind::kAttributes, directory_, std::string(listed.name), stored.id, 0});
+  }
+  return {};
+}
+
 Result<void> Reconciler::finish_directory(bool complete) {
   const bool wrote = !changes_.empty();
+  if (something_pending_) {
+    auto counted = read_subdirectories(transaction_.db(), directory_);
+    if (!counted) return counted.error();
+    subdirectories_ = *counted;
+  }
   const bool known = complete || self_.listed_at_s != 0;
   const uint32_t nlink = known ? 2 + subdirectories_ : self_.attr.nlink;
   int64_t listed_at_s = self_.listed_at_s;
@@ -316,29 +440,24 @@ Result<std::vector<NameChange>> apply_own_attributes(Transaction& transaction, N
   if (!stored) return stored.error();
   if (!stored->has_value() || !same_type(self, **stored))
     return Error(Errc::kNotFound, "no such node in the store");
-  Node wanted = **stored;
-  wanted.attr = self.attr;
+  std::vector<NameChange> changes;
+  ListedName listed = self;
   // Another version of a file is another node, which only its directory can make.
   if (S_ISREG(self.attr.mode)) {
-    wanted.attr.size = (*stored)->attr.size;
-    wanted.attr.mtime_s = (*stored)->attr.mtime_s;
-    wanted.attr.mtime_ns = (*stored)->attr.mtime_ns;
+    listed.attr.size = (*stored)->attr.size;
+    listed.attr.mtime_s = (*stored)->attr.mtime_s;
+    listed.attr.mtime_ns = (*stored)->attr.mtime_ns;
   }
-  wanted.attr.rdev_major = (*stored)->attr.rdev_major;
-  wanted.attr.rdev_minor = (*stored)->attr.rdev_minor;
-  wanted.attr.nlink = (*stored)->attr.nlink;
-  if (self.xattrs_known) {
-    auto set = transaction.writer().xattr_sets().intern(transaction.db(), self.xattrs);
-    if (!set) return set.error();
-    wanted.xattr_set = *set;
-  }
-  std::vector<NameChange> changes;
-  if (wanted.attr == (*stored)->attr && wanted.xattr_set == (*stored)->xattr_set) return changes;
-  if (auto done = update_node(transaction, wanted); !done) return done.error();
-  if (wanted.xattr_set != (*stored)->xattr_set) {
-    transaction.use_xattr_set(wanted.xattr_set, 1);
-    transaction.use_xattr_set((*stored)->xattr_set, -1);
-  }
+  listed.attr.rdev_major = (*stored)->attr.rdev_major;
+  listed.attr.rdev_minor = (*stored)->attr.rdev_minor;
+  auto known = read_known_node(transaction.db(), node);
+  if (!known) return known.error();
+  // What the source does not have is not what it lists.
+  if (!known->base.present) return changes;
+  if (S_ISREG(self.attr.mode) && (*stored)->differences != 0) return changes;
+  auto changed = follow_source(transaction, *known, listed, (*stored)->attr.nlink);
+  if (!changed) return changed.error();
+  if (!*changed) return changes;
   NameChange change{NameChange::Kind::kAttributes, 0, {}, node, 0};
   auto name = find_name_of(transaction.db(), node);
   if (!name) return name.error();

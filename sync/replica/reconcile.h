@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Brings one stored directory to what the source lists: a merge of two sorted sequences that writes only
-// differences.
+// differences. Names in which users changed something are left to PendingReconciler.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,13 @@
 #include <vector>
 
 #include "io/base/result.h"
+#include "sync/replica/dirty_files.h"
+#include "sync/replica/losses.h"
 #include "sync/replica/node_rows.h"
+#include "sync/replica/reconcile_pending.h"
+#include "sync/replica/replica.h"
 #include "sync/replica/types.h"
+#include "sync/replica/withdrawal.h"
 #include "sync/replica/writer.h"
 
 namespace rsyncfs {
@@ -18,11 +23,11 @@ namespace rsyncfs {
 class Reconciler {
  public:
   // The references must outlive run(). `now_s`: Unix time of the listing.
-  Reconciler(Transaction& transaction, NodeId directory, HardLinkGroups& groups, int64_t now_s)
-      : transaction_(transaction), directory_(directory), groups_(groups), now_s_(now_s) {}
+  Reconciler(Transaction& transaction, DirtyFiles& files, NodeId directory, HardLinkGroups& groups,
+             int64_t now_s);
 
-  Result<std::vector<NameChange>> run(const std::vector<ListedName>& names, bool complete,
-                                      std::vector<NodeId>& nodes_out);
+  Result<DirectoryChanges> run(const std::vector<ListedName>& names, bool complete,
+                               std::vector<NodeId>& nodes_out);
 
  private:
   // What differs, found while the stored names are being read, done afterwards.
@@ -35,10 +40,21 @@ class Reconciler {
     std::string name;
     Node stored;
   };
+  // A name in which something differs from the source.
+  struct PendingName {
+    std::string name;
+    const ListedName* listed = nullptr;  // null: gone
+  };
 
   Result<void> compare(const std::vector<ListedName>& names, bool complete, std::vector<NodeId>& nodes_out);
   Result<void> compare_one(size_t index, const Node& stored, std::string_view stored_target,
                            std::vector<NodeId>& nodes_out);
+  Result<void> collect_vanished();
+  bool differs(std::string_view name, const Node& stored) const {
+    return something_pending_ && (stored.differences != 0 || pending_.differs(name));
+  }
+  Result<void> reconcile_pending(std::vector<NodeId>& nodes_out);
+  Result<bool> stays_for_its_changes(const Removal& removal);
   Result<void> remove(const Removal& removal);
   Result<NodeId> apply(const Step& step);
   Result<NodeId> apply_directory(const Step& step);
@@ -53,6 +69,10 @@ class Reconciler {
   // on with it.
   Result<bool> may_change_in_place(const Step& step);
   Result<bool> must_separate(const Step& step);
+  // Users changed something below a directory in whose place the source has something else now.
+  Result<bool> collides(const Step& step);
+  Result<void> note_loss(const Node& stored, std::string_view name, NodeId successor);
+  Result<void> merge(const ListedName& listed, const Node& stored, uint32_t nlink);
   Result<bool> may_inherit_ino(const Step& step);
   Result<void> lead_to(const Step& step, NodeId node);
   Result<void> update(const ListedName& listed, const Node& stored, uint32_t nlink);
@@ -68,7 +88,13 @@ class Reconciler {
   uint32_t subdirectories_ = 0;
   std::vector<Removal> removals_;
   std::vector<Step> steps_;
+  std::vector<PendingName> pending_names_;
   std::vector<NameChange> changes_;
+  std::vector<Collision> collisions_;
+  const bool something_pending_;  // anywhere in the store
+  Losses losses_;
+  Withdrawal withdrawal_;
+  PendingReconciler pending_;
 };
 
 // The attributes of one node, as its own entry in a list has them.

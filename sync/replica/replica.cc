@@ -32,12 +32,13 @@ constexpr Sql kPutXattrValue{"INSERT OR REPLACE INTO xattr_values(digest, size, 
 
 class StoredBatch final : public Replica::Batch {
  public:
-  explicit StoredBatch(std::unique_ptr<Transaction> transaction) : transaction_(std::move(transaction)) {}
+  StoredBatch(std::unique_ptr<Transaction> transaction, DirtyFiles& files)
+      : transaction_(std::move(transaction)), files_(files) {}
 
-  Result<std::vector<NameChange>> apply_directory(NodeId directory, const std::vector<ListedName>& names,
-                                                  bool complete, HardLinkGroups& groups,
-                                                  std::vector<NodeId>& nodes_out) override {
-    Reconciler reconciler(*transaction_, directory, groups, std::time(nullptr));
+  Result<DirectoryChanges> apply_directory(NodeId directory, const std::vector<ListedName>& names,
+                                           bool complete, HardLinkGroups& groups,
+                                           std::vector<NodeId>& nodes_out) override {
+    Reconciler reconciler(*transaction_, files_, directory, groups, std::time(nullptr));
     return judged(reconciler.run(names, complete, nodes_out));
   }
 
@@ -52,13 +53,15 @@ class StoredBatch final : public Replica::Batch {
 
  private:
   // After a failure of the disk the batch is half done, and must not be committed.
-  Result<std::vector<NameChange>> judged(Result<std::vector<NameChange>> result) {
+  template <class T>
+  Result<T> judged(Result<T> result) {
     if (!result && result.error().code() != Errc::kNotFound && result.error().code() != Errc::kProtocol) {
       transaction_->fail(result.error());
     }
     return result;
   }
   std::unique_ptr<Transaction> transaction_;
+  DirtyFiles& files_;
 };
 
 }  // namespace
@@ -163,7 +166,7 @@ Result<StoredXattrs> StoredReplica::xattrs(NodeId id) const {
 Result<std::unique_ptr<Replica::Batch>> StoredReplica::begin() {
   auto transaction = writer_->begin();
   if (!transaction) return transaction.error();
-  return std::unique_ptr<Batch>(std::make_unique<StoredBatch>(std::move(*transaction)));
+  return std::unique_ptr<Batch>(std::make_unique<StoredBatch>(std::move(*transaction), dirty_));
 }
 
 Result<void> StoredReplica::store_xattr_value(std::string_view digest, uint64_t size,

@@ -38,6 +38,12 @@ struct ReplicaStatistics {
   uint64_t partial_files = 0;
 };
 
+// What one listing of a directory came to.
+struct DirectoryChanges {
+  std::vector<NameChange> changes;    // of what users see
+  std::vector<Collision> collisions;  // to be decided
+};
+
 // How much of a node's content is here.
 struct ContentState {
   uint64_t present_bytes = 0;
@@ -78,14 +84,15 @@ class Replica {
   // regular file of another version of which nothing is stored keeps its node, unless note_seen() was told.)
   // Nothing is written where nothing changed. A regular file whose size or mtime differs, or any change of
   // type, becomes a new node with the old ino; attribute changes stay on the node. `nodes_out[i]` is the node
-  // of names[i]. `groups`: one object for all directories of one list.
+  // of names[i]; 0 where there is a collision. `groups`: one object for all directories of one list.
+  // What users changed is compared with what the source had before, not with the listing: it stays pending,
+  // is merged, or turns out to be what the source has now (sync/replica/three_way.h).
   class Batch {
    public:
     virtual ~Batch() = default;  // without commit(): rolled back
-    virtual Result<std::vector<NameChange>> apply_directory(NodeId directory,
-                                                            const std::vector<ListedName>& names,
-                                                            bool complete, HardLinkGroups& groups,
-                                                            std::vector<NodeId>& nodes_out) = 0;
+    virtual Result<DirectoryChanges> apply_directory(NodeId directory, const std::vector<ListedName>& names,
+                                                     bool complete, HardLinkGroups& groups,
+                                                     std::vector<NodeId>& nodes_out) = 0;
     // The root's own attributes, or those of any directory.
     virtual Result<std::vector<NameChange>> apply_attributes(NodeId node, const ListedName& self) = 0;
     virtual Result<void> commit() = 0;

@@ -88,6 +88,18 @@ struct ListedName {
   bool xattrs_known = true;  // false: the list carried no xattrs (server without -X): keep what is stored
 };
 
+// The same, to be kept.
+struct KeptListedName {
+  std::string name;
+  NodeAttributes attr;
+  std::string link_target;
+  StoredXattrs xattrs;
+  uint32_t hlink_group = 0;
+  bool xattrs_known = true;
+  static KeptListedName of(const ListedName& listed);
+  ListedName view() const;  // as long as this is there, and stays where it is
+};
+
 // The hard-link groups of one file list, shared by all directories of that list. When a batch that was given
 // it is not committed, it names nodes that do not exist: begin the list again with a new one.
 class HardLinkGroups {

@@ -49,6 +49,12 @@ Connection& Transaction::db() {
   return *writer_.db_;
 }
 
+bool Transaction::something_pending() const {
+  const Totals before = writer_.totals();
+  return before.pending_names + totals_.pending_names != 0 ||
+         before.pending_nodes + totals_.pending_nodes != 0;
+}
+
 void Transaction::use_xattr_set(uint64_t set, int64_t by) {
   if (set != 0) xattr_uses_[set] += by;
 }

@@ -69,6 +69,8 @@ class Transaction {
   Writer& writer() { return writer_; }
   Totals& totals() { return totals_; }  // what this transaction adds
   Aftermath& aftermath() { return aftermath_; }
+  // Anything in the store differs from the source.
+  bool something_pending() const;
   void use_xattr_set(uint64_t set, int64_t by);
   void use_slab(uint64_t slab, int64_t files, int64_t bytes);
   // After a failure half way: commit() will refuse.

@@ -69,7 +69,10 @@ const std::vector<ListedName>& Listing::take() {
 Applied apply(Replica& replica, NodeId directory, Listing& listing, bool complete, HardLinkGroups& groups) {
   Applied out;
   auto batch = must(replica.begin());
-  out.changes = must(batch->apply_directory(directory, listing.take(), complete, groups, out.nodes));
+  DirectoryChanges applied =
+      must(batch->apply_directory(directory, listing.take(), complete, groups, out.nodes));
+  out.changes = std::move(applied.changes);
+  out.collisions = std::move(applied.collisions);
   must(batch->commit());
   return out;
 }

@@ -74,6 +74,7 @@ class Listing {
 struct Applied {
   std::vector<NameChange> changes;
   std::vector<NodeId> nodes;
+  std::vector<Collision> collisions;
 };
 // One batch with one directory.
 Applied apply(Replica& replica, NodeId directory, Listing& listing, bool complete, HardLinkGroups& groups);
