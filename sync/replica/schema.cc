@@ -87,8 +87,7 @@ constexpr const char* kLocalChanges =
     "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
     "  at_s INTEGER NOT NULL, path BLOB NOT NULL, copy_path BLOB NOT NULL, what BLOB NOT NULL);"
     "ALTER TABLE totals ADD COLUMN pending_names INTEGER NOT NULL DEFAULT 0;"
-    "ALTER TABLE totals ADD COLUMN pending_nodes INTEGER NOT NULL DEFAULT 0;"
-    "ALTER TABLE totals ADD COLUMN pending_bytes INTEGER NOT NULL DEFAULT 0;";
+    "ALTER TABLE totals ADD COLUMN pending_nodes INTEGER NOT NULL DEFAULT 0;";
 
 constexpr Sql kCountTables{"SELECT count(*) FROM sqlite_schema WHERE type='table' AND name='meta'"};
 constexpr Sql kCountAll{"SELECT count(*) FROM sqlite_schema"};

@@ -68,8 +68,33 @@ constexpr std::array kRules = {
           " OR cached_files<>(SELECT count(*) FROM contents WHERE extents IS NULL)"
           " OR partial_files<>(SELECT count(*) FROM contents WHERE extents IS NOT NULL)"
           " OR pending_names<>(SELECT count(*) FROM base_names)"
-          " OR pending_nodes<>(SELECT count(*) FROM base_nodes)"
-          " OR pending_bytes<>(SELECT coalesce(sum(ends-begins),0) FROM layer_extents)"}},
+          " OR pending_nodes<>(SELECT count(*) FROM base_nodes)"}},
+    Rule{"layers belong to nothing that differs",
+         {"SELECT count(*) FROM layers AS l LEFT JOIN nodes AS n ON n.id=l.node"
+          " WHERE n.id IS NULL OR (n.differences & 33)=0 OR (n.mode & 61440)<>32768"}},
+    Rule{"layers are neither open nor sealed",
+         {"SELECT count(*) FROM layers WHERE layer NOT IN (0, 1) OR (layer=1 AND digest IS NOT NULL)"}},
+    Rule{"ranges belong to no layer",
+         {"SELECT count(*) FROM layer_extents WHERE block_file=0"
+          " OR block_file NOT IN (SELECT block_file FROM layers)"}},
+    Rule{"ranges of a layer overlap",
+         {"SELECT count(*) FROM (SELECT begins, ends,"
+          " lead(begins) OVER (PARTITION BY block_file ORDER BY begins) AS next FROM layer_extents)"
+          " WHERE ends<=begins OR next<ends"}},
+    Rule{"layers and contents share a block file",
+         {"SELECT count(*) FROM layers WHERE block_file<>0"
+          " AND block_file IN (SELECT position FROM contents WHERE slab=0)"}},
+    Rule{"layers do not reach from the base to the end of their file",
+         {"SELECT count(*) FROM (SELECT l.base_limit AS base_limit,"
+          "  CASE l.layer WHEN 0 THEN l.size ELSE n.size END AS size, coalesce(max(e.ends), 0) AS ends,"
+          "  coalesce(sum(max(e.ends-max(e.begins, l.base_limit), 0)), 0) AS beyond"
+          "  FROM layers AS l JOIN nodes AS n ON n.id=l.node"
+          "  LEFT JOIN layer_extents AS e ON e.block_file=l.block_file GROUP BY l.node, l.layer)"
+          " WHERE base_limit>size OR ends>size OR beyond<>size-base_limit"}},
+    Rule{"layers do not lie upon each other",
+         {"SELECT count(*) FROM layers AS sealed JOIN nodes AS n ON n.id=sealed.node"
+          " LEFT JOIN layers AS open ON open.node=sealed.node AND open.layer=1"
+          " WHERE sealed.layer=0 AND coalesce(open.base_limit>sealed.size, n.size<>sealed.size)"}},
 };
 
 Result<void> check_rules(Connection& db) {

@@ -5,16 +5,12 @@ namespace rsyncfs {
 namespace {
 
 constexpr Sql kReadTotals{
-    "SELECT nodes, orphans, cached_bytes, cached_files, partial_files, pending_names, pending_nodes, "
-    "pending_bytes"
-    " FROM totals WHERE id=1"};
+    "SELECT nodes, orphans, cached_bytes, cached_files, partial_files, pending_names, pending_nodes,"
+    " (SELECT coalesce(sum(ends-begins), 0) FROM layer_extents) FROM totals WHERE id=1"};
 constexpr Sql kAddTotals{
     "UPDATE totals SET nodes=nodes+?, orphans=orphans+?, cached_bytes=cached_bytes+?,"
     " cached_files=cached_files+?, partial_files=partial_files+?,"
-    " pending_names=pending_names+?, pending_nodes=pending_nodes+?, pending_bytes=pending_bytes+? WHERE "
-    "id=1"};
-constexpr Sql kTakeNodeIds{"UPDATE sqlite_sequence SET seq=seq+? WHERE name='nodes'"};
-constexpr Sql kLastNodeId{"SELECT seq FROM sqlite_sequence WHERE name='nodes'"};
+    " pending_names=pending_names+?, pending_nodes=pending_nodes+? WHERE id=1"};
 constexpr Sql kUseSlab{"UPDATE slabs SET live_files=live_files+?, live_bytes=live_bytes+? WHERE id=?"};
 constexpr Sql kDropEmptySlab{"DELETE FROM slabs WHERE id=? AND live_files=0 AND sealed=1"};
 
@@ -85,11 +81,14 @@ Result<void> Transaction::flush() {
     if (auto done = writer_.xattr_sets_.add_uses(db(), set, by); !done) return done;
   }
   if (auto done = flush_slabs(); !done) return done;
-  if (totals_ == Totals()) return {};
+  // Every write adds pending bytes: their sum is not stored.
+  Totals stored = totals_;
+  stored.pending_bytes = 0;
+  if (stored == Totals()) return {};
   Query add(db(), kAddTotals);
   add.integer(totals_.nodes).integer(totals_.orphans).integer(totals_.cached_bytes);
   add.integer(totals_.cached_files).integer(totals_.partial_files);
-  add.integer(totals_.pending_names).integer(totals_.pending_nodes).integer(totals_.pending_bytes);
+  add.integer(totals_.pending_names).integer(totals_.pending_nodes);
   return add.run();
 }
 

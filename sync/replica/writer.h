@@ -30,7 +30,7 @@ struct Totals {
   int64_t partial_files = 0;
   int64_t pending_names = 0;  // rows of base_names
   int64_t pending_nodes = 0;  // rows of base_nodes
-  int64_t pending_bytes = 0;  // of layer_extents
+  int64_t pending_bytes = 0;  // of layer_extents; counted when the store is opened
   void add(const Totals& other);
   bool operator==(const Totals&) const = default;
 };
