@@ -27,7 +27,7 @@ Result<void> sync_block_files(DirtyStore& store, DirtyFile& file, const std::vec
     if (fdatasync((*fd)->get()) != 0) return Error::os(errno, "syncing a local change");
     auto& known = file.entries_synced;
     if (std::find(known.begin(), known.end(), id) != known.end()) continue;
-    if (auto done = sync_entry(store.directory, id); !done) return done;
+    if (auto done = sync_entry(store.directory.block_file(id)); !done) return done;
   }
   file.entries_synced = ids;
   return {};

@@ -105,10 +105,10 @@ Result<void> write_anew(int fd, const LayerExtents& extents) {
   return {};
 }
 
-Result<void> sync_entry(const StateDirectory& directory, uint64_t block_file) {
-  const std::string path = directory.block_file(block_file);
-  if (auto done = sync_directory(path.substr(0, path.rfind('/'))); !done) return done;
-  return sync_directory(directory.blocks());
+Result<void> sync_entry(const std::string& path) {
+  const std::string directory = path.substr(0, path.rfind('/'));
+  if (auto done = sync_directory(directory); !done) return done;
+  return sync_directory(directory.substr(0, directory.rfind('/')));
 }
 
 Result<void> sync_directories(const StateDirectory& directory) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "io/base/result.h"
 #include "sync/replica/layer_extents.h"
@@ -20,8 +21,8 @@ Result<void> copy_range(int from, int to, uint64_t begin, uint64_t end);
 // The kernel tells of a lost page once, and then counts it as written. So after a failed sync what it still
 // shows is written anew, for the next sync to tell of.
 Result<void> write_anew(int fd, const LayerExtents& extents);
-// The names of the block file's directory, and of the one above, are on the disk.
-Result<void> sync_entry(const StateDirectory& directory, uint64_t block_file);
+// The file's name is on the disk, and that of the directory that it is in.
+Result<void> sync_entry(const std::string& path);
 // The names of the database's files are on the disk, and that of the state directory.
 Result<void> sync_directories(const StateDirectory& directory);
 // What is committed to the database is on the disk: in its log, or in itself, which was synced before the log

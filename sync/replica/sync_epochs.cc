@@ -136,9 +136,7 @@ Result<void> SyncEpochs::sync_files(const std::set<File>& files, bool all) {
     const OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     if (!fd && errno == ENOENT) continue;  // dropped since
     if (!fd || fdatasync(fd.get()) != 0) return Error::os(errno, "syncing " + path);
-    if (slab == 0) {
-      if (auto done = sync_entry(directory_, block); !done) return done;
-    }
+    if (auto done = sync_entry(path); !done) return done;
   }
   return {};
 }
