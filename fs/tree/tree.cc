@@ -204,7 +204,9 @@ void Tree::statfs(Done<struct statvfs> done) {
   answer.f_blocks = store.f_blocks;
   answer.f_bfree = store.f_bfree;
   answer.f_bavail = store.f_bavail;
-  answer.f_files = inodes;
+  answer.f_files = inodes + store.f_favail;
+  answer.f_ffree = store.f_favail;
+  answer.f_favail = store.f_favail;
   answer.f_namemax = 255;
   done(answer);
 }

@@ -116,7 +116,8 @@ class Tree {
   // What fsync(2) promises, of files and directories; always answers later, from the executor or the loop.
   RequestId sync(NodeId node, Done<void> done);
 
-  // Never waits for the network: the file system that holds the store, and how many inodes are known.
+  // Never waits for the network: the file system that holds the store, and how many inodes are known or have
+  // room.
   void statfs(Done<struct statvfs> done);
 
   // The kernel gives back `count` lookups. Any thread; nothing is deleted on it.
@@ -148,6 +149,7 @@ class Tree {
  private:
   // Lists the directory, then runs `answer` on the executor, within a section; but with an error that is
   // final at once, on the loop.
+  bool names_are_known(const Node& directory) const;
   RequestId after_listing(NodeId directory, UniqueFunction<void(Result<void>)> answer);
   // What must be known before something can be done.
   struct Listings {

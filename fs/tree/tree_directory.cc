@@ -24,6 +24,11 @@ bool source_is_away(const Error& error) {
 
 }  // namespace
 
+// What the source does not have it cannot list.
+bool Tree::names_are_known(const Node& directory) const {
+  return (directory.differences & kAbsentAtSource) != 0 || syncer_.may_answer_listing(directory);
+}
+
 // The link may have gone down while we asked: then what is stored is all there is, and good enough. Every
 // other failure, a cancelled wait above all, needs nothing of the store and does not queue for the executor.
 RequestId Tree::after_listing(NodeId directory, UniqueFunction<void(Result<void>)> answer) {
@@ -34,7 +39,7 @@ RequestId Tree::after_listing(NodeId directory, UniqueFunction<void(Result<void>
           const AnswerGate::Section section(gate_);
           if (!listed && source_is_away(listed.error())) {
             const Result<Node> node = directory_node(directory);
-            if (node && syncer_.may_answer_listing(*node)) listed = {};
+            if (node && names_are_known(*node)) listed = {};
           }
           answer(std::move(listed));
         });
@@ -58,7 +63,7 @@ RequestId Tree::lookup(NodeId parent, std::string_view name, Done<Entry> done) {
       done(Error::os(ENAMETOOLONG, "name"));
       return 0;
     }
-    if (syncer_.may_answer_listing(*directory)) {
+    if (names_are_known(*directory)) {
       answer_lookup(parent, name, std::move(done));
       return 0;
     }
@@ -111,7 +116,7 @@ RequestId Tree::opendir(NodeId id, Done<OpenedDirectory> done) {
       done(directory.error());
       return 0;
     }
-    if (syncer_.may_answer_listing(*directory)) {
+    if (names_are_known(*directory)) {
       done(handles_.open(id));
       return 0;
     }

@@ -54,7 +54,12 @@ void Tree::attempt_again(RequestId chain, NodeId directory, Listings known, Atte
   const RequestId wait = after_listing(
       directory,
       [this, chain, known = std::move(known), attempt = std::move(attempt)](Result<void> listed) mutable {
-        if (!listed) known.failure = listed.error();
+        if (!listed) {
+          known.failure = listed.error();
+          chains_.end(chain);  // first: nothing waits for us once the answer is out
+          attempt(known);
+          return;
+        }
         const NodeId next = attempt(known);
         if (next == 0) return chains_.end(chain);
         attempt_again(chain, next, std::move(known), std::move(attempt));
@@ -79,7 +84,7 @@ RequestId Tree::change_names(Done<T> done, Work work) {
 
 NodeId Tree::unlisted(const Node& directory, const Listings& known) const {
   if (std::find(known.listed.begin(), known.listed.end(), directory.id) != known.listed.end()) return 0;
-  return syncer_.may_answer_listing(directory) ? 0 : directory.id;
+  return names_are_known(directory) ? 0 : directory.id;
 }
 
 Result<Node> Tree::changing_directory(NodeId id, std::string_view name) const {

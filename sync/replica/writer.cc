@@ -11,6 +11,8 @@ constexpr Sql kAddTotals{
     "UPDATE totals SET nodes=nodes+?, orphans=orphans+?, cached_bytes=cached_bytes+?,"
     " cached_files=cached_files+?, partial_files=partial_files+?,"
     " pending_names=pending_names+?, pending_nodes=pending_nodes+? WHERE id=1"};
+constexpr Sql kTakeNodeIds{"UPDATE sqlite_sequence SET seq=seq+? WHERE name='nodes'"};
+constexpr Sql kLastNodeId{"SELECT seq FROM sqlite_sequence WHERE name='nodes'"};
 constexpr Sql kUseSlab{"UPDATE slabs SET live_files=live_files+?, live_bytes=live_bytes+? WHERE id=?"};
 constexpr Sql kDropEmptySlab{"DELETE FROM slabs WHERE id=? AND live_files=0 AND sealed=1"};
 

@@ -34,6 +34,28 @@ TEST(Acl, NamedIdsBecomeLocal) {
   ids.learn({{54321, "daemon"}}, {{54322, "games"}});
   EXPECT_EQ(map_acl_ids(acl(54321, 54322), ids), acl(daemon->pw_uid, games->gr_gid));
   EXPECT_EQ(map_acl_ids(acl(11111, 22222), ids), acl(11111, 22222));
+  EXPECT_EQ(unmap_acl_ids(acl(daemon->pw_uid, games->gr_gid), ids), acl(54321, 54322));
+  EXPECT_FALSE(unmap_acl_ids(acl(54321, 1), ids));
+}
+
+TEST(Acl, TheModeIsThreeOfItsEntries) {
+  EXPECT_EQ(mode_of_acl(acl(1, 2))->permissions, 0674U);
+  EXPECT_FALSE(mode_of_acl(acl(1, 2))->says_it_all);
+  const std::string plain = std::string("\2\0\0\0", 4) + entry(0x01, 6, UINT32_MAX) +
+                            entry(0x04, 4, UINT32_MAX) + entry(0x20, 0, UINT32_MAX);
+  EXPECT_EQ(mode_of_acl(plain)->permissions, 0640U);
+  EXPECT_TRUE(mode_of_acl(plain)->says_it_all);
+  EXPECT_EQ(mode_of_acl(*acl_after_chmod(plain, 0751))->permissions, 0751U);
+  EXPECT_EQ(mode_of_acl(*acl_after_chmod(acl(1, 2), 0751))->permissions, 0751U);
+  EXPECT_FALSE(mode_of_acl("no"));
+}
+
+TEST(Acl, WhatIsMadeGetsWhatBothAllow) {
+  const auto file = inherit_acl(acl(1, 2), 0602);
+  ASSERT_TRUE(file.has_value());
+  EXPECT_EQ(file->permissions, 0600U);
+  EXPECT_EQ(mode_of_acl(file->access)->permissions, 0600U);
+  EXPECT_FALSE(inherit_acl(std::string("\2\0\0\0", 4), 0644));
 }
 
 TEST(Acl, WhatIsNoAclIsLeftAlone) {

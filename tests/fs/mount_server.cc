@@ -63,7 +63,9 @@ class Server {
     replica_ = must(Replica::open(options));
     executor_ = std::make_unique<Executor>(kExecutorThreads);
     source == "-" ? make_double() : make_syncer(source);
-    tree_ = std::make_unique<Tree>(*replica_, *syncer_, *executor_);
+    TreeOptions tree_options;
+    tree_options.events = &notifier_;
+    tree_ = std::make_unique<Tree>(*replica_, *syncer_, *executor_, tree_options);
   }
 
   ~Server() {

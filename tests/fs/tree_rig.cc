@@ -97,7 +97,9 @@ TreeRig::TreeRig() {
   auto batch = need(replica->begin(), "begin");
   need(batch->apply_attributes(kRootNode, root), "root attributes");
   need(batch->commit(), "commit");
-  tree = std::make_unique<Tree>(*replica, syncer, executor);
+  TreeOptions tree_options;
+  tree_options.events = &notifier;
+  tree = std::make_unique<Tree>(*replica, syncer, executor, tree_options);
 }
 
 TreeRig::~TreeRig() {
@@ -122,7 +124,7 @@ std::vector<NameChange> TreeRig::list_quietly(NodeId parent, std::vector<Name> n
   std::vector<NodeId> ids;
   auto batch = need(replica->begin(), "begin");
   std::vector<NameChange> changes =
-      need(batch->apply_directory(parent, listed, true, groups, ids), "apply_directory");
+      need(batch->apply_directory(parent, listed, true, groups, ids), "apply_directory").changes;
   need(batch->commit(), "commit");
   if (nodes != nullptr) {
     for (size_t i = 0; i < ids.size(); ++i) (*nodes)[names[i].name] = ids[i];
