@@ -5,8 +5,6 @@
 #include <array>
 
 #include "io/base/text.h"
-#include "sync/rsync/mux.h"
-#include "sync/rsync/server_arguments.h"
 #include "sync/rsync/server_text.h"
 
 namespace rsyncfs {
@@ -15,6 +13,7 @@ namespace {
 
 // Compatibility flags (compat.c CF_*).
 constexpr uint32_t kCompatIncRecurse = 0x1;
+constexpr uint32_t kCompatAvoidXattrOptimisation = 0x10;
 constexpr uint32_t kCompatVarintFlags = 0x80;
 constexpr uint32_t kCompatId0Names = 0x100;
 
@@ -55,12 +54,11 @@ Error nothing_common(const char* what, std::string_view ours, std::string_view t
 
 }  // namespace
 
-Opening::Opening(const PullConfig& config, const PullLimits& limits, ByteQueue& out,
-                 std::function<void(std::string_view)> on_motd)
+Opening::Opening(const SessionConfig& config, OpeningScript script, size_t max_line_bytes, ByteQueue& out)
     : config_(config),
-      limits_(limits),
+      script_(std::move(script)),
+      max_line_bytes_(max_line_bytes),
       out_(out),
-      on_motd_(std::move(on_motd)),
       step_(config.peer == PeerKind::kDaemon ? Step::kGreeting : Step::kVersion) {
   agreement_.protocol = config.max_protocol;
   if (config.peer == PeerKind::kDaemon) {
@@ -131,7 +129,7 @@ Result<bool> Opening::take_line() {
   const auto end =
       std::find(data.begin() + static_cast<std::ptrdiff_t>(scanned_), data.end(), std::byte{'\n'});
   const auto size = static_cast<size_t>(end - data.begin());
-  if (size > limits_.max_text_bytes) return Error(Errc::kLimit, "over-long line from the server");
+  if (size > max_line_bytes_) return Error(Errc::kLimit, "over-long line from the server");
   if (end == data.end()) {
     scanned_ = size;
     return false;
@@ -175,7 +173,7 @@ Result<void> Opening::on_login_line(std::string_view line) {
   }
   if (line.starts_with("@ERROR")) return session_error(line, Errc::kRefused);
   if (line == "@RSYNCD: EXIT") return Error(Errc::kDisconnected, "the server ended the conversation");
-  on_motd_(line);
+  script_.on_motd(line);
   return {};
 }
 
@@ -214,6 +212,7 @@ Result<void> Opening::on_compat_flags(uint32_t flags) {
   }
   agreement_.varint_flags = (flags & kCompatVarintFlags) != 0;
   agreement_.id0_names = (flags & kCompatId0Names) != 0;
+  agreement_.spares_xattrs = agreement_.protocol >= 31 && (flags & kCompatAvoidXattrOptimisation) == 0;
   agreement_.unusable = !agreement_.varint_flags && (rest_sent_ || negotiates_compression());
   agreement_.checksum = config_.checksum.value_or(ChecksumKind::kMd5);
   agreement_.compression = config_.compression;
@@ -242,7 +241,7 @@ Result<void> Opening::on_compression_names(std::string_view names) {
 }
 
 void Opening::send_arguments() {
-  for (const std::string& argument : daemon_arguments(config_)) {
+  for (const std::string& argument : script_.daemon_arguments) {
     out_.append(argument);
     out_.append_u8(0);
   }
@@ -250,29 +249,15 @@ void Opening::send_arguments() {
   arguments_sent_ = true;
 }
 
-// Negotiation strings, then the first multiplexed data: filter rules and the names to list.
 void Opening::send_rest() {
   rest_sent_ = true;
-  // Before the flags are seen, the server is one that negotiates.
-  if (step_ != Step::kCompat || agreement_.varint_flags) {
+  Agreement assumed = agreement_;
+  if (step_ != Step::kCompat) assumed.varint_flags = assumed.id0_names = true;
+  if (assumed.varint_flags) {
     if (negotiates_checksum()) write_vstring(out_, kChecksumNames);
     if (negotiates_compression()) write_vstring(out_, kCompressionNames);
   }
-  ByteQueue data;
-  for (const std::string& filter : config_.filters) {
-    data.append_le32(static_cast<uint32_t>(filter.size()));
-    data.append(filter);
-  }
-  data.append_le32(0);
-  if (config_.paths.empty()) return mux_write_data(out_, data.readable());
-  if (agreement_.protocol >= 31) {
-    data.append(files_from_data(config_));
-    mux_write_data(out_, data.readable());
-  } else {
-    // Protocol 30 takes the names outside any frame.
-    mux_write_data(out_, data.readable());
-    out_.append(files_from_data(config_));
-  }
+  script_.first_data(assumed, out_);
 }
 
 Error Opening::cut_short() const {

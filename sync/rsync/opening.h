@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The unframed start of a pull conversation: greeting, login, arguments, compatibility flags, negotiation,
-// seed. Source: rsync's clientserver.c and compat.c.
+// The unframed start of a conversation of either role: greeting, login, arguments, compatibility flags,
+// negotiation, seed. Source: rsync's clientserver.c and compat.c.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "io/base/byte_queue.h"
 #include "io/base/result.h"
 #include "sync/rsync/auth.h"
-#include "sync/rsync/pull_session.h"
+#include "sync/rsync/session_config.h"
 #include "sync/rsync/wire.h"
 
 namespace rsyncfs {
@@ -25,16 +27,27 @@ struct Agreement {
   ChecksumKind checksum = ChecksumKind::kMd5;
   CompressionKind compression = CompressionKind::kNone;
   int32_t checksum_seed = 0;
+  // An item that a local copy or link settles has no extended attributes asked for.
+  bool spares_xattrs = false;
   // The server did not take the capabilities that we had to assume: it is old, or it refuses an option and is
   // about to say so. Nothing it sends but messages can be understood.
   bool unusable = false;
 };
 
+// What a role says in the opening.
+struct OpeningScript {
+  std::vector<std::string> daemon_arguments;
+  // Its first data, framed, behind the negotiation: called once. Before the flags are seen the server is
+  // taken for one that has 'v'.
+  std::function<void(const Agreement&, ByteQueue&)> first_data;
+  // Gets lines that are no part of the protocol.
+  std::function<void(std::string_view)> on_motd;
+};
+
 class Opening {
  public:
-  // Writes to `out` whatever may be written by then. `on_motd` gets lines that are no part of the protocol.
-  Opening(const PullConfig& config, const PullLimits& limits, ByteQueue& out,
-          std::function<void(std::string_view)> on_motd);
+  // Writes to `out` whatever may be written by then. Longer lines are Errc::kLimit.
+  Opening(const SessionConfig& config, OpeningScript script, size_t max_line_bytes, ByteQueue& out);
 
   // Once established(), what is left of the input belongs to the multiplexed stream: rest().
   Result<void> receive(std::span<const std::byte> data);
@@ -71,10 +84,10 @@ class Opening {
   bool negotiates_checksum() const { return !config_.checksum.has_value(); }
   bool negotiates_compression() const { return config_.compression == CompressionKind::kZstd; }
 
-  const PullConfig& config_;
-  PullLimits limits_;
+  const SessionConfig& config_;
+  const OpeningScript script_;
+  const size_t max_line_bytes_;
   ByteQueue& out_;
-  std::function<void(std::string_view)> on_motd_;
   ByteQueue input_;
   size_t scanned_ = 0;  // bytes of input_ known to hold no line end
   size_t lines_ = 0;
@@ -83,7 +96,7 @@ class Opening {
   std::string server_version_;
   Agreement agreement_;
   bool arguments_sent_ = false;
-  bool rest_sent_ = false;  // negotiation strings, filters and names
+  bool rest_sent_ = false;  // negotiation strings and the first data
 };
 
 }  // namespace rsyncfs

@@ -10,6 +10,7 @@
 #include "sync/rsync/last_words.h"
 #include "sync/rsync/mux.h"
 #include "sync/rsync/opening.h"
+#include "sync/rsync/pull_arguments.h"
 #include "sync/rsync/replies.h"
 #include "sync/rsync/server_arguments.h"
 #include "sync/rsync/server_text.h"
@@ -39,10 +40,12 @@ class PullSession::Impl : public MuxHandler {
       failure_ = valid.error();
       return;
     }
-    config_.root = clean_root(config_.root);
-    if (config_.peer == PeerKind::kDaemon && config_.root.starts_with('/')) config_.root.erase(0, 1);
-    opening_.emplace(config_, limits_, output_,
-                     [this](std::string_view line) { events_.on_message(MessageKind::kMotd, line); });
+    clean_session_root(config_);
+    OpeningScript script{.daemon_arguments = {}, .first_data = {}, .on_motd = {}};
+    if (config_.peer == PeerKind::kDaemon) script.daemon_arguments = daemon_arguments(config_);
+    script.first_data = [this](const Agreement& agreed, ByteQueue& out) { ask_for_list(agreed, out); };
+    script.on_motd = [this](std::string_view line) { events_.on_message(MessageKind::kMotd, line); };
+    opening_.emplace(config_, std::move(script), limits_.max_text_bytes, output_);
   }
 
   Result<void> receive(std::span<const std::byte> data) {
@@ -112,6 +115,21 @@ class PullSession::Impl : public MuxHandler {
 
  private:
   void check_armed() const { RSYNCFS_CHECK(state_ == PullState::kArmed && replies_); }
+
+  // Filter rules and the names to list.
+  void ask_for_list(const Agreement& agreed, ByteQueue& out) const {
+    ByteQueue data;
+    for (const std::string& filter : config_.filters) {
+      data.append_le32(static_cast<uint32_t>(filter.size()));
+      data.append(filter);
+    }
+    data.append_le32(0);
+    const std::string names = config_.paths.empty() ? std::string() : files_from_data(config_);
+    // Protocol 30 takes the names outside any frame.
+    if (agreed.protocol >= 31) data.append(names);
+    mux_write_data(out, data.readable());
+    if (agreed.protocol < 31) out.append(names);
+  }
 
   Result<void> take(std::span<const std::byte> data) {
     if (state_ != PullState::kOpening) return mux_.feed(data, *this);

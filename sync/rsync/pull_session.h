@@ -19,33 +19,15 @@
 #include "io/base/result.h"
 #include "sync/rsync/checksum.h"
 #include "sync/rsync/file_list.h"
+#include "sync/rsync/session_config.h"
 
 namespace rsyncfs {
 
-enum class CompressionKind : uint8_t { kNone, kZlibx, kZstd };
-
-// Where the session speaks: to a daemon (greeting, module, auth, arguments on the wire) or to `rsync
-// --server` on a pipe (arguments were on its command line).
-enum class PeerKind : uint8_t { kDaemon, kShell };
-
-struct PullConfig {
-  PeerKind peer = PeerKind::kDaemon;
-  std::string module;    // daemon only
-  std::string user;      // daemon auth; empty: none configured
-  std::string password;  // daemon auth
-  std::string root;  // path below the module (daemon) or on the host (shell), without trailing '/'; may be ""
-  int max_protocol = 32;   // 30, 31 or 32
-  bool hard_links = true;  // -H
-  bool acls = true;        // -A
-  bool xattrs = true;      // -X
-  bool numeric_ids = false;
-  CompressionKind compression = CompressionKind::kNone;
-  int compress_level = 0;                // 0: the server's default
-  std::optional<ChecksumKind> checksum;  // forced; otherwise negotiated
-  int32_t checksum_seed = 0;             // 0: the server chooses
-  int io_timeout_s = 0;                  // --timeout to the server, 0: none
-  std::vector<std::string> filters;      // rsync filter rules, "- *.o"
-  std::vector<std::string> extra_args;   // more server options, e.g. "--append"
+struct PullConfig : SessionConfig {
+  bool hard_links = true;            // -H
+  bool acls = true;                  // -A
+  bool xattrs = true;                // -X
+  std::vector<std::string> filters;  // rsync filter rules, "- *.o"
 
   // What is listed: the whole tree (paths empty), or these paths relative to root. "d/" lists d's children
   // one level deep, "d" only the entry itself; "./" is the root's children. Any bytes but NUL. Sent as
@@ -55,17 +37,6 @@ struct PullConfig {
   // A missing parent still sets FileList::kIoErrorVanished. Without it a missing path is just not listed, and
   // if nothing at all is found the session ends with kNotFound. `rrsync -ro` does not allow it.
   bool report_missing = true;
-
-  // The server is known to be rsync 3.2.7 or later, to speak max_protocol and to ask for no login: the whole
-  // opening is written at construction and costs one round trip. If it turns out otherwise: kUnsupported or
-  // kAuth; open a new session without it.
-  bool one_flight = false;
-
-  // Shell only: have the server's messages in the stream (--no-msgs2stderr) and not on its standard error,
-  // which is where rsync since 3.2.3 puts them. Without it neither a missing root nor a declined file has a
-  // reason. rsync before 3.2.0 does not know the option and ends at once, saying so on standard error: retry
-  // without.
-  bool messages_in_band = true;
 };
 
 // The arguments after "rsync" for PeerKind::kShell ("--server", "--sender", ...), path arguments unescaped:
@@ -73,11 +44,9 @@ struct PullConfig {
 std::vector<std::string> shell_arguments(const PullConfig& config);
 
 // Named bounds on what a peer may make us hold. Reaching one ends the session with Errc::kLimit.
-struct PullLimits {
+struct PullLimits : SessionLimits {
   size_t max_entries = kMaxListEntries;
   size_t max_list_bytes = kMaxListBytes;          // FileList::memory_bytes(), and what sorting takes
-  size_t max_frame_bytes = 0xffffff;              // the wire's own limit
-  size_t max_text_bytes = 64 * 1024;              // one message, one greeting line
   size_t max_xattr_value_bytes = 1 << 20;         // one value; 64 KiB is Linux's own limit
   size_t max_xattr_answer_bytes = 16 << 20;       // all values of one entry
   uint64_t max_file_excess = uint64_t{64} << 20;  // bytes beyond the listed size before a stream is abandoned
@@ -85,8 +54,6 @@ struct PullLimits {
 
 // The deepest byte that an append stream can begin at: a block count of 31 bits times the largest block.
 constexpr uint64_t kMaxAppendOffset = uint64_t{0x7fffffff} * kMaxBlockLength;
-
-enum class MessageKind : uint8_t { kError, kWarning, kInfo, kMotd };
 
 // How one requested file ended.
 struct FileEnd {

@@ -5,28 +5,9 @@
 
 #include <algorithm>
 
+#include "sync/rsync/item_flags.h"
+
 namespace rsyncfs {
-
-namespace {
-
-// Item flags (rsync.h ITEM_*).
-constexpr uint16_t kItemXattr = 0x100;
-constexpr uint16_t kItemBasisType = 0x800;
-constexpr uint16_t kItemExtraName = 0x1000;
-constexpr uint16_t kItemTransfer = 0x8000;
-
-}  // namespace
-
-void SumHead::write(ByteQueue& out) const {
-  for (const uint32_t value : {count, block_length, strong_length, remainder}) out.append_le32(value);
-}
-
-SumHead SumHead::read(WireReader& in) {
-  SumHead head;
-  for (uint32_t* value : {&head.count, &head.block_length, &head.strong_length, &head.remainder})
-    *value = in.le32();
-  return head;
-}
 
 Replies::Replies(const Agreement& agreement, const PullLimits& limits, bool append_mode, const FileList& list,
                  std::unordered_map<uint32_t, std::vector<uint32_t>> numbers, PullEvents& events)

@@ -20,21 +20,11 @@
 #include "sync/rsync/item_stream.h"
 #include "sync/rsync/opening.h"
 #include "sync/rsync/pull_session.h"
+#include "sync/rsync/sum_head.h"
 #include "sync/rsync/token_reader.h"
 #include "sync/rsync/wire.h"
 
 namespace rsyncfs {
-
-// The four numbers before the block sums; a reply repeats the request's.
-struct SumHead {
-  uint32_t count = 0;
-  uint32_t block_length = 0;
-  uint32_t strong_length = 0;
-  uint32_t remainder = 0;
-  bool operator==(const SumHead&) const = default;
-  void write(ByteQueue& out) const;
-  static SumHead read(WireReader& in);
-};
 
 // A request that has no answer yet.
 struct PendingRequest {

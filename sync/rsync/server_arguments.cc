@@ -1,52 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/rsync/server_arguments.h"
 
+#include <algorithm>
+
 namespace rsyncfs {
 
 namespace {
 
-// Symlink times, iconv of symlinks, safe lists, no xattr optimisation, seed order, in-place partials, varint
-// flags with negotiation, names of id 0. Never 'i': an incremental list serves only its newest directories.
-constexpr std::string_view kCapabilities = "e.LsfxCIvu";
 constexpr size_t kMaxPath = 4095;
-constexpr size_t kMaxFilter = 4000;
-
-void add_option_bundle(const PullConfig& config, std::vector<std::string>& out) {
-  std::string bundle = "-l";
-  if (config.hard_links) bundle += 'H';
-  bundle += "ogDtp";
-  if (config.acls) bundle += 'A';
-  if (config.xattrs) bundle += 'X';
-  bundle += config.paths.empty() ? "r" : "dR";
-  if (config.compression == CompressionKind::kZstd) bundle += 'z';
-  bundle += kCapabilities;
-  out.push_back(std::move(bundle));
-}
-
-void add_number(std::vector<std::string>& out, std::string_view option, int value) {
-  out.push_back(std::string(option) + std::to_string(value));
-}
-
-std::vector<std::string> common_arguments(const PullConfig& config) {
-  std::vector<std::string> out = {"--server", "--sender"};
-  add_option_bundle(config, out);
-  if (config.compression == CompressionKind::kZlibx) out.emplace_back("--new-compress");
-  if (config.compression != CompressionKind::kNone && config.compress_level != 0) {
-    add_number(out, "--compress-level=", config.compress_level);
-  }
-  if (config.checksum) out.push_back("--checksum-choice=" + std::string(checksum_name(*config.checksum)));
-  if (config.io_timeout_s > 0) add_number(out, "--timeout=", config.io_timeout_s);
-  if (config.checksum_seed != 0) add_number(out, "--checksum-seed=", config.checksum_seed);
-  if (config.numeric_ids) out.emplace_back("--numeric-ids");
-  if (!config.paths.empty()) {
-    if (config.report_missing) out.emplace_back("--delete-missing-args");
-    out.emplace_back("--files-from=-");
-    out.emplace_back("--from0");
-  }
-  out.insert(out.end(), config.extra_args.begin(), config.extra_args.end());
-  out.emplace_back(".");
-  return out;
-}
 
 // The daemon expands wildcards in a component that has any of *?[ and only there takes backslashes as
 // escapes. An argument is also cut at " MODULE/": its blank then goes in brackets, which makes the component
@@ -73,35 +34,49 @@ Error usage(std::string message) {
   return Error(Errc::kUsage, std::move(message));
 }
 
+constexpr std::string_view kNul("\0", 1);
+constexpr std::string_view kLineEnds("\0\r\n", 3);
+bool has_any(std::string_view text, std::string_view any) {
+  return text.find_first_of(any) != std::string_view::npos;
+}
+
 }  // namespace
 
-Result<void> validate_pull_config(const PullConfig& config) {
-  const auto has = [](std::string_view text, std::string_view any) {
-    return text.find_first_of(any) != std::string_view::npos;
-  };
-  constexpr std::string_view kNul("\0", 1);
-  constexpr std::string_view kLineEnds("\0\r\n", 3);
+void add_number(std::vector<std::string>& out, std::string_view option, int value) {
+  out.push_back(std::string(option) + std::to_string(value));
+}
+
+Result<void> validate_session_config(const SessionConfig& config) {
   if (config.max_protocol < 30 || config.max_protocol > 32) return usage("the protocol must be 30, 31 or 32");
   if (config.peer == PeerKind::kDaemon) {
-    if (config.module.empty() || config.module.starts_with('#') || has(config.module, "/") ||
-        has(config.module, kLineEnds)) {
+    if (config.module.empty() || config.module.starts_with('#') || has_any(config.module, "/") ||
+        has_any(config.module, kLineEnds)) {
       return usage("not a module name: \"" + config.module + "\"");
     }
-    if (has(config.user, " ") || has(config.user, kLineEnds)) return usage("not a user name");
+    if (has_any(config.user, " ") || has_any(config.user, kLineEnds)) return usage("not a user name");
   }
-  if (has(config.root, kNul) || config.root.size() + config.module.size() > kMaxPath)
+  if (has_any(config.root, kNul) || config.root.size() + config.module.size() > kMaxPath)
     return usage("not a path");
-  for (const std::string& path : config.paths) {
-    if (has(path, kNul) || config.root.size() + path.size() > kMaxPath - 3) return usage("not a path");
-  }
-  for (const std::string& filter : config.filters) {
-    if (filter.empty() || has(filter, kLineEnds) || filter.size() > kMaxFilter)
-      return usage("not a filter rule");
-  }
   for (const std::string& argument : config.extra_args) {
-    if (argument.empty() || has(argument, kNul) || argument == ".") return usage("not a server option");
+    if (argument.empty() || has_any(argument, kNul) || argument == ".") return usage("not a server option");
   }
   return {};
+}
+
+void clean_session_root(SessionConfig& config) {
+  config.root = clean_root(config.root);
+  if (config.peer == PeerKind::kDaemon && config.root.starts_with('/')) config.root.erase(0, 1);
+}
+
+void add_common_options(const SessionConfig& config, std::vector<std::string>& out) {
+  if (config.compression == CompressionKind::kZlibx) out.emplace_back("--new-compress");
+  if (config.compression != CompressionKind::kNone && config.compress_level != 0) {
+    add_number(out, "--compress-level=", config.compress_level);
+  }
+  if (config.checksum) out.push_back("--checksum-choice=" + std::string(checksum_name(*config.checksum)));
+  if (config.io_timeout_s > 0) add_number(out, "--timeout=", config.io_timeout_s);
+  if (config.checksum_seed != 0) add_number(out, "--checksum-seed=", config.checksum_seed);
+  if (config.numeric_ids) out.emplace_back("--numeric-ids");
 }
 
 std::string daemon_path(std::string_view module, std::string_view root) {
@@ -133,37 +108,12 @@ std::string clean_root(std::string_view root) {
   return out;
 }
 
-std::vector<std::string> daemon_arguments(const PullConfig& config) {
-  std::vector<std::string> out = common_arguments(config);
-  // An unchrooted 3.5.0 daemon given a directory and names to find in it opens the names in the module's top
-  // directory. So the directory goes into the names.
-  out.push_back(daemon_path(config.module, config.paths.empty() ? config.root : std::string()));
-  return out;
-}
-
-std::vector<std::string> shell_arguments(const PullConfig& config) {
-  std::vector<std::string> out = common_arguments(config);
-  if (config.messages_in_band) out.insert(out.end() - 1, "--no-msgs2stderr");
-  std::string path = clean_root(config.root);
+std::string shell_path(std::string_view root) {
+  std::string path = clean_root(root);
   if (path.empty()) path = ".";
   if (path.starts_with('-')) path.insert(0, "./");
   if (!path.ends_with('/')) path += '/';
-  out.push_back(std::move(path));
-  return out;
-}
-
-std::string files_from_data(const PullConfig& config) {
-  std::string prefix;  // "ROOT/./NAME" is NAME seen from ROOT
-  if (config.peer == PeerKind::kDaemon && !config.root.empty()) prefix = config.root + "/./";
-  std::string out;
-  for (const std::string& path : config.paths) {
-    out += prefix;
-    // An empty name would end the list.
-    out += path.empty() ? "." : path;
-    out += '\0';
-  }
-  out += '\0';
-  return out;
+  return path;
 }
 
 }  // namespace rsyncfs

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The command line of the `rsync --server --sender` at the other end. Source: rsync's options.c,
+// What the command lines of an `rsync --server` of either role share. Source: rsync's options.c,
 // server_options().
 #pragma once
 
@@ -8,25 +8,32 @@
 #include <vector>
 
 #include "io/base/result.h"
-#include "sync/rsync/pull_session.h"
+#include "sync/rsync/session_config.h"
 
 namespace rsyncfs {
 
+// Symlink times, iconv of symlinks, safe lists, no xattr optimisation, seed order, in-place partials, varint
+// flags with negotiation, names of id 0. Never 'i': an incremental list serves only its newest directories,
+// and takes each only once.
+constexpr std::string_view kCapabilities = "e.LsfxCIvu";
+
 // Errc::kUsage for what cannot be put on the wire: NUL bytes, over-long names, a module with '/' or a line
 // break.
-Result<void> validate_pull_config(const PullConfig& config);
+Result<void> validate_session_config(const SessionConfig& config);
 
 // `root` without empty and "." components and without trailing slashes; "/" stays.
 std::string clean_root(std::string_view root);
+// config.root so, and relative to the module.
+void clean_session_root(SessionConfig& config);
 
-// Everything a daemon is sent after "@RSYNCD: OK", its path escaped against the daemon's wildcards.
-std::vector<std::string> daemon_arguments(const PullConfig& config);
+// Compression, checksum, timeout, seed, ids.
+void add_common_options(const SessionConfig& config, std::vector<std::string>& out);
+// "OPTIONVALUE".
+void add_number(std::vector<std::string>& out, std::string_view option, int value);
 
-// `root` below `module` as the one path argument: "module/root/", wildcards literal.
+// `root` below `module` as the one path argument to a daemon: "module/root/", wildcards literal.
 std::string daemon_path(std::string_view module, std::string_view root);
-
-// The names of config.paths as --files-from data: each ended by NUL, then an empty one. config.root must be
-// clean.
-std::string files_from_data(const PullConfig& config);
+// `root` as the one path argument on a command line, never an option: "./", "/a/b/".
+std::string shell_path(std::string_view root);
 
 }  // namespace rsyncfs

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "sync/rsync/item_flags.h"
 #include "sync/rsync/replies.h"
 
 namespace rsyncfs {
 
 namespace {
-constexpr uint16_t kItemXattr = 0x100;
 // Whether `value` is what the list gave the digest of.
 bool matches_digest(const std::string& value, const std::string& listed) {
   Digest md5(ChecksumKind::kMd5);
