@@ -11,21 +11,12 @@ namespace rsyncfs {
 
 namespace {
 
-constexpr uint8_t kAclUser = 1;
-constexpr uint8_t kAclGroup = 2;
-constexpr uint8_t kAclMask = 4;
-constexpr uint8_t kAclOther = 8;
-constexpr uint8_t kAclNames = 16;
 constexpr uint8_t kKnownAclBits = 31;
-constexpr uint32_t kNameFollows = 1;
-constexpr uint32_t kNameIsUser = 2;
 constexpr uint32_t kMaxAclNames = 65536;
 
 constexpr uint32_t kMaxXattrs = 65536;
 constexpr uint32_t kMaxXattrName = 4096;
 constexpr uint32_t kMaxXattrSize = 0x7fffffff;
-constexpr uint32_t kMaxFullXattr = 32;  // larger values are sent as their digest
-constexpr size_t kXattrDigest = 16;
 constexpr size_t kMaxXattrListBytes = size_t{16} << 20;  // names and values listed for one file
 
 uint8_t parse_perms(WireReader& in) {
@@ -77,9 +68,9 @@ void FileListDecoder::parse_acl_name(WireReader& in) {
   AclName name;
   name.id = in.varint_unsigned();
   const uint32_t access = in.varint_bounded(31, "ACL permissions out of range");
-  name.user = (access & kNameIsUser) != 0;
+  name.user = (access & kAclNameIsUser) != 0;
   name.perms = static_cast<uint8_t>(access >> 2);
-  if ((access & kNameFollows) != 0) name.name = in.text(in.u8());
+  if ((access & kAclNameFollows) != 0) name.name = in.text(in.u8());
   if (!in.ok()) return;
   remember_id(in, name.user ? list_.user_names : list_.group_names, name.id, name.name);
   charge(sizeof(AclName) + name.name.size());

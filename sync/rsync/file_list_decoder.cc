@@ -7,40 +7,17 @@
 #include <cstring>
 
 #include "sync/rsync/file_list_sort.h"
+#include "sync/rsync/list_flags.h"
 
 namespace rsyncfs {
 
 namespace {
 
-// Flags of one entry (rsync.h XMIT_*).
-constexpr uint32_t kXmitTopDir = 0x1;
-constexpr uint32_t kXmitSameMode = 0x2;
-constexpr uint32_t kXmitExtended = 0x4;
-constexpr uint32_t kXmitSameUid = 0x8;
-constexpr uint32_t kXmitSameGid = 0x10;
-constexpr uint32_t kXmitSameName = 0x20;
-constexpr uint32_t kXmitLongName = 0x40;
-constexpr uint32_t kXmitSameTime = 0x80;
-constexpr uint32_t kXmitSameRdevMajor = 0x100;  // devices
-constexpr uint32_t kXmitNoContentDir = 0x100;   // directories
-constexpr uint32_t kXmitHardLinked = 0x200;
-constexpr uint32_t kXmitUserNameFollows = 0x400;
-constexpr uint32_t kXmitGroupNameFollows = 0x800;
-constexpr uint32_t kXmitHardLinkFirst = 0x1000;
-constexpr uint32_t kXmitIoErrorEnd = 0x1000;  // with kXmitExtended alone
-constexpr uint32_t kXmitMtimeNs = 0x2000;
 constexpr uint32_t kKnownFlags = 0x3fff;
 
 constexpr size_t kMaxComponent = 255;  // NAME_MAX; other systems have longer names
 constexpr uint32_t kMaxLinkTarget = 4095;
 constexpr uint32_t kMaxNs = 999'999'999;
-
-bool is_device(uint32_t mode) {
-  return S_ISCHR(mode) || S_ISBLK(mode);
-}
-bool is_special(uint32_t mode) {
-  return S_ISFIFO(mode) || S_ISSOCK(mode);
-}
 
 // Mode 0 says that there is no such file. Solaris has doors and event ports.
 bool known_type(uint32_t mode) {

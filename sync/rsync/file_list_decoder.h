@@ -15,19 +15,10 @@
 #include "io/base/result.h"
 #include "sync/rsync/file_list.h"
 #include "sync/rsync/item_stream.h"
+#include "sync/rsync/list_flags.h"
 #include "sync/rsync/wire.h"
 
 namespace rsyncfs {
-
-// What was agreed that shapes the list.
-struct ListFormat {
-  int protocol = 32;
-  bool varint_flags = true;  // compat flag 'v': flags are varints, and the end carries the error bits
-  bool id0_names = true;     // compat flag 'u': the id lists name id 0 too
-  bool acls = false;
-  bool xattrs = false;
-  bool numeric_ids = false;
-};
 
 struct ListLimits {
   size_t max_entries = kMaxListEntries;

@@ -26,7 +26,9 @@ Error LastWords::exited(int code) const {
   const Errc kind = exit_code_kind(code);
   // A server that cannot enter what it was asked for complains as of a file, but ends for it.
   constexpr int kFileSelection = 3;  // errcode.h RERR_FILESELECT
-  const std::string& words = fatal_.empty() && code == kFileSelection ? error_ : fatal_;
+  constexpr int kFileIo = 11;        // RERR_FILEIO
+  const bool over_file = code == kFileSelection || (code == kFileIo && writes_);
+  const std::string& words = fatal_.empty() && over_file ? error_ : fatal_;
   if (words.empty()) return Error(kind, "the server gave up: rsync exit code " + std::to_string(code));
   // Such an end says nothing about the source, whatever error number its text has.
   if (is_connection_exit(code)) return Error(kind, shown_text(words));

@@ -13,21 +13,10 @@
 #include "sync/rsync/pull_arguments.h"
 #include "sync/rsync/replies.h"
 #include "sync/rsync/server_arguments.h"
+#include "sync/rsync/server_messages.h"
 #include "sync/rsync/server_text.h"
 
 namespace rsyncfs {
-
-namespace {
-
-constexpr int32_t kMaxIoTimeoutS = 86400;  // a server's wish beyond a day is ignored, as rsync does
-
-std::string_view as_text(std::span<const std::byte> bytes) {
-  std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  while (text.ends_with('\n') || text.ends_with('\0')) text.remove_suffix(1);
-  return text;
-}
-
-}  // namespace
 
 class PullSession::Impl : public MuxHandler {
  public:
@@ -35,7 +24,9 @@ class PullSession::Impl : public MuxHandler {
       : config_(std::move(config)),
         events_(events),
         limits_(limits),
-        mux_(limits.max_text_bytes, std::min(limits.max_frame_bytes, kMaxMuxFrame)) {
+        mux_(limits.max_text_bytes, std::min(limits.max_frame_bytes, kMaxMuxFrame)),
+        messages_(LastWords(),
+                  [this](MessageKind kind, std::string_view text) { events_.on_message(kind, text); }) {
     if (auto valid = validate_pull_config(config_); !valid.ok()) {
       failure_ = valid.error();
       return;
@@ -59,8 +50,8 @@ class PullSession::Impl : public MuxHandler {
     if (failure_) return *failure_;
     if (state_ == PullState::kEnded) return {};
     failure_ = state_ == PullState::kOpening ? opening_->cut_short()
-               : empty_list_                 ? words_.nothing_listed()
-                                             : words_.closed();
+               : empty_list_                 ? words().nothing_listed()
+                                             : words().closed();
     return *failure_;
   }
 
@@ -108,7 +99,7 @@ class PullSession::Impl : public MuxHandler {
   size_t unanswered() const { return replies_ ? replies_->unanswered() : 0; }
   bool established() const { return opening_ && opening_->established(); }
   const Agreement& agreement() const { return established() ? opening_->agreement() : nothing_agreed_; }
-  int server_io_timeout_s() const { return server_io_timeout_s_; }
+  int server_io_timeout_s() const { return messages_.io_timeout_s(); }
   std::string_view server_version() const {
     return opening_ ? std::string_view(opening_->server_version()) : std::string_view();
   }
@@ -152,11 +143,7 @@ class PullSession::Impl : public MuxHandler {
   }
 
   Result<void> on_mux_data(std::span<const std::byte> data) override {
-    if (agreement().unusable) {
-      return Error(Errc::kUnsupported, config_.compression == CompressionKind::kZstd
-                                           ? "the server cannot negotiate compression; zlibx may work"
-                                           : "the server is older than it was taken for");
-    }
+    if (agreement().unusable) return unusable_server(config_);
     return stream_.feed(data, [this](std::span<const std::byte> bytes) { return parse(bytes); });
   }
 
@@ -194,7 +181,7 @@ class PullSession::Impl : public MuxHandler {
   Result<Parsed> parse_replies(std::span<const std::byte> data) {
     auto parsed = replies_->parse(data);
     if (parsed.ok() || parsed.error().code() != Errc::kDisconnected) return parsed;
-    return words_.stopped(parsed.error());
+    return words().stopped(parsed.error());
   }
 
   Result<Parsed> parse_list(std::span<const std::byte> data) {
@@ -206,14 +193,14 @@ class PullSession::Impl : public MuxHandler {
     list_.io_error |= early_errors;
     if (list_.size() == 0) {
       empty_list_ = true;
-      if (words_.any_error()) return words_.nothing_listed();
+      if (words().any_error()) return words().nothing_listed();
       return parsed;  // the server may still say why
     }
     const bool append_mode = std::ranges::count(config_.extra_args, "--append") > 0;
     replies_.emplace(agreement(), limits_, append_mode, list_, decoder_->xattr_numbers(), events_);
     decoder_.reset();
     state_ = PullState::kArmed;
-    words_.listed();
+    words().listed();
     if (list_.unusable > 0) warn_of_unusable();
     events_.on_list(list_);
     return parsed;
@@ -257,67 +244,28 @@ class PullSession::Impl : public MuxHandler {
   }
 
   Result<void> on_mux_message(MuxTag tag, std::span<const std::byte> payload) override {
-    switch (tag) {
-      case MuxTag::kErrorXfer:
-      case MuxTag::kErrorUtf8:
-        return on_error_text(as_text(payload), false);
-      case MuxTag::kError:
-      case MuxTag::kErrorSocket:
-        return on_error_text(as_text(payload), true);
-      case MuxTag::kWarning:
-        words_.warning(as_text(payload));
-        events_.on_message(MessageKind::kWarning, as_text(payload));
-        return {};
-      case MuxTag::kInfo:
-      case MuxTag::kLog:
-      case MuxTag::kClient:
-        events_.on_message(MessageKind::kInfo, as_text(payload));
-        return {};
-      case MuxTag::kData:
-      case MuxTag::kNoop:
-        return {};
-      case MuxTag::kIoError:
-      case MuxTag::kIoTimeout:
-      case MuxTag::kNoSend:
-      case MuxTag::kErrorExit:
-        return on_number(tag, payload);
-      case MuxTag::kRedo:
-      case MuxTag::kStats:
-      case MuxTag::kSuccess:
-      case MuxTag::kDeleted:
-        break;
+    const auto taken = messages_.take(tag, payload);
+    if (!taken.ok()) {
+      const bool left_empty = empty_list_ && messages_.exit_code().has_value();
+      return left_empty ? words().nothing_listed() : taken.error();
     }
-    return Error(Errc::kProtocol, "a message that no sender sends");
-  }
-
-  Result<void> on_error_text(std::string_view text, bool about_itself) {
-    words_.error(text, about_itself);
-    events_.on_message(MessageKind::kError, text);
-    return {};
-  }
-
-  Result<void> on_number(MuxTag tag, std::span<const std::byte> payload) {
-    if (tag == MuxTag::kErrorExit && payload.empty()) return on_error_exit(0);
-    if (payload.size() != 4) return Error(Errc::kProtocol, "a message of the wrong size");
-    const uint32_t number = WireReader(payload).le32();
-    switch (tag) {
-      case MuxTag::kIoError:
-        if (state_ == PullState::kListing) list_.io_error |= number & kIoErrorMask;
-        return {};
-      case MuxTag::kIoTimeout:
-        if (number > 0 && number <= uint32_t{kMaxIoTimeoutS}) server_io_timeout_s_ = static_cast<int>(number);
-        return {};
-      case MuxTag::kNoSend:
-        if (state_ != PullState::kArmed)
-          return Error(Errc::kProtocol, "the server declined a file too early or late");
-        return replies_->not_sent(number, words_.declined());
-      default:
-        return on_error_exit(static_cast<int>(number));
+    if (*taken) return {};
+    if (tag != MuxTag::kIoError && tag != MuxTag::kNoSend) {
+      return Error(Errc::kProtocol, "a message that no sender sends");
     }
+    const auto number = ServerMessages::number(payload);
+    if (!number.ok()) return number.error();
+    if (tag == MuxTag::kIoError) {
+      if (state_ == PullState::kListing) list_.io_error |= *number & kIoErrorMask;
+      return {};
+    }
+    if (state_ != PullState::kArmed)
+      return Error(Errc::kProtocol, "the server declined a file too early or late");
+    return replies_->not_sent(*number, words().declined());
   }
 
-  // The server waits for us to close; there is nothing more to hear.
-  Error on_error_exit(int code) const { return empty_list_ ? words_.nothing_listed() : words_.exited(code); }
+  LastWords& words() { return messages_.words(); }
+  const LastWords& words() const { return messages_.words(); }
 
   PullConfig config_;
   PullEvents& events_;
@@ -334,8 +282,7 @@ class PullSession::Impl : public MuxHandler {
   bool empty_list_ = false;
   std::optional<Replies> replies_;
   int goodbye_items_ = 0;
-  int server_io_timeout_s_ = 0;
-  LastWords words_;
+  ServerMessages messages_;
 };
 
 PullSession::PullSession(PullConfig config, PullEvents& events, PullLimits limits)

@@ -44,6 +44,7 @@ constexpr Phrase kPhrases[] = {
     {"io timeout", Errc::kTimedOut},
     {"out of memory", Errc::kLimit},
     {"module is write only", Errc::kPermission},
+    {"module is read only", Errc::kPermission},
 };
 
 }  // namespace

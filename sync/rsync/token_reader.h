@@ -9,7 +9,7 @@
 
 #include "io/base/result.h"
 #include "sync/rsync/item_stream.h"
-#include "sync/rsync/pull_session.h"
+#include "sync/rsync/session_config.h"
 
 namespace rsyncfs {
 

@@ -1,18 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "tests/support/blocking_pull.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-
-#include "tests/support/setup_failure.h"
-
 namespace rsyncfs::support {
 
 void MemorySink::add(uint64_t offset, std::span<const std::byte> bytes) {
@@ -46,27 +34,16 @@ BlockingPull::BlockingPull(PullConfig config, BlockingPullOptions options) : opt
   session_ = std::make_unique<PullSession>(std::move(config), *this, options_.limits);
 }
 
-BlockingPull::~BlockingPull() {
-  close();
-}
-
-void BlockingPull::close() {
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = -1;
+void BlockingPull::attach(std::unique_ptr<PeerConnection> connection) {
+  connection_ = std::move(connection);
+  connection_->read_size = options_.read_size;
+  connection_->record = options_.record;
 }
 
 std::unique_ptr<BlockingPull> BlockingPull::over_tcp(uint16_t port, PullConfig config,
                                                      BlockingPullOptions options) {
   std::unique_ptr<BlockingPull> pull(new BlockingPull(std::move(config), std::move(options)));
-  pull->fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (pull->fd_ < 0 || connect(pull->fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
-    fail_setup_errno("connecting to 127.0.0.1:" + std::to_string(port));
-  }
-  fcntl(pull->fd_, F_SETFL, O_NONBLOCK);
+  pull->attach(PeerConnection::over_tcp(port));
   return pull;
 }
 
@@ -77,15 +54,7 @@ std::unique_ptr<BlockingPull> BlockingPull::over_pipe(const std::string& program
   for (std::string& argument : shell_arguments(config)) argv.push_back(std::move(argument));
   if (options.edit_arguments) options.edit_arguments(argv);
   std::unique_ptr<BlockingPull> pull(new BlockingPull(std::move(config), std::move(options)));
-  int fds[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) fail_setup_errno("socketpair");
-  ProcessOptions process;
-  process.stdin_fd = fds[1];
-  process.stdout_fd = fds[1];
-  pull->fd_ = fds[0];
-  fcntl(fds[0], F_SETFL, O_NONBLOCK);
-  pull->server_ = std::make_unique<ChildProcess>(argv, process);
-  ::close(fds[1]);
+  pull->attach(PeerConnection::over_pipe(argv));
   return pull;
 }
 
@@ -107,57 +76,19 @@ void BlockingPull::on_xattrs(uint32_t ndx, std::vector<std::pair<std::string, st
 }
 
 Result<void> BlockingPull::send_some() {
-  ByteQueue& output = session_->output();
-  while (!output.empty()) {
-    const auto bytes = output.readable();
-    const ssize_t sent = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent < 0 && (errno == EAGAIN || errno == EINTR)) return {};
-    // The peer's last words may still be there to be read.
-    if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) {
-      output.consume(output.size());
-      return {};
-    }
-    if (sent < 0) return Error::os(errno, "send");
-    bytes_sent += static_cast<uint64_t>(sent);
-    output.consume(static_cast<size_t>(sent));
-  }
-  return {};
-}
-
-Result<void> BlockingPull::receive_some() {
-  std::vector<std::byte> buffer(256 * 1024);
-  const ssize_t size = recv(fd_, buffer.data(), buffer.size(), 0);
-  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return {};
-  if (size <= 0) {
-    at_end_ = true;
-    return session_->end_of_input();
-  }
-  std::span<const std::byte> data(buffer.data(), static_cast<size_t>(size));
-  bytes_received += data.size();
-  if (options_.record != nullptr)
-    options_.record->append(reinterpret_cast<const char*>(data.data()), data.size());
-  while (!data.empty()) {
-    const auto piece = data.first(std::min(data.size(), options_.read_size));
-    data = data.subspan(piece.size());
-    if (auto received = session_->receive(piece); !received.ok()) return received;
-  }
-  return {};
+  return connection_->send_some(session_->output());
 }
 
 Result<void> BlockingPull::pump_until(const std::function<bool()>& condition) {
-  const auto deadline = std::chrono::steady_clock::now() + options_.limit;
-  while (!condition()) {
-    if (at_end_ || fd_ < 0) return Error(Errc::kDisconnected, "the connection has ended");
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-    if (left.count() <= 0) return Error(Errc::kTimedOut, "the server did not answer in time");
-    if (auto sent = send_some(); !sent.ok()) return sent;
-    pollfd poll_fd{fd_, static_cast<short>(session_->output().empty() ? POLLIN : POLLIN | POLLOUT), 0};
-    poll(&poll_fd, 1, static_cast<int>(left.count()));
-    if ((poll_fd.revents & (POLLIN | POLLHUP | POLLERR)) == 0) continue;
-    if (auto received = receive_some(); !received.ok()) return received;
-  }
-  return send_some();
+  const SessionCalls calls{
+      .output = [this]() -> ByteQueue& { return session_->output(); },
+      .receive = [this](std::span<const std::byte> data) { return session_->receive(data); },
+      .end_of_input = [this] { return session_->end_of_input(); },
+  };
+  auto pumped = connection_->pump_until(calls, condition, options_.limit);
+  bytes_received = connection_->bytes_received;
+  bytes_sent = connection_->bytes_sent;
+  return pumped;
 }
 
 Result<void> BlockingPull::wait_for_list() {
@@ -188,7 +119,7 @@ Result<std::vector<std::pair<std::string, std::string>>> BlockingPull::fetch_xat
 
 Result<void> BlockingPull::finish() {
   session_->finish();
-  auto pumped = pump_until([this] { return at_end_; });
+  auto pumped = pump_until([this] { return connection_->at_end(); });
   if (!pumped.ok()) return pumped;
   if (session_->state() != PullState::kEnded)
     return Error(Errc::kProtocol, "the session did not end in order");

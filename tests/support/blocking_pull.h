@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "sync/rsync/pull_session.h"
-#include "tests/support/child_process.h"
+#include "tests/support/peer_connection.h"
 
 namespace rsyncfs::support {
 
@@ -61,7 +61,6 @@ class BlockingPull : public PullEvents {
   // Runs `program` with shell_arguments(config) on a socket pair.
   static std::unique_ptr<BlockingPull> over_pipe(const std::string& program, PullConfig config,
                                                  BlockingPullOptions options = {});
-  ~BlockingPull() override;
 
   PullSession& session() { return *session_; }
   const FileList& list() const { return session_->list(); }
@@ -78,7 +77,7 @@ class BlockingPull : public PullEvents {
   // What the session has to say, as far as the connection takes it, without reading anything.
   Result<void> send_some();
   // Half-closes nothing, closes all.
-  void close();
+  void close() { connection_->close(); }
 
   bool established = false;
   bool listed = false;
@@ -93,13 +92,11 @@ class BlockingPull : public PullEvents {
   void on_list(const FileList& list) override;
   void on_xattrs(uint32_t ndx, std::vector<std::pair<std::string, std::string>> values) override;
   void on_message(MessageKind kind, std::string_view text) override { messages.emplace_back(kind, text); }
-  Result<void> receive_some();
+  void attach(std::unique_ptr<PeerConnection> connection);
 
   BlockingPullOptions options_;
   std::unique_ptr<PullSession> session_;
-  std::unique_ptr<ChildProcess> server_;
-  int fd_ = -1;
-  bool at_end_ = false;
+  std::unique_ptr<PeerConnection> connection_;
 };
 
 }  // namespace rsyncfs::support

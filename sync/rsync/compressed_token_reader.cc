@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "sync/rsync/compressed_tokens.h"
-
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -9,15 +7,13 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "sync/rsync/compressed_tokens.h"
 #include "sync/rsync/wire.h"
 
 namespace rsyncfs {
 
 namespace {
 
-constexpr uint8_t kKindMask = 0xc0;
-constexpr uint8_t kDeflatedData = 0x40;  // 14 bits of length follow
-constexpr uint8_t kRelative = 0x80;      // the block number is a difference of 6 bits
 constexpr size_t kOutputBytes = 128 * 1024;
 
 // Turns the compressed runs of a file into literals.
@@ -153,7 +149,7 @@ class CompressedTokenReader : public TokenReader {
   // Nothing is changed when `in` turns out short.
   Result<void> parse_flag(WireReader& in, TokenHandler& handler) {
     const uint8_t flag = in.u8();
-    if ((flag & kKindMask) == kDeflatedData) {
+    if ((flag & kTokenKindMask) == kDeflatedData) {
       const uint32_t length = uint32_t{flag & 0x3fu} << 8 | in.u8();
       if (!in.ok()) return {};
       run_left_ = length;
@@ -168,7 +164,7 @@ class CompressedTokenReader : public TokenReader {
       ended_ = true;
       return {};
     }
-    if ((flag & kRelative) != 0) {
+    if ((flag & kRelativeToken) != 0) {
       first = int64_t{token_} + (flag & 0x3f);
       has_run = (flag & 0x40) != 0;
     } else {
