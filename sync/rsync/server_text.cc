@@ -71,6 +71,18 @@ bool is_exit_summary(std::string_view text) {
   return text.starts_with("rsync error: ") || text.starts_with("rsync warning: ");
 }
 
+std::optional<int> exit_summary_code(std::string_view text) {
+  constexpr std::string_view kMark = " (code ";
+  const size_t mark = text.find(kMark);
+  if (!text.starts_with("rsync error: ") || mark == std::string_view::npos) return std::nullopt;
+  text.remove_prefix(mark + kMark.size());
+  int code = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), code);
+  constexpr int kMaxCode = 255;
+  if (error != std::errc() || code <= 0 || code > kMaxCode) return std::nullopt;
+  return code;
+}
+
 Error session_error(std::string_view text, Errc otherwise) {
   constexpr std::string_view kMarker = "@ERROR: ";
   if (text.starts_with(kMarker)) text.remove_prefix(kMarker.size());

@@ -2,6 +2,7 @@
 // What a server's words mean: its refusals and error messages as Errors.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,8 @@ int trailing_errno(std::string_view text);
 // Whether `text` only announces an exit code ("rsync error: ... (code N) at ...") and says nothing of its
 // cause.
 bool is_exit_summary(std::string_view text);
+// The code it announces; nothing if that is no failure.
+std::optional<int> exit_summary_code(std::string_view text);
 
 // A message that ended a conversation, or kept it from starting. Control bytes are escaped in the result.
 // kAuth, kNotFound, kNotDirectory, kPermission, kRefused, kUnsupported, kTimedOut, kLimit, kOs; `otherwise`
