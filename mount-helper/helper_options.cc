@@ -37,6 +37,8 @@ void take_options(HelperCall& call, std::string_view list) {
   for (std::string& option : split_list(list)) {
     if (option == "remount") {
       call.remount = true;
+    } else if (option == "rw" || option == "ro") {
+      call.read_write = option == "rw";
     } else if (!is_for_others(option)) {
       call.options.push_back(std::move(option));
     }
@@ -85,10 +87,17 @@ std::vector<std::string> mount_arguments(const HelperCall& call) {
   std::vector<std::string> arguments = {"mount"};
   if (call.verbose) arguments.emplace_back("-v");
   std::string list = call.sloppy ? "sloppy" : "";
+  // mount(8) says "rw" of everything that is not "ro", so that it is no wish of anybody's.
+  if (call.read_write == false) list += list.empty() ? "ro" : ",ro";
   for (const std::string& option : call.options) list += (list.empty() ? "" : ",") + option;
   if (!list.empty()) arguments.insert(arguments.end(), {"-o", list});
   arguments.insert(arguments.end(), {"--", call.source, call.mountpoint});
   return arguments;
+}
+
+bool tells_writable(std::string_view status_json) {
+  // Written by our own program, without a space; a name in it has its quotation marks escaped.
+  return status_json.find("\"writable\":true") != std::string_view::npos;
 }
 
 int helper_exit_code(int program_exit_code) {

@@ -3,7 +3,9 @@
 // HELPERS".
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/base/result.h"
@@ -24,6 +26,7 @@ struct HelperCall {
   bool fake = false;                 // -f: check, do not mount
   bool verbose = false;
   bool remount = false;
+  std::optional<bool> read_write;  // the last one of "rw" and "ro"
 };
 
 // SOURCE MOUNTPOINT [-s] [-f] [-n] [-v] [-N NAMESPACE] [-t TYPE] [-o OPTIONS], in any order. kUsage.
@@ -31,6 +34,9 @@ Result<HelperCall> parse_helper_call(const std::vector<std::string>& words);
 
 // Arguments of the program that mounts, without its name.
 std::vector<std::string> mount_arguments(const HelperCall& call);
+// Whether a status document of that program (`status MOUNTPOINT --json`) is of a mount that can be written
+// to.
+bool tells_writable(std::string_view status_json);
 // Exit status of that program -> that of the helper.
 int helper_exit_code(int program_exit_code);
 

@@ -25,6 +25,8 @@ using rsyncfs::Error;
 using rsyncfs::HelperCall;
 using rsyncfs::Result;
 
+constexpr size_t kMaxOutput = 4 * 1024 * 1024;
+
 void complain(const std::string& line) {
   std::fprintf(stderr, "mount.rsyncfs: %s\n", rsyncfs::escape_control(line).c_str());
 }
@@ -52,15 +54,32 @@ Result<void> enter_namespace(const std::string& given) {
   return {};
 }
 
-Result<int> run(const std::string& program, std::vector<std::string> arguments) {
+// `output`: takes what it prints, as far as it fits; null: it prints where we do.
+Result<int> run(const std::string& program, std::vector<std::string> arguments,
+                std::string* output = nullptr) {
   std::vector<char*> argv;
   std::string name = program;
   argv.push_back(name.data());
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
+  std::array<int, 2> ends{-1, -1};
+  if (output != nullptr && pipe2(ends.data(), O_CLOEXEC) != 0) return Error::os(errno, "pipe");
+  const rsyncfs::UniqueFd reading(ends[0]);
+  rsyncfs::UniqueFd writing(ends[1]);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  if (writing) posix_spawn_file_actions_adddup2(&actions, writing.get(), STDOUT_FILENO);
   pid_t pid = 0;
-  const int failed = posix_spawnp(&pid, program.c_str(), nullptr, nullptr, argv.data(), environ);
+  const int failed = posix_spawnp(&pid, program.c_str(), &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  writing.reset();
   if (failed != 0) return Error::os(failed, "cannot run " + program);
+  std::array<char, 4096> piece{};
+  for (ssize_t got = 1; reading && got != 0;) {
+    got = read(reading.get(), piece.data(), piece.size());
+    if (got < 0 && errno != EINTR) break;
+    if (got > 0 && output->size() < kMaxOutput) output->append(piece.data(), static_cast<size_t>(got));
+  }
   int status = 0;
   while (waitpid(pid, &status, 0) < 0) {
     if (errno != EINTR) return Error::os(errno, "waiting for " + program);
@@ -68,18 +87,26 @@ Result<int> run(const std::string& program, std::vector<std::string> arguments) 
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-// mount(8) itself changes the flags of a mount that is there; FUSE daemons have no part in it.
+// mount(8) itself changes the flags of a mount that is there; FUSE daemons have no part in it. So a mount
+// that was made read-only would only look writable.
 Result<int> remount(const HelperCall& call) {
   std::string options = "remount";
-  bool asked_read_write = false;
   for (const std::string& option : call.options) {
-    if (option == "rw" || option == "ro") asked_read_write = option == "rw";
-    for (const char* flag : {"ro", "suid", "nosuid", "dev", "nodev", "exec", "noexec"}) {
+    for (const char* flag : {"suid", "nosuid", "dev", "nodev", "exec", "noexec"}) {
       if (option == flag) options += "," + option;
     }
   }
-  // No failure: mount(8) says "rw" of itself whenever it changes another flag.
-  if (asked_read_write) complain("writing is not in this version: the mount stays read-only");
+  if (call.read_write == false) options += ",ro";
+  if (call.read_write == true) {
+    std::string status;
+    const Result<int> asked = run(find_program(), {"status", call.mountpoint, "--json"}, &status);
+    if (asked && rsyncfs::tells_writable(status)) {
+      options += ",rw";
+    } else {
+      // No failure: mount(8) says "rw" of itself whenever it changes another flag.
+      complain("a mount that was made read-only stays so; unmount it and mount it anew to write");
+    }
+  }
   return run("mount", {"-i", "-o", options, call.mountpoint});
 }
 

@@ -115,6 +115,12 @@ SyncerOptions Daemon::syncer_options() const {
   options.checksum = given.checksum_choice;
   options.filters = given.filters;
   options.max_sessions = given.max_sessions;
+  options.read_only = !plan_.writable;
+  options.writeback_delay = given.writeback_delay;
+  options.fsync_remote = given.fsync_remote;
+  options.conflict = given.conflict;
+  options.conflict_rules = given.conflict_rules;
+  options.max_delete = given.max_delete;
   return options;
 }
 
@@ -193,6 +199,7 @@ FrontOptions Daemon::front_options() const {
   options.mountpoint = plan_.mountpoint;
   options.fsname = given.fsname;
   options.allow_other = given.allow_other;
+  options.read_only = !plan_.writable;
   options.suid = given.suid;
   options.dev = given.dev;
   // An ACL would grant what the user chose not to show.

@@ -147,7 +147,9 @@ Result<MountPlan> make_mount_plan(const MountRequest& request, const UserPlaces&
   if (const Result<void> made = make_places(plan, user); !made) return made.error();
   find_log(plan, request);
   if (const Result<void> usable = check_log(plan.log_file); !usable) return usable.error();
-  if (plan.options.asked_read_write) {
+  const bool asked = plan.options.read_write.value_or(kWritableByDefault);
+  plan.writable = asked && writing_is_possible();
+  if (asked && !plan.writable) {
     plan.notes.emplace_back("writing is not in this version: the mount is read-only");
   }
   return plan;

@@ -37,6 +37,7 @@ struct MountPlan {
   LogLevel log_level = LogLevel::kInfo;
   bool foreground = false;
   bool debug = false;
+  bool writable = false;
   std::vector<std::string> notes;  // lines for the user, not errors
 };
 

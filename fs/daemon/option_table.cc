@@ -25,7 +25,7 @@ Result<void> store(Result<T> parsed, std::optional<Inner>& field) {
   return {};
 }
 
-template <bool Options::*Field, bool Setting>
+template <auto Field, bool Setting>
 Result<void> set(Options& options, Value /*value*/) {
   options.*Field = Setting;
   return {};
@@ -120,10 +120,43 @@ constexpr OptionSpec kShown[] = {
      [](Options& o, Value v) { return store(parse_octal_mask(v), o.directory_mask); }},
 };
 
+Result<void> add_conflict_rule(Options& options, Value value) {
+  Result<ConflictRule> rule = parse_conflict_rule(value);
+  if (!rule) return rule.error();
+  options.conflict_rules.push_back(std::move(rule.value()));
+  return {};
+}
+
+constexpr std::chrono::seconds kLongestWritebackDelay{3'600};
+constexpr uint64_t kMostDeletions = 1'000'000'000;
+
+constexpr OptionSpec kWriting[] = {
+    {"rw", "",
+     kWritableByDefault ? "read-write (default); the mount stays so though the source may not be written to"
+                        : "accepted; writing is not in this version, the mount is read-only",
+     set<&Options::read_write, true>},
+    {"ro", "", kWritableByDefault ? "read-only" : "read-only (always so in this version)",
+     set<&Options::read_write, false>},
+    {"fsync", "WHERE",
+     "fsync(2) waits for the disk of this side (local) or of the source (remote); default: local",
+     [](Options& o, Value v) {
+       const Result<std::string> word = parse_word(v, {"local", "remote"});
+       if (word) o.fsync_remote = *word == "remote";
+       return word ? Result<void>() : word.error();
+     }},
+    {"writeback_delay", "SECONDS", "send a changed file when it was left alone so long (default: 1)",
+     [](Options& o, Value v) { return store(parse_duration(v, kLongestWritebackDelay), o.writeback_delay); }},
+    {"conflict", "POLICY",
+     "of a name changed on both sides: copy (keep both), local or remote wins (default: copy)",
+     [](Options& o, Value v) { return store(parse_conflict_policy(v), o.conflict); }},
+    {"conflict_rule", "PATTERN:POLICY",
+     "another conflict policy for what matches, as '*.log:remote'; repeatable", add_conflict_rule},
+    {"max_delete", "NUMBER",
+     "stop and ask before more deletions at once are sent; 0: any number (default: 10000)",
+     [](Options& o, Value v) { return store(parse_number(v, 0, kMostDeletions), o.max_delete); }},
+};
+
 constexpr OptionSpec kMount[] = {
-    {"ro", "", "read-only (always so in this version)", set<&Options::asked_read_write, false>},
-    {"rw", "", "accepted; writing is not in this version, the mount is read-only",
-     set<&Options::asked_read_write, true>},
     {"allow_other", "", "let all users in; the permissions shown are checked",
      set<&Options::allow_other, true>},
     {"default_permissions", "", "have the kernel check permissions (always so)", accept},
@@ -167,11 +200,9 @@ constexpr OptionSpec kDropped[] = {
 };
 
 constexpr OptionGroup kGroups[] = {
-    {"The source", kSource},
-    {"What is shown", kShown},
-    {"The mount", kMount},
-    {"This side", kLocal},
-    {"Accepted for fstab and mount(8), without effect (x-* too)", kDropped},
+    {"The source", kSource}, {"What is shown", kShown},
+    {"Writing", kWriting},   {"The mount", kMount},
+    {"This side", kLocal},   {"Accepted for fstab and mount(8), without effect (x-* too)", kDropped},
 };
 
 }  // namespace

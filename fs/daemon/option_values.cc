@@ -61,6 +61,44 @@ Result<std::string> parse_word(std::string_view text, std::initializer_list<std:
   return usage("one of " + list + " is needed");
 }
 
+Result<std::chrono::milliseconds> parse_duration(std::string_view text, std::chrono::seconds most) {
+  constexpr double kMillisecondsPerSecond = 1'000;
+  const bool in_ms = text.ends_with("ms");
+  std::string_view digits = text;
+  if (in_ms) {
+    digits.remove_suffix(2);
+  } else if (text.ends_with("s")) {
+    digits.remove_suffix(1);
+  }
+  double value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  const double milliseconds = in_ms ? value : value * kMillisecondsPerSecond;
+  const std::chrono::milliseconds limit = most;
+  // Also false for what is no number at all.
+  const bool fits = milliseconds >= 0 && milliseconds <= static_cast<double>(limit.count());
+  if (error != std::errc() || end != digits.data() + digits.size() || !fits) {
+    return usage("seconds from 0 to " + std::to_string(most.count()) + " are needed, as 2, 0.5, 2s or 500ms");
+  }
+  return std::chrono::milliseconds(static_cast<int64_t>(milliseconds));
+}
+
+Result<ConflictPolicy> parse_conflict_policy(std::string_view text) {
+  const Result<std::string> word = parse_word(text, {"copy", "local", "remote"});
+  if (!word) return word.error();
+  if (*word == "copy") return ConflictPolicy::kCopy;
+  return *word == "local" ? ConflictPolicy::kLocal : ConflictPolicy::kRemote;
+}
+
+Result<ConflictRule> parse_conflict_rule(std::string_view text) {
+  const size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) {
+    return usage("PATTERN:POLICY is needed, as '*.log:remote'");
+  }
+  const Result<ConflictPolicy> policy = parse_conflict_policy(text.substr(colon + 1));
+  if (!policy) return usage("after the last ':', " + policy.error().message());
+  return ConflictRule{std::string(text.substr(0, colon)), *policy};
+}
+
 Result<LogLevel> parse_log_level(std::string_view text) {
   for (const LogLevel level :
        {LogLevel::kTrace, LogLevel::kDebug, LogLevel::kInfo, LogLevel::kWarn, LogLevel::kError}) {

@@ -2,6 +2,7 @@
 // From the text of an option to its value. Every failure is kUsage and says what would have been accepted.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "io/base/log.h"
 #include "io/base/result.h"
+#include "sync/engine/conflict_policy.h"
 
 namespace rsyncfs {
 
@@ -18,6 +20,11 @@ Result<uint32_t> parse_octal_mask(std::string_view text);
 Result<uint32_t> parse_user(std::string_view text);
 Result<uint32_t> parse_group(std::string_view text);
 Result<std::string> parse_word(std::string_view text, std::initializer_list<std::string_view> accepted);
+// "1500ms", "2s", "0.25"; seconds without a unit. From 0 to `most`.
+Result<std::chrono::milliseconds> parse_duration(std::string_view text, std::chrono::seconds most);
+Result<ConflictPolicy> parse_conflict_policy(std::string_view text);
+// PATTERN:POLICY; the last ':' divides them.
+Result<ConflictRule> parse_conflict_rule(std::string_view text);
 Result<LogLevel> parse_log_level(std::string_view text);
 
 }  // namespace rsyncfs

@@ -13,8 +13,18 @@
 #include "io/base/log.h"
 #include "io/base/result.h"
 #include "io/loop.h"
+#include "sync/engine/conflict_policy.h"
 
 namespace rsyncfs {
+
+// What a mount is that was told neither ro nor rw.
+constexpr bool kWritableByDefault = false;
+// Whether rw may be asked for: kWritableByDefault, or RSYNCFS_TEST_RW=1 in the environment, which is for
+// tests.
+bool writing_is_possible();
+
+// Deletions at once that are taken for an accident unless max_delete= says otherwise.
+constexpr uint64_t kDefaultMaxDelete = 10'000;
 
 // What the user asked for. Plain data; the defaults are the defaults of the options.
 struct MountOptions {
@@ -24,9 +34,9 @@ struct MountOptions {
   bool suid = false;
   bool dev = false;
   bool exec = true;
-  bool sloppy = false;            // from here on, options that nobody knows are dropped
-  bool asked_read_write = false;  // rw was given: said to the user once, the mount is read-only all the same
-  std::string fsname;             // "" = SOURCE as typed
+  bool sloppy = false;             // from here on, options that nobody knows are dropped
+  std::optional<bool> read_write;  // rw or ro was given
+  std::string fsname;              // "" = SOURCE as typed
   std::string subtype = "rsyncfs";
 
   // What stat(2) shows instead of the source's own.
@@ -50,6 +60,13 @@ struct MountOptions {
   std::vector<std::string> filters;  // rsync rules, "- *.o"
   int protocol = 32;
   unsigned max_sessions = 4;
+
+  // Writing.
+  bool fsync_remote = false;  // fsync(2) waits until the source has it on its disk
+  std::chrono::milliseconds writeback_delay{1'000};
+  ConflictPolicy conflict = ConflictPolicy::kCopy;
+  std::vector<ConflictRule> conflict_rules;
+  uint64_t max_delete = kDefaultMaxDelete;  // 0 = any number
 
   // This side.
   std::string store;  // "" = below the state directory

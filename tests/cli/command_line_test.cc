@@ -59,7 +59,7 @@ TEST(CommandLine, OptionsRepeatAndKeepTheirOrder) {
       {"h::m", "/mnt", "--include=a", "--exclude", "b", "-o", "filter=P c,include=d", "--include=e",
        "--exclude=f", "-o", R"(exclude=[g\,h])", "--ro", "--rw", "-o", "noxattrs", "--xattrs"});
   EXPECT_THAT(request.options.filters, ElementsAre("+ a", "- b", "P c", "+ d", "+ e", "- f", "- [g,h]"));
-  EXPECT_TRUE(request.options.asked_read_write);
+  EXPECT_EQ(request.options.read_write, true);
   EXPECT_TRUE(request.options.xattrs);
 }
 

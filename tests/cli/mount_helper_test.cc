@@ -35,9 +35,10 @@ TEST(HelperCall, TakesMountsWords) {
   EXPECT_EQ(call.mountpoint, "/mnt");
   EXPECT_TRUE(call.sloppy && call.fake && call.verbose && !call.remount);
   EXPECT_EQ(call.mount_namespace, "/proc/1/ns/mnt");
-  EXPECT_THAT(call.options, ElementsAre("rw", "timeout=3"));
+  EXPECT_THAT(call.options, ElementsAre("timeout=3"));
+  EXPECT_EQ(call.read_write, true);
   EXPECT_THAT(mount_arguments(call),
-              ElementsAre("mount", "-v", "-o", "sloppy,rw,timeout=3", "--", "rsync://h/m", "/mnt"));
+              ElementsAre("mount", "-v", "-o", "sloppy,timeout=3", "--", "rsync://h/m", "/mnt"));
 }
 
 TEST(HelperCall, DropsWhatIsForOthers) {
@@ -45,14 +46,32 @@ TEST(HelperCall, DropsWhatIsForOthers) {
       parse({"s", "m", "-o",
              "auto,noauto,nofail,_netdev,user,users,owner,group,defaults,x-systemd.automount,"
              "x-systemd.requires=a,X-mount.mkdir=0755,comment=c,noatime,ro"});
-  EXPECT_THAT(call.options, ElementsAre("noatime", "ro"));
+  EXPECT_THAT(call.options, ElementsAre("noatime"));
+  EXPECT_THAT(mount_arguments(call), ElementsAre("mount", "-o", "ro,noatime", "--", "s", "m"));
   EXPECT_THAT(mount_arguments(parse({"s", "m"})), ElementsAre("mount", "--", "s", "m"));
 }
 
 TEST(HelperCall, KeepsEscapedCommasAsTheyAre) {
   const HelperCall call = parse({"s", "m", "-o", R"(exclude=a\,b\\,nofail,ro)", "-oremount"});
-  EXPECT_THAT(call.options, ElementsAre(R"(exclude=a\,b\\)", "ro"));
+  EXPECT_THAT(call.options, ElementsAre(R"(exclude=a\,b\\)"));
   EXPECT_TRUE(call.remount);
+  EXPECT_EQ(call.read_write, false);
+}
+
+TEST(HelperCall, OptionsOfWritingGoThrough) {
+  const HelperCall call =
+      parse({"s", "m", "-o", "ro,rw,fsync=remote,conflict_rule=*.log:remote,max_delete=5"});
+  EXPECT_EQ(call.read_write, true) << "the last one counts";
+  EXPECT_THAT(
+      mount_arguments(call),
+      ElementsAre("mount", "-o", "fsync=remote,conflict_rule=*.log:remote,max_delete=5", "--", "s", "m"));
+}
+
+TEST(HelperCall, TheStatusTellsWhetherItCanBeWrittenTo) {
+  EXPECT_TRUE(tells_writable(R"({"version":"1","writable":true,"pid":1})"));
+  EXPECT_FALSE(tells_writable(R"({"version":"1","writable":false})"));
+  EXPECT_FALSE(tells_writable(R"({"source":"\"writable\":true"})"));
+  EXPECT_FALSE(tells_writable(""));
 }
 
 TEST(HelperCall, MistakesAreUsage) {
@@ -114,7 +133,9 @@ TEST(MountHelper, MountsAndIsUnmountedByTheSystem) {
   EXPECT_EQ(helper({server.url(), mnt, "-o", "remount,ro"}, dir.path()).err, "");
   const CommandResult writable = helper({server.url(), mnt, "-o", "rw,noexec,remount"}, dir.path());
   EXPECT_EQ(writable.exit_code, 0);
-  EXPECT_EQ(writable.err, "mount.rsyncfs: writing is not in this version: the mount stays read-only\n");
+  EXPECT_EQ(
+      writable.err,
+      "mount.rsyncfs: a mount that was made read-only stays so; unmount it and mount it anew to write\n");
   EXPECT_EQ(helper({server.url(), mnt}, dir.path()).exit_code, 32) << "already mounted";
   EXPECT_EQ(support::run_command({"umount", mnt}, std::chrono::seconds(20)).exit_code, 0);
 }

@@ -33,6 +33,8 @@ std::string good_value(const OptionSpec& spec) {
   if (spec.name == "protocol") return "31";
   if (spec.name == "io") return "threads";
   if (spec.name == "log_level") return "debug";
+  if (spec.name == "fsync" || spec.argument == "POLICY") return "remote";
+  if (spec.name == "conflict_rule") return "*.o:local";
   if (spec.argument == "OCTAL") return "022";
   return "1";
 }
@@ -125,7 +127,7 @@ TEST(Options, SetWhatTheySay) {
       "checksum_choice=xxh3,numeric_ids,noxattrs,noacls,protocol=30,max_sessions=9,store=/s,io=uring,"
       "log_file=/l,log_level=warning,exclude=*.o,include=a/***,filter=merge /x");
   EXPECT_TRUE(options.allow_other && options.auto_unmount && options.suid && options.dev && !options.exec);
-  EXPECT_TRUE(options.asked_read_write);
+  EXPECT_EQ(options.read_write, true);
   EXPECT_EQ(options.fsname, "a:/b");
   EXPECT_EQ(options.subtype, "x");
   EXPECT_EQ(options.uid, 7U);
@@ -150,8 +152,25 @@ TEST(Options, SetWhatTheySay) {
   EXPECT_THAT(options.filters, ElementsAre("- *.o", "+ a/***", "merge /x"));
 }
 
+TEST(Options, OfWritingSetWhatTheySay) {
+  const MountOptions options = parsed(
+      "fsync=remote,writeback-delay=250ms,conflict=local,max_delete=0,conflict_rule=*.log:remote,"
+      "conflict_rule=a:b/*:copy");
+  EXPECT_TRUE(options.fsync_remote);
+  EXPECT_EQ(options.writeback_delay, std::chrono::milliseconds(250));
+  EXPECT_EQ(options.conflict, ConflictPolicy::kLocal);
+  EXPECT_EQ(options.max_delete, 0U);
+  EXPECT_THAT(options.conflict_rules, ElementsAre(ConflictRule{"*.log", ConflictPolicy::kRemote},
+                                                  ConflictRule{"a:b/*", ConflictPolicy::kCopy}));
+  EXPECT_FALSE(parsed("fsync=remote,fsync=local").fsync_remote);
+  EXPECT_EQ(parsed("writeback_delay=2").writeback_delay, std::chrono::seconds(2));
+  EXPECT_EQ(parsed("writeback_delay=1.5s").writeback_delay, std::chrono::milliseconds(1500));
+  EXPECT_EQ(parsed("writeback_delay=0").writeback_delay, std::chrono::milliseconds(0));
+}
+
 TEST(Options, TheLastOneCounts) {
-  EXPECT_FALSE(parsed("rw,ro").asked_read_write);
+  EXPECT_EQ(parsed("rw,ro").read_write, false);
+  EXPECT_EQ(parsed("").read_write, std::nullopt);
   EXPECT_TRUE(parsed("noxattrs,xattrs").xattrs);
   EXPECT_EQ(parsed("umask=077,dmask=0").directory_mask, 0U);
   EXPECT_EQ(parsed("umask=077,dmask=0").file_mask, 077U);
@@ -162,6 +181,10 @@ TEST(Options, DefaultsAreSafe) {
   const MountOptions options = parsed("");
   EXPECT_FALSE(options.suid || options.dev || options.allow_other);
   EXPECT_EQ(options.timeout.count(), 30);
+  EXPECT_FALSE(options.fsync_remote);
+  EXPECT_EQ(options.conflict, ConflictPolicy::kCopy);
+  EXPECT_EQ(options.max_delete, kDefaultMaxDelete);
+  EXPECT_THAT(mount_help(), HasSubstr("(default: " + std::to_string(kDefaultMaxDelete) + ")"));
 }
 
 TEST(Options, WhatIsMeantForOthersIsDropped) {
@@ -185,6 +208,15 @@ TEST(Options, BadValuesAreNamedWithWhatIsAccepted) {
   EXPECT_THAT(complaint("protocol=33"), HasSubstr("30"));
   EXPECT_THAT(complaint("io=fast"), HasSubstr("auto, uring, threads"));
   EXPECT_THAT(complaint("exclude="), HasSubstr("pattern"));
+  EXPECT_THAT(complaint("fsync=both"), HasSubstr("local, remote"));
+  for (const char* delay : {"", "s", "-1", "1m", "nan", "inf", "1e9", "3601", "1 s", "0x1"}) {
+    EXPECT_THAT(complaint("writeback_delay=" + std::string(delay)), HasSubstr("from 0 to 3600"));
+  }
+  EXPECT_THAT(complaint("conflict=ours"), HasSubstr("copy, local, remote"));
+  EXPECT_THAT(complaint("conflict_rule=*.log"), HasSubstr("PATTERN:POLICY"));
+  EXPECT_THAT(complaint("conflict_rule=:copy"), HasSubstr("PATTERN:POLICY"));
+  EXPECT_THAT(complaint("conflict_rule=*.log:mine"), HasSubstr("copy, local, remote"));
+  EXPECT_THAT(complaint("max_delete=many"), HasSubstr("number"));
   EXPECT_THAT(complaint("rsh="), HasSubstr("value"));
 }
 
