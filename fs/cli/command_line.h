@@ -2,6 +2,7 @@
 // From the words of the command line to one command.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -16,12 +17,14 @@ struct ShowText {
 };
 struct UnmountCommand {
   std::string mountpoint;
-  int timeout_s = 60;
+  int timeout_s = 30;
   bool lazy = false;
 };
 struct StatusCommand {
   std::string mountpoint;  // "": all
   bool json = false;
+  bool watch = false;
+  double interval_s = 1;
 };
 struct InfoCommand {
   std::string path;
@@ -31,8 +34,21 @@ struct FetchCommand {
   std::vector<std::string> paths;
   bool quiet = false;
 };
-using Command =
-    std::variant<ShowText, MountRequest, UnmountCommand, StatusCommand, InfoCommand, FetchCommand>;
+struct FlushCommand {
+  std::string path;
+  std::optional<int> timeout_s;
+  bool quiet = false;
+};
+struct ConflictsCommand {
+  std::string mountpoint;
+  bool json = false;
+  bool clear = false;
+};
+struct ResumeCommand {
+  std::string mountpoint;
+};
+using Command = std::variant<ShowText, MountRequest, UnmountCommand, StatusCommand, InfoCommand, FetchCommand,
+                             FlushCommand, ConflictsCommand, ResumeCommand>;
 
 // `words`: without the program's name. kUsage, in one line.
 Result<Command> parse_command_line(const std::vector<std::string>& words);

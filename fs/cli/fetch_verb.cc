@@ -36,7 +36,7 @@ void add_path(Work& work, std::string path) {
   work.batches.back().push_back(std::move(path));
 }
 
-void add_up(FetchProgress& sum, const FetchProgress& part) {
+void add_up(JobProgress& sum, const JobProgress& part) {
   sum.files_done += part.files_done;
   sum.files_total += part.files_total;
   sum.bytes_done += part.bytes_done;
@@ -46,7 +46,7 @@ void add_up(FetchProgress& sum, const FetchProgress& part) {
 
 // False when the daemon could not go through with it.
 bool fetch_batch(const FoundMount& mount, const std::vector<std::string>& paths, ProgressBar& bar,
-                 FetchProgress& sum) {
+                 JobProgress& sum) {
   Result<ControlClient> client = ControlClient::connect(mount, kConnectLimitMs);
   Result<ControlAnswer> answer =
       client ? client->call({.verb = ControlVerb::kFetch, .paths = paths}, kAnswerLimitMs,
@@ -86,7 +86,7 @@ int run_fetch(const FetchCommand& command) {
     add_path(work, std::move(inner));
   }
   ProgressBar bar(command.quiet ? ProgressBar::Style::kSilent : ProgressBar::style_for(STDERR_FILENO));
-  FetchProgress sum;
+  JobProgress sum;
   for (const auto& [mountpoint, work] : by_mountpoint) {
     for (const std::vector<std::string>& paths : work.batches) {
       failed = !fetch_batch(work.mount, paths, bar, sum) || failed;

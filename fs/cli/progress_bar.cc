@@ -41,8 +41,8 @@ std::string clock_text(double seconds) {
 
 }  // namespace
 
-std::string progress_line(const FetchProgress& progress, std::chrono::duration<double> elapsed,
-                          size_t width) {
+std::string progress_line(const JobProgress& progress, std::chrono::duration<double> elapsed, size_t width,
+                          std::string_view noun) {
   const auto done = static_cast<double>(std::min(progress.bytes_done, progress.bytes_total));
   const auto total = static_cast<double>(progress.bytes_total);
   const double part = progress.bytes_total == 0 ? 1 : done / total;
@@ -52,7 +52,7 @@ std::string progress_line(const FetchProgress& progress, std::chrono::duration<d
   std::string line = bar(part) + " " + percent.data() + "  " + human_bytes(static_cast<uint64_t>(done)) +
                      " of " + human_bytes(progress.bytes_total) + (progress.counting ? "+" : "") + ", " +
                      std::to_string(progress.files_done) + " of " + std::to_string(progress.files_total) +
-                     (progress.counting ? "+" : "") + " files";
+                     (progress.counting ? "+" : "") + " " + std::string(noun);
   if (progress.files_failed > 0) line += ", " + std::to_string(progress.files_failed) + " failed";
   line += ", " + human_bytes(static_cast<uint64_t>(rate)) + "/s";
   if (rate > 0 && !progress.counting) line += ", " + clock_text((total - done) / rate) + " left";
@@ -63,16 +63,17 @@ ProgressBar::Style ProgressBar::style_for(int fd) {
   return isatty(fd) == 1 ? Style::kTerminal : Style::kLines;
 }
 
-void ProgressBar::show(const FetchProgress& progress) {
+void ProgressBar::show(const JobProgress& progress) {
   const auto now = std::chrono::steady_clock::now();
   if (style_ == Style::kTerminal) {
     // The last column stays free: some terminals wrap there.
-    std::fprintf(stderr, "\r%s\033[K", progress_line(progress, now - begin_, terminal_width() - 1).c_str());
+    std::fprintf(stderr, "\r%s\033[K",
+                 progress_line(progress, now - begin_, terminal_width() - 1, noun_).c_str());
     std::fflush(stderr);
     drawn_ = true;
   } else if (style_ == Style::kLines && now - last_line_.value_or(begin_) >= kLineInterval) {
     last_line_ = now;
-    std::fprintf(stderr, "%s\n", progress_line(progress, now - begin_, std::string::npos).c_str());
+    std::fprintf(stderr, "%s\n", progress_line(progress, now - begin_, std::string::npos, noun_).c_str());
   }
 }
 
@@ -82,7 +83,7 @@ void ProgressBar::clear() {
   std::fflush(stderr);
 }
 
-void ProgressBar::finish(const FetchProgress& progress) {
+void ProgressBar::finish(const JobProgress& progress) {
   if (style_ != Style::kTerminal) return;
   show(progress);
   std::fputs("\n", stderr);

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+#include <unistd.h>
+
+#include <chrono>
 #include <cstdio>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "fs/cli/daemon_call.h"
 #include "fs/cli/usage.h"
@@ -14,6 +19,12 @@
 namespace rsyncfs {
 namespace {
 
+// What one look at the mounts has shown.
+struct Look {
+  std::string out;
+  std::vector<std::string> complaints;
+};
+
 Result<std::string> rendered(const std::string& document, bool json) {
   if (json) return document;
   const Result<MountStatus> status = parse_status(document);
@@ -21,8 +32,8 @@ Result<std::string> rendered(const std::string& document, bool json) {
   return status_text(*status);
 }
 
-int show_all(bool json) {
-  bool failed = false;
+Look look_at_all(bool json) {
+  Look look;
   std::string out;
   for (const RecordedMount& mount : recorded_mounts(UserPlaces::of_this_process())) {
     const Result<std::string> document = ask_document({mount.directory, mount.record.mountpoint, ""},
@@ -36,55 +47,70 @@ int show_all(bool json) {
     }
     const Result<std::string> text = document ? rendered(*document, json) : document;
     if (!text) {
-      failed = true;
-      complain(text.error().message() + " (" + mount.record.source + ", pid " +
-               std::to_string(mount.record.pid) + ")");
+      look.complaints.push_back(text.error().message() + " (" + mount.record.source + ", pid " +
+                                std::to_string(mount.record.pid) + ")");
       continue;
     }
     out.append(out.empty() ? "" : json ? ",\n" : "\n").append(*text);
   }
   if (json) {
-    std::printf("[%s]\n", out.c_str());
+    look.out = "[" + out + "]\n";
   } else {
-    std::fputs(out.empty() && !failed ? "no rsyncfs mounts\n" : out.c_str(), stdout);
+    look.out = out.empty() && look.complaints.empty() ? "no rsyncfs mounts\n" : out;
   }
-  return failed ? kExitFailed : kExitDone;
+  return look;
+}
+
+Look look_at(const std::string& mountpoint, bool json) {
+  const Result<FoundMount> mount = find_mount(mountpoint, UserPlaces::of_this_process());
+  const Result<std::string> document =
+      mount ? ask_document(*mount, {.verb = ControlVerb::kStatus}, kAnswerLimitMs)
+            : Result<std::string>(mount.error());
+  const Result<std::string> text = document ? rendered(*document, json) : document;
+  if (!text) return {"", {text.error().message()}};
+  return {*text + (json ? "\n" : ""), {}};
+}
+
+Look look(const StatusCommand& command) {
+  return command.mountpoint.empty() ? look_at_all(command.json) : look_at(command.mountpoint, command.json);
+}
+
+// Over what the last one has left, so that nothing flickers.
+void draw_over(std::string text, bool first) {
+  constexpr std::string_view kEndOfLine = "\033[K\n";
+  for (size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += kEndOfLine.size()) {
+    text.replace(at, 1, kEndOfLine);
+  }
+  std::fputs(((first ? "\033[2J\033[H" : "\033[H") + text + "\033[J").c_str(), stdout);
+}
+
+// Until interrupted, or nobody reads any more; of one mount also until its daemon is gone.
+int watch(const StatusCommand& command) {
+  const bool terminal = isatty(STDOUT_FILENO) == 1;
+  for (bool first = true;; first = false) {
+    const Look seen = look(command);
+    if (terminal) {
+      std::string text = seen.out;
+      for (const std::string& complaint : seen.complaints) text += escape_control(complaint) + "\n";
+      draw_over(std::move(text), first);
+    } else {
+      std::fputs(((first || command.json ? "" : "\n") + seen.out).c_str(), stdout);
+      for (const std::string& complaint : seen.complaints) complain(complaint);
+    }
+    if (std::fflush(stdout) != 0) return kExitFailed;
+    if (!command.mountpoint.empty() && !seen.complaints.empty()) return kExitFailed;
+    std::this_thread::sleep_for(std::chrono::duration<double>(command.interval_s));
+  }
 }
 
 }  // namespace
 
 int run_status(const StatusCommand& command) {
-  if (command.mountpoint.empty()) return show_all(command.json);
-  const Result<FoundMount> mount = find_mount(command.mountpoint, UserPlaces::of_this_process());
-  if (!mount) {
-    complain(mount.error().message());
-    return kExitFailed;
-  }
-  const Result<std::string> document = ask_document(*mount, {.verb = ControlVerb::kStatus}, kAnswerLimitMs);
-  const Result<std::string> text = document ? rendered(*document, command.json) : document;
-  if (!text) {
-    complain(text.error().message());
-    return kExitFailed;
-  }
-  std::printf("%s%s", text->c_str(), command.json ? "\n" : "");
-  return kExitDone;
-}
-
-int run_info(const InfoCommand& command) {
-  const Result<FoundMount> mount = find_mount(command.path, UserPlaces::of_this_process());
-  if (!mount) {
-    complain(mount.error().message());
-    return kExitFailed;
-  }
-  const Result<std::string> document =
-      ask_document(*mount, {.verb = ControlVerb::kInfo, .paths = {mount->inner}}, kSourceAnswerLimitMs);
-  const Result<PathInfo> info = document ? parse_info(*document) : Result<PathInfo>(document.error());
-  if (!info) {
-    complain(escape_control(command.path) + ": " + info.error().message());
-    return kExitFailed;
-  }
-  std::fputs(command.json ? (*document + "\n").c_str() : info_text(*info).c_str(), stdout);
-  return kExitDone;
+  if (command.watch) return watch(command);
+  const Look seen = look(command);
+  std::fputs(seen.out.c_str(), stdout);
+  for (const std::string& complaint : seen.complaints) complain(complaint);
+  return seen.complaints.empty() ? kExitDone : kExitFailed;
 }
 
 }  // namespace rsyncfs

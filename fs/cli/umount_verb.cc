@@ -10,14 +10,20 @@
 #include <vector>
 
 #include "fs/cli/daemon_call.h"
+#include "fs/cli/progress_bar.h"
+#include "fs/cli/unsent_list.h"
 #include "fs/cli/usage.h"
 #include "fs/cli/verbs.h"
 #include "fs/control/mount_claim.h"
 #include "fs/control/mount_table.h"
+#include "fs/control/push_json.h"
+#include "fs/control/text_lines.h"
 #include "io/base/unique_fd.h"
 
 namespace rsyncfs {
 namespace {
+
+constexpr int kEndLimitMs = 30'000;  // from the last answer to the daemon's end
 
 int fail(const std::string& line) {
   complain(line);
@@ -65,27 +71,54 @@ UniqueFd open_process(pid_t pid) {
   return UniqueFd(pid > 0 ? static_cast<int>(syscall(SYS_pidfd_open, pid, 0)) : -1);
 }
 
+// Detached at once; its changes go on being sent.
+int finish_lazily(const FoundMount& mount, const ControlAnswer& answer) {
+  const Result<Json> document = parse_json_object(answer.document);
+  if (!document) return kExitDone;
+  const PushStatus push = read_push(object_field(*document, "push"));
+  if (pending_changes(push) > 0) {
+    complain(mount.mountpoint + " is detached; " + changes_text(pending_changes(push), push.pending_bytes) +
+             " not on the source yet, the daemon goes on sending");
+  }
+  return kExitDone;
+}
+
+// Unmounted, and everything is sent that will be. Waits for the daemon's end.
+int finish(const ControlAnswer& answer, const UnsentList& left, ControlClient& client,
+           const UniqueFd& process) {
+  const bool unsent = answer.kind == ControlAnswer::Kind::kFailed;
+  if (unsent) left.tell("unmounted, but " + answer.reason + "; the next mount sends the rest");
+  const Result<void> closed = client.wait_closed(kEndLimitMs);
+  pollfd ended{process.get(), POLLIN, 0};
+  if (!closed || (process && poll(&ended, 1, kEndLimitMs) == 0)) {
+    return fail("unmounted, but the daemon has not ended within " + std::to_string(kEndLimitMs / 1000) +
+                " s");
+  }
+  return unsent ? kExitFailed : kExitDone;
+}
+
 int unmount_by_daemon(const FoundMount& mount, ControlClient& client, const UnmountCommand& command) {
   const UniqueFd process = open_process(client.daemon_pid());
-  const int limit_ms = command.timeout_s * 1000;
+  ControlRequest request{.verb = ControlVerb::kUnmount, .lazy = command.lazy};
+  request.limit_s = static_cast<uint64_t>(command.timeout_s);
+  ProgressBar bar(ProgressBar::style_for(STDERR_FILENO), "changes");
+  UnsentList left;
   const Result<ControlAnswer> answer =
-      client.call({.verb = ControlVerb::kUnmount, .lazy = command.lazy}, limit_ms);
+      client.call(request, command.timeout_s * 1000 + kAnswerLimitMs, [&](const ControlAnswer& said) {
+        if (said.kind == ControlAnswer::Kind::kProgress) return bar.show(said.progress);
+        left.add(said);
+      });
+  bar.clear();
   if (!answer) {
     if (answer.error().code() == Errc::kDisconnected && !mounted_at(mount.mountpoint)) return kExitDone;
     return fail(answer.error().message() + (command.lazy ? "" : "; --lazy detaches the mount all the same"));
   }
-  if (answer->kind == ControlAnswer::Kind::kFailed) {
-    return answer->failure == ControlFailure::kBusy
-               ? busy(mount.mountpoint)
-               : fail("cannot unmount " + mount.mountpoint + ": " + answer->reason);
+  const bool failed = answer->kind == ControlAnswer::Kind::kFailed;
+  if (failed && answer->failure == ControlFailure::kBusy) return busy(mount.mountpoint);
+  if (failed && answer->failure != ControlFailure::kUnsent) {
+    return fail("cannot unmount " + mount.mountpoint + ": " + answer->reason);
   }
-  if (command.lazy) return kExitDone;
-  const Result<void> closed = client.wait_closed(limit_ms);
-  pollfd ended{process.get(), POLLIN, 0};
-  if (!closed || (process && poll(&ended, 1, limit_ms) == 0)) {
-    return fail("unmounted, but the daemon has not ended within " + std::to_string(command.timeout_s) + " s");
-  }
-  return kExitDone;
+  return command.lazy ? finish_lazily(mount, *answer) : finish(*answer, left, client, process);
 }
 
 }  // namespace

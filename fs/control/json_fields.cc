@@ -60,4 +60,9 @@ Result<std::string> path_field(const Json& object, const char* key) {
   return path;
 }
 
+std::string shown_field(const Json& object, const char* key) {
+  Result<std::string> path = path_field(object, key);
+  return path ? std::move(path.value()) : text_field(object, key);
+}
+
 }  // namespace rsyncfs

@@ -29,5 +29,7 @@ const Json& object_field(const Json& object, const char* key);  // an empty obje
 const Json& array_field(const Json& object, const char* key);   // an empty array if absent
 // A path written by bytes_to_text(); kProtocol if absent, or not of that form.
 Result<std::string> path_field(const Json& object, const char* key);
+// The same for what is only shown: what is not of that form is kept as it stands.
+std::string shown_field(const Json& object, const char* key);
 
 }  // namespace rsyncfs

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "fs/control/protocol.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -10,18 +11,23 @@
 namespace rsyncfs {
 namespace {
 
-constexpr std::array<std::pair<ControlVerb, std::string_view>, 4> kVerbs{{
+constexpr std::array<std::pair<ControlVerb, std::string_view>, 8> kVerbs{{
     {ControlVerb::kStatus, "status"},
     {ControlVerb::kInfo, "info"},
     {ControlVerb::kFetch, "fetch"},
+    {ControlVerb::kFlush, "flush"},
+    {ControlVerb::kConflicts, "conflicts"},
+    {ControlVerb::kResume, "resume"},
     {ControlVerb::kUnmount, "umount"},
+    {ControlVerb::kHandOver, "hand-over"},
 }};
 
-constexpr std::array<std::pair<ControlFailure, std::string_view>, 4> kFailures{{
+constexpr std::array<std::pair<ControlFailure, std::string_view>, 5> kFailures{{
     {ControlFailure::kOther, "failed"},
     {ControlFailure::kUsage, "usage"},
     {ControlFailure::kBusy, "busy"},
     {ControlFailure::kNotFound, "not-found"},
+    {ControlFailure::kUnsent, "unsent"},
 }};
 
 constexpr std::array<std::pair<ControlAnswer::Kind, std::string_view>, 4> kKinds{{
@@ -53,14 +59,14 @@ Error malformed(std::string_view what) {
   return Error(Errc::kProtocol, "malformed control line: " + std::string(what));
 }
 
-Json progress_json(const FetchProgress& progress) {
+Json progress_json(const JobProgress& progress) {
   return {{"files_done", progress.files_done},     {"files_total", progress.files_total},
           {"bytes_done", progress.bytes_done},     {"bytes_total", progress.bytes_total},
           {"files_failed", progress.files_failed}, {"counting", progress.counting}};
 }
 
-FetchProgress read_progress(const Json& json) {
-  FetchProgress progress;
+JobProgress read_progress(const Json& json) {
+  JobProgress progress;
   progress.files_done = number_field(json, "files_done");
   progress.files_total = number_field(json, "files_total");
   progress.bytes_done = number_field(json, "bytes_done");
@@ -68,6 +74,18 @@ FetchProgress read_progress(const Json& json) {
   progress.files_failed = number_field(json, "files_failed");
   progress.counting = flag_field(json, "counting");
   return progress;
+}
+
+bool fits_number_of_paths(const ControlRequest& request) {
+  switch (request.verb) {
+    case ControlVerb::kInfo:
+    case ControlVerb::kFlush:
+      return request.paths.size() == 1;
+    case ControlVerb::kFetch:
+      return !request.paths.empty();
+    default:
+      return request.paths.empty();
+  }
 }
 
 // Relative, and without a component that would lead elsewhere.
@@ -96,6 +114,8 @@ std::string encode(const ControlRequest& request) {
     for (const std::string& path : request.paths) json["paths"].push_back(bytes_to_text(path));
   }
   if (request.lazy) json["lazy"] = true;
+  if (request.limit_s) json["limit_s"] = *request.limit_s;
+  if (request.clear) json["clear"] = true;
   return dump_json(json);
 }
 
@@ -105,6 +125,10 @@ Result<ControlRequest> decode_control_request(std::string_view line) {
   ControlRequest request;
   if (!value_in(kVerbs, text_field(*json, "verb"), request.verb)) return malformed("unknown verb");
   request.lazy = flag_field(*json, "lazy");
+  request.clear = flag_field(*json, "clear");
+  if (find_field(*json, "limit_s") != nullptr) {
+    request.limit_s = std::min(number_field(*json, "limit_s"), kMaxControlLimitS);
+  }
   const Json& paths = array_field(*json, "paths");
   if (paths.size() > kMaxControlPaths) return Error(Errc::kLimit, "too many paths in one request");
   for (const Json& item : paths) {
@@ -113,10 +137,7 @@ Result<ControlRequest> decode_control_request(std::string_view line) {
     if (!path || !is_inner_path(*path)) return malformed("a path is not relative to the mountpoint");
     request.paths.push_back(std::move(path.value()));
   }
-  const bool fits = request.verb == ControlVerb::kInfo    ? request.paths.size() == 1
-                    : request.verb == ControlVerb::kFetch ? !request.paths.empty()
-                                                          : request.paths.empty();
-  if (!fits) return malformed("the number of paths does not fit the verb");
+  if (!fits_number_of_paths(request)) return malformed("the number of paths does not fit the verb");
   return request;
 }
 

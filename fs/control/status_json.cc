@@ -1,25 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "fs/control/byte_text.h"
 #include "fs/control/json_fields.h"
+#include "fs/control/push_json.h"
 #include "fs/control/status_document.h"
+#include "fs/control/text_lines.h"
 
 namespace rsyncfs {
 namespace {
 
 using Counters = std::vector<std::pair<std::string, uint64_t>>;
-
-LinkState parse_link_state(std::string_view name) {
-  for (const LinkState state : {LinkState::kUp, LinkState::kDown}) {
-    if (name == link_state_name(state)) return state;
-  }
-  return LinkState::kConnecting;
-}
-
-// What is not of the form that we write is kept as it stands: it is only shown.
-std::string shown_path(const Json& object, const char* key) {
-  Result<std::string> path = path_field(object, key);
-  return path ? std::move(path.value()) : text_field(object, key);
-}
 
 Json counters_json(const Counters& counters) {
   Json json = Json::object();
@@ -48,22 +37,6 @@ Json sessions_json(const std::vector<SessionStatus>& sessions) {
   return json;
 }
 
-Json transfers_json(const std::vector<TransferStatus>& transfers) {
-  Json json = Json::array();
-  for (const TransferStatus& transfer : transfers) {
-    json.push_back({{"path", bytes_to_text(transfer.path)},
-                    {"done_bytes", transfer.done_bytes},
-                    {"total_bytes", transfer.total_bytes}});
-  }
-  return json;
-}
-
-Json failing_json(const std::vector<std::string>& failing) {
-  Json json = Json::array();
-  for (const std::string& line : failing) json.push_back(bytes_to_text(line));
-  return json;
-}
-
 void read_lists(const Json& json, SyncerStatus& syncer) {
   for (const Json& item : array_field(json, "sessions")) {
     if (!item.is_object()) continue;
@@ -76,19 +49,8 @@ void read_lists(const Json& json, SyncerStatus& syncer) {
     session.bytes_out = number_field(item, "bytes_out");
     syncer.sessions.push_back(std::move(session));
   }
-  for (const Json& item : array_field(json, "transfers")) {
-    if (!item.is_object()) continue;
-    TransferStatus transfer;
-    transfer.path = shown_path(item, "path");
-    transfer.done_bytes = number_field(item, "done_bytes");
-    transfer.total_bytes = number_field(item, "total_bytes");
-    syncer.transfers.push_back(std::move(transfer));
-  }
-  for (const Json& item : array_field(json, "failing")) {
-    if (!item.is_string()) continue;
-    Result<std::string> line = text_to_bytes(item.get_ref<const std::string&>());
-    syncer.failing_paths.push_back(line ? std::move(line.value()) : item.get<std::string>());
-  }
+  syncer.transfers = read_transfers(array_field(json, "transfers"));
+  syncer.failing_paths = read_texts(array_field(json, "failing"));
 }
 
 SyncerStatus read_syncer(const Json& json) {
@@ -115,6 +77,7 @@ SyncerStatus read_syncer(const Json& json) {
   syncer.requests_timed_out = number_field(totals, "requests_timed_out");
   syncer.waiting_requests = number_field(totals, "waiting_requests");
   read_lists(json, syncer);
+  syncer.push = read_push(object_field(json, "push"));
   return syncer;
 }
 
@@ -132,18 +95,6 @@ Json totals_json(const SyncerStatus& syncer) {
 
 }  // namespace
 
-std::string_view link_state_name(LinkState state) {
-  switch (state) {
-    case LinkState::kConnecting:
-      return "connecting";
-    case LinkState::kUp:
-      return "up";
-    case LinkState::kDown:
-      return "down";
-  }
-  return "?";
-}
-
 std::string status_json(const MountStatus& status) {
   const SyncerStatus& syncer = status.syncer;
   Json json;
@@ -153,6 +104,9 @@ std::string status_json(const MountStatus& status) {
   json["mountpoint"] = bytes_to_text(status.mountpoint);
   json["state_directory"] = bytes_to_text(status.state_directory);
   json["started_at"] = status.started_at_s;
+  json["phase"] = status.is_draining ? "draining" : "mounted";
+  json["writable"] = status.writable;
+  json["read_only_reason"] = status.read_only_reason;
   json["link"] = {{"state", link_state_name(syncer.link)}, {"text", syncer.link_text},
                   {"last_error", syncer.last_error},       {"protocol", syncer.protocol},
                   {"checksum", syncer.checksum},           {"compression", syncer.compression}};
@@ -176,7 +130,8 @@ std::string status_json(const MountStatus& status) {
   json["memory"] = {{"rss_bytes", status.rss_bytes}};
   json["sessions"] = sessions_json(syncer.sessions);
   json["transfers"] = transfers_json(syncer.transfers);
-  json["failing"] = failing_json(syncer.failing_paths);
+  json["failing"] = texts_json(syncer.failing_paths);
+  json["push"] = push_json(syncer.push);
   return dump_json(json);
 }
 
@@ -186,10 +141,13 @@ Result<MountStatus> parse_status(std::string_view text) {
   MountStatus status;
   status.version = text_field(*json, "version");
   status.pid = number_field(*json, "pid");
-  status.source = shown_path(*json, "source");
-  status.mountpoint = shown_path(*json, "mountpoint");
-  status.state_directory = shown_path(*json, "state_directory");
+  status.source = shown_field(*json, "source");
+  status.mountpoint = shown_field(*json, "mountpoint");
+  status.state_directory = shown_field(*json, "state_directory");
   status.started_at_s = signed_field(*json, "started_at");
+  status.is_draining = text_field(*json, "phase") == "draining";
+  status.writable = flag_field(*json, "writable");
+  status.read_only_reason = text_field(*json, "read_only_reason");
   status.syncer = read_syncer(*json);
   const Json& io = object_field(*json, "io");
   status.io_engine = text_field(io, "engine");
@@ -212,46 +170,6 @@ Result<MountStatus> parse_status(std::string_view text) {
   status.notifications_sent = number_field(fuse, "notifications");
   status.rss_bytes = number_field(object_field(*json, "memory"), "rss_bytes");
   return status;
-}
-
-std::string info_json(const PathInfo& info) {
-  Json json;
-  json["path"] = bytes_to_text(info.path);
-  json["type"] = info.type;
-  json["state"] = info.state;
-  json["source_path"] = bytes_to_text(info.source_path);
-  json["node"] = info.node;
-  json["inode"] = info.inode;
-  json["size"] = info.size_bytes;
-  json["cached_bytes"] = info.cached_bytes;
-  json["version"] = {{"size", info.size_bytes}, {"mtime", info.mtime_s}, {"mtime_ns", info.mtime_ns}};
-  json["listed_at"] = info.listed_at_s;
-  json["link"] = {{"state", link_state_name(info.link)}, {"text", info.link_text}};
-  json["why"] = bytes_to_text(info.why);
-  return dump_json(json);
-}
-
-Result<PathInfo> parse_info(std::string_view text) {
-  const Result<Json> json = parse_json_object(text);
-  if (!json) return json.error();
-  PathInfo info;
-  info.path = shown_path(*json, "path");
-  info.type = text_field(*json, "type");
-  info.state = text_field(*json, "state");
-  info.source_path = shown_path(*json, "source_path");
-  info.node = number_field(*json, "node");
-  info.inode = number_field(*json, "inode");
-  info.size_bytes = number_field(*json, "size");
-  info.cached_bytes = number_field(*json, "cached_bytes");
-  const Json& version = object_field(*json, "version");
-  info.mtime_s = signed_field(version, "mtime");
-  info.mtime_ns = static_cast<uint32_t>(number_field(version, "mtime_ns"));
-  info.listed_at_s = signed_field(*json, "listed_at");
-  const Json& link = object_field(*json, "link");
-  info.link = parse_link_state(text_field(link, "state"));
-  info.link_text = text_field(link, "text");
-  info.why = shown_path(*json, "why");
-  return info;
 }
 
 }  // namespace rsyncfs

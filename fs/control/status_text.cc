@@ -1,41 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include <array>
-#include <cinttypes>
-#include <cstdio>
 #include <ctime>
 
 #include "fs/control/status_document.h"
+#include "fs/control/text_lines.h"
 #include "io/base/text.h"
 
 namespace rsyncfs {
 namespace {
 
 using Counters = std::vector<std::pair<std::string, uint64_t>>;
-
-// "  LABEL     TEXT\n"; what came from names or servers cannot forge a line.
-void add_line(std::string& out, std::string_view label, std::string_view text) {
-  constexpr size_t kLabelWidth = 10;
-  out.append("  ").append(label);
-  out.append(label.size() < kLabelWidth ? kLabelWidth - label.size() : 1, ' ');
-  out.append(escape_control(text)).append("\n");
-}
-
-std::string local_time(int64_t unix_s) {
-  const time_t when = unix_s;
-  struct tm parts {};
-  std::array<char, 40> text{};
-  if (localtime_r(&when, &parts) == nullptr) return std::to_string(unix_s);
-  std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S", &parts);
-  return text.data();
-}
-
-std::string number(uint64_t value) {
-  return std::to_string(value);
-}
-
-std::string counted(uint64_t value, std::string_view noun) {
-  return number(value) + " " + std::string(noun) + (value == 1 ? "" : "s");
-}
 
 std::string joined(const Counters& counters) {
   std::string out;
@@ -63,15 +36,42 @@ std::string traffic_line(const SyncerStatus& syncer) {
          " timed out";
 }
 
-std::string link_words(LinkState state, std::string_view text) {
-  const std::string name(link_state_name(state));
-  return text.empty() ? name : name + ": " + std::string(text);
-}
-
 std::string transfer_line(const TransferStatus& transfer) {
   const uint64_t percent = transfer.total_bytes == 0 ? 100 : transfer.done_bytes * 100 / transfer.total_bytes;
   return transfer.path + ": " + human_bytes(transfer.done_bytes) + " of " +
          human_bytes(transfer.total_bytes) + " (" + number(percent) + " %)";
+}
+
+std::string push_line(const PushStatus& push) {
+  if (pending_changes(push) == 0) return "none; all is on the source";
+  const int64_t age_s = push.oldest_s == 0 ? 0 : time(nullptr) - push.oldest_s;
+  return changes_text(pending_changes(push), push.pending_bytes) + " not on the source yet" +
+         (push.oldest_s == 0 ? "" : ", the oldest for " + duration_text(age_s));
+}
+
+std::string pushed_line(const PushStatus& push) {
+  return counted(push.pushed_files, "file") + " sent (" + human_bytes(push.pushed_bytes) + ", " +
+         human_bytes(push.bytes_saved) + " saved), " + counted(push.moves, "move") + ", " +
+         counted(push.deletes, "deletion");
+}
+
+// What is to be known of writing. Of a read-only mount only what an earlier one has left.
+void add_push(std::string& out, const MountStatus& status) {
+  const PushStatus& push = status.syncer.push;
+  if (!status.read_only_reason.empty())
+    add_line(out, "read-only", "the source refuses changes: " + status.read_only_reason);
+  if (!status.writable && pending_changes(push) == 0) return;
+  add_line(out, "changes",
+           push_line(push) + (status.writable ? "" : "; this mount is read-only and keeps them"));
+  if (!push.stopped.empty()) {
+    add_line(out, "stopped", push.stopped);
+    add_line(out, "", "to go on all the same: rsyncfs resume " + status.mountpoint);
+  }
+  if (status.writable) add_line(out, "pushed", pushed_line(push));
+  if (push.conflicts > 0) {
+    add_line(out, "conflicts",
+             number(push.conflicts) + "; rsyncfs conflicts " + status.mountpoint + " tells them");
+  }
 }
 
 std::string session_line(const SessionStatus& session) {
@@ -84,9 +84,11 @@ std::string session_line(const SessionStatus& session) {
 
 std::string status_text(const MountStatus& status) {
   const SyncerStatus& syncer = status.syncer;
-  std::string out = escape_control(status.source) + " on " + escape_control(status.mountpoint) + "\n";
+  std::string out = escape_control(status.source) + " on " + escape_control(status.mountpoint) +
+                    (status.is_draining ? " (unmounted, sending what is left)" : "") + "\n";
   add_line(out, "link", link_words(syncer.link, syncer.link_text));
   if (syncer.link != LinkState::kUp && !syncer.last_error.empty()) add_line(out, "error", syncer.last_error);
+  add_push(out, status);
   add_line(out, "tree", tree_line(syncer));
   add_line(out, "cache",
            human_bytes(status.cached_bytes) + " in " + counted(status.cached_files, "complete file") +
@@ -108,26 +110,9 @@ std::string status_text(const MountStatus& status) {
   for (const SessionStatus& session : syncer.sessions) add_line(out, "session", session_line(session));
   for (const TransferStatus& transfer : syncer.transfers) add_line(out, "transfer", transfer_line(transfer));
   for (const std::string& failing : syncer.failing_paths) add_line(out, "failing", failing);
-  return out;
-}
-
-std::string info_text(const PathInfo& info) {
-  std::string out = (info.path.empty() ? "." : escape_control(info.path)) + "\n";
-  add_line(out, "type", info.type);
-  add_line(out, "state", info.state);
-  add_line(out, "source", info.source_path);
-  add_line(out, "node", number(info.node) + ", inode " + number(info.inode));
-  std::array<char, 16> fraction{};
-  std::snprintf(fraction.data(), fraction.size(), ".%09" PRIu32, info.mtime_ns);
-  add_line(out, "version",
-           number(info.size_bytes) + " bytes of " + local_time(info.mtime_s) + fraction.data());
-  if (info.type == "file") {
-    add_line(out, "cached", human_bytes(info.cached_bytes) + " of " + human_bytes(info.size_bytes));
-  } else if (info.type == "directory") {
-    add_line(out, "listed", info.listed_at_s == 0 ? "never" : local_time(info.listed_at_s));
-  }
-  add_line(out, "link", link_words(info.link, info.link_text));
-  if (!info.why.empty()) add_line(out, "why", info.why);
+  for (const TransferStatus& transfer : syncer.push.sending)
+    add_line(out, "sending", transfer_line(transfer));
+  for (const std::string& failing : syncer.push.failing) add_line(out, "unsent", failing);
   return out;
 }
 

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "fs/daemon/control_service.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <fstream>
 #include <utility>
 
+#include "fs/control/byte_text.h"
+#include "fs/control/conflict_document.h"
+#include "fs/control/info_document.h"
+#include "fs/control/json_fields.h"
+#include "fs/control/push_json.h"
 #include "fs/daemon/fetch_job.h"
+#include "fs/daemon/path_info.h"
 #include "fs/daemon/version.h"
 
 namespace rsyncfs {
@@ -24,27 +29,6 @@ uint64_t resident_bytes() {
   return statm ? resident_pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) : 0;
 }
 
-std::string_view type_name(uint32_t mode) {
-  switch (mode & S_IFMT) {
-    case S_IFREG:
-      return "file";
-    case S_IFDIR:
-      return "directory";
-    case S_IFLNK:
-      return "symlink";
-    case S_IFIFO:
-      return "fifo";
-    case S_IFSOCK:
-      return "socket";
-    case S_IFCHR:
-      return "char-device";
-    case S_IFBLK:
-      return "block-device";
-    default:
-      return "unknown";
-  }
-}
-
 ControlAnswer failed(const Error& error) {
   ControlFailure failure = ControlFailure::kOther;
   if (error.code() == Errc::kNotFound || error.code() == Errc::kNotDirectory)
@@ -54,37 +38,19 @@ ControlAnswer failed(const Error& error) {
   return {.kind = Kind::kFailed, .reason = error.message(), .failure = failure};
 }
 
-// Why a path is slow or refused now, from what the syncer knows.
-std::string explain(const PathInfo& info, const SyncerStatus& syncer) {
-  for (const std::string& failing : syncer.failing_paths) {
-    if (failing.rfind(info.path + ": ", 0) == 0)
-      return "the source refused it: " + failing.substr(info.path.size() + 2);
-  }
-  for (const TransferStatus& transfer : syncer.transfers) {
-    if (transfer.path != info.path) continue;
-    return "being fetched: " + std::to_string(transfer.done_bytes) + " of " +
-           std::to_string(transfer.total_bytes) + " bytes";
-  }
-  if (info.state == "cached") return "";
-  if (syncer.link == LinkState::kDown) {
-    return "the source cannot be reached, and not all of it is here" +
-           (syncer.last_error.empty() ? "" : ": " + syncer.last_error);
-  }
-  if (syncer.link == LinkState::kConnecting) return "the connection is being made";
-  return "";
-}
-
 }  // namespace
 
 ControlService::ControlService(Loop& loop, Executor& executor, Replica& replica, Syncer& syncer, Tree& tree,
-                               MountFacts facts, Unmount unmount)
+                               const MountEvents& events, MountFacts facts, Unmount unmount)
     : loop_(loop),
       replica_(replica),
       tree_(tree),
+      events_(events),
       facts_(std::move(facts)),
       unmount_(std::move(unmount)),
       offload_(loop, executor),
-      context_{replica, syncer, offload_} {}
+      context_{replica, syncer, offload_},
+      drain_(loop, context_) {}
 
 ControlService::~ControlService() = default;
 
@@ -101,8 +67,17 @@ void ControlService::handle(ControlRequest request, std::shared_ptr<ControlReply
       return answer_info(std::move(request.paths.front()), reply);
     case ControlVerb::kFetch:
       return std::make_shared<FetchJob>(loop_, context_, std::move(request.paths), std::move(reply))->start();
+    case ControlVerb::kFlush:
+      return answer_flush(std::move(request), reply);
+    case ControlVerb::kConflicts:
+      return answer_conflicts(request.clear, reply);
+    case ControlVerb::kResume:
+      return answer_resume(reply);
     case ControlVerb::kUnmount:
-      return answer_unmount(request.lazy, std::move(reply));
+      return answer_unmount(request, std::move(reply));
+    case ControlVerb::kHandOver:
+      return reply->finish(drain_.hand_over() ? ControlAnswer{.kind = Kind::kDone}
+                                              : failed(Error(Errc::kRefused, "it is not unmounted")));
   }
 }
 
@@ -123,6 +98,9 @@ MountStatus ControlService::describe(SyncerStatus syncer, const ReplicaStatistic
   status.mountpoint = facts_.mountpoint;
   status.state_directory = facts_.state_directory;
   status.started_at_s = facts_.started_at_s;
+  status.is_draining = drain_.is_running() || drain_.is_over();
+  status.writable = facts_.writable;
+  status.read_only_reason = events_.read_only_reason();
   status.syncer = std::move(syncer);
   status.io_engine = loop_.engine();
   status.io_reason = facts_.io_reason;
@@ -162,13 +140,13 @@ void ControlService::answer_info(std::string path, const std::shared_ptr<Control
   auto found = [this, path, reply](Result<Node> node) {
     if (!node) return reply->finish(failed(node.error()));
     offload_.run(
-        [this, node = *node, path] { return info_of(node, path); },
+        [this, node = *node, path] { return path_info(replica_, tree_, facts_.source_path, node, path); },
         [this, reply](Result<PathInfo> info) {
           if (!info) return reply->finish(failed(info.error()));
           context_.syncer.status([reply, info = std::move(info.value())](const SyncerStatus& syncer) mutable {
             info.link = syncer.link;
             info.link_text = syncer.link_text;
-            info.why = explain(info, syncer);
+            info.why = why_slow(info, syncer);
             reply->finish({.kind = Kind::kDone, .document = info_json(info)});
           });
         });
@@ -181,33 +159,87 @@ void ControlService::answer_info(std::string path, const std::shared_ptr<Control
   walk->start();
 }
 
-Result<PathInfo> ControlService::info_of(const Node& node, const std::string& path) const {
-  const Result<std::string> state = tree_.state(node.id);
-  if (!state) return state.error();
-  const Result<ContentState> content = replica_.content_state(node.id);
-  if (!content) return content.error();
-  // The path by which the source knows it: where symbolic links led to, not what was typed.
-  const Result<std::string> stored = replica_.path_of(node.id);
-  PathInfo info;
-  info.path = stored ? *stored : path;
-  info.type = type_name(node.attr.mode);
-  info.state = *state;
-  info.source_path = facts_.source_path;
-  if (!info.path.empty()) info.source_path += (info.source_path.back() == '/' ? "" : "/") + info.path;
-  info.node = node.id;
-  info.inode = node.ino;
-  info.size_bytes = node.attr.size;
-  info.cached_bytes = content->present_bytes;
-  info.mtime_s = node.attr.mtime_s;
-  info.mtime_ns = node.attr.mtime_ns;
-  info.listed_at_s = node.listed_at_s;
-  return info;
+void ControlService::answer_flush(ControlRequest request, const std::shared_ptr<ControlReply>& reply) {
+  const std::string path = request.paths.front();
+  std::optional<std::chrono::milliseconds> limit;
+  if (request.limit_s) limit = std::chrono::seconds(*request.limit_s);
+  if (path.empty()) return flush(FlushWait::Scope{}, limit, reply);
+  const auto walk = std::make_shared<PathWalk>(
+      context_, path, /*follow_last=*/true, [this, limit, reply](const Result<Node>& node) {
+        if (!node) return reply->finish(failed(node.error()));
+        // By the name that leads to it: symbolic links may have been typed.
+        offload_.run([this, id = node->id] { return replica_.path_of(id); },
+                     [this, id = node->id, limit, reply](Result<std::string> stored) {
+                       if (!stored) return reply->finish(failed(stored.error()));
+                       flush({id, std::move(stored.value())}, limit, reply);
+                     });
+      });
+  reply->on_gone([weak = std::weak_ptr(walk)] {
+    if (const auto alive = weak.lock()) alive->cancel();
+  });
+  walk->start();
 }
 
-void ControlService::answer_unmount(bool lazy, std::shared_ptr<ControlReply> reply) {
-  unmount_(lazy, [this, reply = std::move(reply)](Result<void> outcome) mutable {
-    loop_.post([reply = std::move(reply), outcome = std::move(outcome)] {
-      reply->finish(outcome ? ControlAnswer{.kind = Kind::kDone} : failed(outcome.error()));
+void ControlService::flush(FlushWait::Scope scope, std::optional<std::chrono::milliseconds> limit,
+                           const std::shared_ptr<ControlReply>& reply) {
+  const auto wait =
+      std::make_shared<FlushWait>(loop_, context_, std::move(scope), FlushWait::Limits{limit, std::nullopt});
+  reply->on_gone([weak = std::weak_ptr(wait)] {
+    if (const auto alive = weak.lock()) alive->cancel();
+  });
+  wait->start(
+      [reply](const JobProgress& progress) { reply->send({.kind = Kind::kProgress, .progress = progress}); },
+      [reply](const FlushOutcome& outcome) {
+        if (outcome.all_sent) return reply->finish({.kind = Kind::kDone});
+        tell_what_is_left(*reply, outcome);
+      });
+}
+
+void ControlService::answer_conflicts(bool clear, const std::shared_ptr<ControlReply>& reply) {
+  offload_.run(
+      [this, clear]() -> Result<std::string> {
+        auto records = replica_.pending().conflicts(kMaxConflictRecords);
+        if (!records) return records.error();
+        const ConflictList list = make_conflict_list(std::move(records.value()));
+        if (clear) {
+          std::vector<uint64_t> ids;
+          for (const ConflictRecord& record : list.conflicts) ids.push_back(record.id);
+          if (const Result<void> cleared = replica_.pending().clear_conflicts(ids); !cleared)
+            return cleared.error();
+        }
+        return conflicts_json(list);
+      },
+      [reply](Result<std::string> document) {
+        if (!document) return reply->finish(failed(document.error()));
+        reply->finish({.kind = Kind::kDone, .document = std::move(document.value())});
+      });
+}
+
+void ControlService::answer_resume(const std::shared_ptr<ControlReply>& reply) {
+  context_.syncer.status([this, reply](const SyncerStatus& before) {
+    context_.syncer.resume([reply, stopped = before.push.stopped](const Result<void>& resumed) {
+      if (!resumed) return reply->finish(failed(resumed.error()));
+      Json document;
+      document["was_stopped"] = bytes_to_text(stopped);
+      reply->finish({.kind = Kind::kDone, .document = dump_json(document)});
+    });
+  });
+}
+
+void ControlService::answer_unmount(const ControlRequest& request, std::shared_ptr<ControlReply> reply) {
+  const bool lazy = request.lazy;
+  std::optional<std::chrono::seconds> limit;
+  if (request.limit_s) limit = std::chrono::seconds(*request.limit_s);
+  if (drain_.is_running() && !lazy) return drain_.watch(std::move(reply), limit);
+  unmount_(lazy, [this, lazy, limit, reply = std::move(reply)](Result<void> outcome) mutable {
+    loop_.post([this, lazy, limit, reply = std::move(reply), outcome = std::move(outcome)]() mutable {
+      if (!outcome) return reply->finish(failed(outcome.error()));
+      if (!lazy) return drain_.watch(std::move(reply), limit);
+      context_.syncer.status([reply](const SyncerStatus& status) {
+        Json document;
+        document["push"] = push_json(status.push);
+        reply->finish({.kind = Kind::kDone, .document = dump_json(document)});
+      });
     });
   });
 }

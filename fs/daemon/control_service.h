@@ -10,6 +10,8 @@
 
 #include "fs/control/server.h"
 #include "fs/control/status_document.h"
+#include "fs/daemon/drain.h"
+#include "fs/daemon/mount_events.h"
 #include "fs/daemon/offload.h"
 #include "fs/daemon/path_walk.h"
 #include "fs/fuse/front.h"
@@ -25,6 +27,7 @@ struct MountFacts {
   std::string state_directory;
   std::string io_reason;
   int64_t started_at_s = 0;
+  bool writable = false;
 };
 
 class ControlService final : public ControlHandler {
@@ -34,30 +37,38 @@ class ControlService final : public ControlHandler {
 
   // All must outlive the loop's run, and call close() before they end.
   ControlService(Loop& loop, Executor& executor, Replica& replica, Syncer& syncer, Tree& tree,
-                 MountFacts facts, Unmount unmount);
+                 const MountEvents& events, MountFacts facts, Unmount unmount);
   ~ControlService() override;
 
   // Main thread: the Front while there is one.
   void set_front(Front* front);
   void handle(ControlRequest request, std::shared_ptr<ControlReply> reply) override;
+  // For the loop thread, but for what it says itself.
+  Drain& drain() { return drain_; }
   // After the loop's run has ended: nothing of this works on the executor any more.
   void wait_idle() { offload_.wait_idle(); }
 
  private:
   void answer_status(const std::shared_ptr<ControlReply>& reply);
   void answer_info(std::string path, const std::shared_ptr<ControlReply>& reply);
-  void answer_unmount(bool lazy, std::shared_ptr<ControlReply> reply);
+  void answer_flush(ControlRequest request, const std::shared_ptr<ControlReply>& reply);
+  void flush(FlushWait::Scope scope, std::optional<std::chrono::milliseconds> limit,
+             const std::shared_ptr<ControlReply>& reply);
+  void answer_conflicts(bool clear, const std::shared_ptr<ControlReply>& reply);
+  void answer_resume(const std::shared_ptr<ControlReply>& reply);
+  void answer_unmount(const ControlRequest& request, std::shared_ptr<ControlReply> reply);
   MountStatus describe(SyncerStatus syncer, const ReplicaStatistics& cache);
   void describe_front(MountStatus& status);
-  Result<PathInfo> info_of(const Node& node, const std::string& path) const;
 
   Loop& loop_;
   Replica& replica_;
   Tree& tree_;
+  const MountEvents& events_;
   MountFacts facts_;
   Unmount unmount_;
   Offload offload_;
   WalkContext context_;
+  Drain drain_;
   std::mutex front_mutex_;  // guards front_
   Front* front_ = nullptr;
 };

@@ -3,10 +3,12 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <ctime>
 #include <filesystem>
 #include <utility>
 
+#include "fs/control/client.h"
 #include "fs/control/mount_claim.h"
 #include "fs/control/mount_table.h"
 #include "fs/daemon/version.h"
@@ -65,13 +67,25 @@ bool Daemon::wait_for_predecessor(const Error& failure, Clock::time_point end) {
   return true;
 }
 
+void Daemon::ask_predecessor_to_end() const {
+  const FoundMount here{plan_.runtime_directory, plan_.mountpoint, ""};
+  Result<ControlClient> client = ControlClient::connect(here, kHandOverLimitMs);
+  if (!client) return;
+  const auto answer = client->call({.verb = ControlVerb::kHandOver}, kHandOverLimitMs);
+  if (answer && answer->kind == ControlAnswer::Kind::kDone)
+    log_info("the last daemon of this mount was still sending");
+}
+
 Result<void> Daemon::open_store() {
   ReplicaOptions options;
   options.directory = plan_.store;
   options.source = plan_.canonical_source;
   const auto end = Clock::now() + kPredecessorLimit;
   Result<std::unique_ptr<Replica>> opened = Replica::open(options);
-  while (!opened && wait_for_predecessor(opened.error(), end)) opened = Replica::open(options);
+  while (!opened && wait_for_predecessor(opened.error(), end)) {
+    ask_predecessor_to_end();
+    opened = Replica::open(options);
+  }
   if (!opened) return opened.error().with_context("store");
   replica_ = std::move(opened.value());
   // No kernel knows a node of this store yet, so what no name leads to is garbage.
@@ -126,7 +140,9 @@ SyncerOptions Daemon::syncer_options() const {
 
 Result<void> Daemon::make_contact() {
   notifier_ = std::make_unique<Notifier>();
-  syncer_ = Syncer::create(*loop_, *executor_, *replica_, syncer_options(), *notifier_);
+  events_ =
+      std::make_unique<MountEvents>(*notifier_, [this] { main_.post([this] { note_read_only_source(); }); });
+  syncer_ = Syncer::create(*loop_, *executor_, *replica_, syncer_options(), *events_);
   // Shared: an outcome that comes after the limit must still find it.
   const auto contact = std::make_shared<std::optional<Result<void>>>();
   syncer_started_ = true;
@@ -166,9 +182,9 @@ Result<void> Daemon::open_control() {
   tree_ = std::make_unique<Tree>(*replica_, *syncer_, *executor_, tree_options);
   const std::string source_path = plan_.canonical_source;
   service_ = std::make_unique<ControlService>(
-      *loop_, *executor_, *replica_, *syncer_, *tree_,
+      *loop_, *executor_, *replica_, *syncer_, *tree_, *events_,
       MountFacts{plan_.canonical_source, source_path, plan_.mountpoint, plan_.store, io_reason_,
-                 time(nullptr)},
+                 time(nullptr), plan_.writable},
       [this](bool lazy, Done<void> done) { unmount_for(lazy, std::move(done)); });
   record_ = {getpid(), plan_.mountpoint, plan_.canonical_source, "fuse." + given.subtype, given.fsname, ""};
   const auto end = Clock::now() + kPredecessorLimit;
@@ -244,6 +260,55 @@ void Daemon::obey_signal() {
   main_.run_until([this] { return ended_; }, kShutDownLimit, /*interruptible=*/false);
 }
 
+// With rw asked for, the changes are kept until the source takes them; otherwise nobody is to go on in vain.
+void Daemon::note_read_only_source() {
+  const std::string reason = events_->read_only_reason();
+  const bool asked = plan_.options.read_write.value_or(false);
+  const std::string line = "the source cannot be written to: " + reason +
+                           (asked ? "; changes are kept here until it can"
+                                  : "; the mount is read-only, mount with rw to keep changes here");
+  log_warn(line);
+  if (!was_usable_) notes_.push_back(line);
+}
+
+// Nobody changes anything any more: what is not on the source yet is sent, within a limit.
+void Daemon::drain() {
+  Drain& draining = service_->drain();
+  if (!plan_.writable) {
+    loop_->post([&draining] { draining.skip(); });
+    return;
+  }
+  const auto over = std::make_shared<bool>(false);
+  bool told = main_.stop_requested();
+  const std::chrono::milliseconds limit = told ? Drain::kSignalLimit : Drain::kLimit;
+  const auto latest_begin = Clock::now() + limit;
+  loop_->post([this, &draining, limit, over] {
+    draining.start(limit, [this, over](const FlushOutcome& outcome) {
+      main_.post([this, over, outcome] {
+        log_outcome(outcome);
+        *over = true;
+      });
+    });
+  });
+  // The drain keeps its limit by itself; a loop that hangs must not keep us.
+  constexpr std::chrono::seconds kPause{1};
+  while (!*over && Clock::now() < std::max(latest_begin, draining.latest_end()) + kShutDownLimit) {
+    main_.run_until([&] { return *over || (main_.stop_requested() && !told); }, kPause,
+                    /*interruptible=*/false);
+    if (*over || told || !main_.stop_requested()) continue;
+    told = true;
+    loop_->post([&draining] { draining.shorten(Drain::kSignalLimit); });
+  }
+  if (!*over) log_error("sending what is left did not end in time");
+}
+
+void Daemon::log_outcome(const FlushOutcome& outcome) const {
+  if (outcome.all_sent) return;
+  log_warn(unsent_line(outcome) + "; the next mount sends the rest");
+  for (const UnsentChange& change : outcome.left.first)
+    log_warn("not sent: " + change.path + ": " + change.what);
+}
+
 // On the loop thread; the kernel may take its time, so it happens elsewhere, one at a time.
 void Daemon::unmount_for(bool lazy, Done<void> done) {
   main_.post([this, lazy, done = std::move(done)]() mutable {
@@ -287,6 +352,7 @@ void Daemon::shut_down() {
   if (service_) service_->set_front(nullptr);
   if (front_) log_info("unmounted");
   front_.reset();
+  if (was_usable_ && syncer_started_) drain();
   end_syncer();
   end_control();
   if (loop_) loop_->stop();
@@ -294,6 +360,7 @@ void Daemon::shut_down() {
   if (service_) service_->wait_idle();
   tree_.reset();
   syncer_.reset();
+  events_.reset();
   notifier_.reset();
   control_.reset();
   executor_.reset();

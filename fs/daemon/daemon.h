@@ -12,6 +12,7 @@
 #include "fs/control/server.h"
 #include "fs/daemon/control_service.h"
 #include "fs/daemon/main_thread.h"
+#include "fs/daemon/mount_events.h"
 #include "fs/daemon/mount_plan.h"
 #include "fs/fuse/front.h"
 #include "fs/fuse/notifier.h"
@@ -34,6 +35,7 @@ class Daemon {
   static constexpr std::chrono::seconds kInitLimit{20};
   static constexpr std::chrono::seconds kShutDownLimit{15};
   static constexpr std::chrono::milliseconds kPurgeLimit{500};
+  static constexpr int kHandOverLimitMs = 500;
 
   Daemon(MountPlan plan, MainThread main_thread);
   ~Daemon();
@@ -50,6 +52,8 @@ class Daemon {
  private:
   // False when `failure` is not that another daemon holds what is needed, or holds it for too long.
   bool wait_for_predecessor(const Error& failure, Clock::time_point end);
+  // One that is unmounted, and still sends, leaves the rest to us.
+  void ask_predecessor_to_end() const;
   Result<void> open_store();
   Result<void> start_loop();
   Result<void> make_contact();
@@ -61,6 +65,9 @@ class Daemon {
   FrontOptions front_options() const;
   void unmount_for(bool lazy, Done<void> done);
   void obey_signal();
+  void note_read_only_source();
+  void drain();
+  void log_outcome(const FlushOutcome& outcome) const;
   void shut_down();
   void end_syncer();
   void end_control();
@@ -80,6 +87,7 @@ class Daemon {
   std::thread loop_thread_;
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<Notifier> notifier_;
+  std::unique_ptr<MountEvents> events_;
   std::unique_ptr<Syncer> syncer_;
   bool syncer_started_ = false;
   std::unique_ptr<Tree> tree_;

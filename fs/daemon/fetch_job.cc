@@ -199,7 +199,7 @@ void FetchJob::show_progress_later() {
 
 void FetchJob::show_progress(const SyncerStatus& status) {
   if (!reply_) return;
-  FetchProgress now = progress_;
+  JobProgress now = progress_;
   for (const TransferStatus& transfer : status.transfers) {
     if (in_flight_paths_.contains(transfer.path)) now.bytes_done += transfer.done_bytes;
   }

@@ -68,7 +68,7 @@ class FetchJob : public std::enable_shared_from_this<FetchJob> {
   RequestId listing_ = 0;
   bool expanding_ = false;
   bool pumping_ = false;
-  FetchProgress progress_;
+  JobProgress progress_;
 };
 
 }  // namespace rsyncfs

@@ -76,7 +76,20 @@ TEST(CommandLine, Verbs) {
   EXPECT_EQ(parse<UnmountCommand>({"unmount", "/m", "--timeout=5"}).timeout_s, 5);
   EXPECT_EQ(parse<StatusCommand>({"status"}).mountpoint, "");
   EXPECT_TRUE(parse<StatusCommand>({"status", "--json", "/m"}).json);
+  EXPECT_FALSE(parse<StatusCommand>({"status", "/m"}).watch);
+  EXPECT_TRUE(parse<StatusCommand>({"status", "/m", "--watch"}).watch);
+  EXPECT_TRUE(parse<StatusCommand>({"status", "--interval=0.5"}).watch);
+  EXPECT_EQ(parse<StatusCommand>({"status", "--interval=0.5"}).interval_s, 0.5);
   EXPECT_EQ(parse<InfoCommand>({"info", "/m/a b"}).path, "/m/a b");
+  EXPECT_EQ(parse<FlushCommand>({"flush", "/m/a"}).path, "/m/a");
+  EXPECT_EQ(parse<FlushCommand>({"flush", "/m/a"}).timeout_s, std::nullopt);
+  EXPECT_EQ(parse<FlushCommand>({"flush", "/m", "--timeout=0"}).timeout_s, 0);
+  EXPECT_TRUE(parse<FlushCommand>({"flush", "-q", "/m"}).quiet);
+  EXPECT_EQ(parse<ConflictsCommand>({"conflicts", "/m"}).mountpoint, "/m");
+  EXPECT_TRUE(parse<ConflictsCommand>({"conflicts", "/m", "--clear"}).clear);
+  EXPECT_TRUE(parse<ConflictsCommand>({"conflicts", "--json", "/m"}).json);
+  EXPECT_EQ(parse<ResumeCommand>({"resume", "/m"}).mountpoint, "/m");
+  EXPECT_EQ(parse<UnmountCommand>({"umount", "/m", "--timeout=0"}).timeout_s, 0);
   EXPECT_THAT(parse<FetchCommand>({"fetch", "a", "b\xff", "[c,d]"}).paths,
               ElementsAre("a", "b\xff", "[c,d]"));
 }
@@ -100,13 +113,20 @@ TEST(CommandLine, MistakesAreOneLine) {
   EXPECT_THAT(complaint({"h::m", "/m", "-o", "allow_root"}), HasSubstr("allow_other"));
   EXPECT_THAT(complaint({"h::m", "/m", "--allow-other=yes"}), HasSubstr("no value"));
   EXPECT_THAT(complaint({"umount"}), HasSubstr("MOUNTPOINT"));
-  EXPECT_THAT(complaint({"umount", "/m", "--timeout=0"}), HasSubstr("timeout"));
+  EXPECT_THAT(complaint({"umount", "/m", "--timeout=-1"}), HasSubstr("timeout"));
+  EXPECT_THAT(complaint({"umount", "/m", "--timeout=soon"}), HasSubstr("timeout"));
+  EXPECT_THAT(complaint({"flush"}), HasSubstr("PATH"));
+  EXPECT_THAT(complaint({"flush", "/a", "/b"}), HasSubstr("/b"));
+  EXPECT_THAT(complaint({"flush", "/a", "--timeout=x"}), HasSubstr("timeout"));
+  EXPECT_THAT(complaint({"conflicts"}), HasSubstr("MOUNTPOINT"));
+  EXPECT_THAT(complaint({"resume"}), HasSubstr("MOUNTPOINT"));
+  EXPECT_THAT(complaint({"status", "--interval=0"}), HasSubstr("interval"));
   EXPECT_THAT(complaint({"info", "/a", "/b"}), HasSubstr("/b"));
   EXPECT_THAT(complaint({"fetch"}), HasSubstr("PATH"));
 }
 
 TEST(ProgressLine, ShowsPartAmountRateAndRest) {
-  FetchProgress progress;
+  JobProgress progress;
   progress.files_done = 3;
   progress.files_total = 5;
   progress.bytes_done = 1 << 20;
@@ -119,11 +139,12 @@ TEST(ProgressLine, ShowsPartAmountRateAndRest) {
   const std::string open = progress_line(progress, std::chrono::seconds(2), 200);
   EXPECT_THAT(open, HasSubstr("4.0 MiB+, 3 of 5+ files, 1 failed"));
   EXPECT_EQ(open.find("left"), std::string::npos) << "nobody knows yet";
+  EXPECT_THAT(progress_line(progress, std::chrono::seconds(2), 200, "changes"), HasSubstr("of 5+ changes"));
 }
 
 TEST(ProgressLine, HasNoTroubleWithNothing) {
   EXPECT_THAT(progress_line({}, std::chrono::seconds(0), 200), HasSubstr("100 %"));
-  FetchProgress more_than_all;
+  JobProgress more_than_all;
   more_than_all.bytes_done = 9;
   more_than_all.bytes_total = 3;
   EXPECT_THAT(progress_line(more_than_all, std::chrono::seconds(1), 200), HasSubstr("100 %"));

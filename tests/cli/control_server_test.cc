@@ -44,7 +44,7 @@ class Handler final : public ControlHandler {
         reply->on_gone([this] { ++gone; });
         held = std::move(reply);
         return;
-      case ControlVerb::kUnmount:
+      default:
         return;
     }
   }

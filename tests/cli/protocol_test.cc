@@ -7,6 +7,8 @@
 #include <gtest/gtest.h>
 
 #include "fs/control/byte_text.h"
+#include "fs/control/conflict_document.h"
+#include "fs/control/info_document.h"
 #include "fs/control/status_document.h"
 #include "tests/support/seed.h"
 
@@ -45,6 +47,12 @@ TEST(ControlRequest, ComesBackAsItWas) {
        {ControlRequest{.verb = ControlVerb::kStatus},
         ControlRequest{.verb = ControlVerb::kUnmount, .lazy = true},
         ControlRequest{.verb = ControlVerb::kInfo, .paths = {""}},
+        ControlRequest{.verb = ControlVerb::kFlush, .paths = {"a"}},
+        ControlRequest{.verb = ControlVerb::kFlush, .paths = {""}, .limit_s = 0},
+        ControlRequest{.verb = ControlVerb::kUnmount, .limit_s = 30},
+        ControlRequest{.verb = ControlVerb::kConflicts},
+        ControlRequest{.verb = ControlVerb::kConflicts, .clear = true},
+        ControlRequest{.verb = ControlVerb::kResume}, ControlRequest{.verb = ControlVerb::kHandOver},
         ControlRequest{.verb = ControlVerb::kFetch, .paths = {"a/b\n\xff\\", "", "..a"}}}) {
     const std::string line = encode(request);
     EXPECT_EQ(line.find('\n'), std::string::npos);
@@ -66,6 +74,9 @@ TEST(ControlRequest, BadOnesAreRefused) {
                            "{\"verb\":\"info\",\"paths\":[\"a\",\"b\"]}",
                            "{\"verb\":\"info\",\"paths\":[1]}",
                            "{\"verb\":\"status\",\"paths\":[\"a\"]}",
+                           "{\"verb\":\"flush\"}",
+                           "{\"verb\":\"flush\",\"paths\":[\"a\",\"b\"]}",
+                           "{\"verb\":\"resume\",\"paths\":[\"a\"]}",
                            "{\"verb\":\"info\",\"paths\":[\"/etc\"]}",
                            "{\"verb\":\"info\",\"paths\":[\"a/../b\"]}",
                            "{\"verb\":\"info\",\"paths\":[\"..\"]}",
@@ -78,6 +89,9 @@ TEST(ControlRequest, BadOnesAreRefused) {
                            "{\"verb\":\"status\"}{\"verb\":\"status\"}"}) {
     EXPECT_FALSE(decode_control_request(line).ok()) << line;
   }
+  EXPECT_EQ(decode_control_request("{\"verb\":\"umount\",\"limit_s\":99999999999}")->limit_s,
+            kMaxControlLimitS);
+  EXPECT_EQ(decode_control_request("{\"verb\":\"umount\",\"limit_s\":-1}")->limit_s, 0U);
   ControlRequest many{.verb = ControlVerb::kFetch};
   many.paths.assign(kMaxControlPaths, "a");
   EXPECT_TRUE(decode_control_request(encode(many)).ok());
@@ -87,7 +101,7 @@ TEST(ControlRequest, BadOnesAreRefused) {
 }
 
 TEST(ControlAnswer, ComesBackAsItWas) {
-  FetchProgress progress;
+  JobProgress progress;
   progress.files_done = 1;
   progress.files_total = UINT64_MAX;
   progress.bytes_done = 3;
@@ -99,7 +113,8 @@ TEST(ControlAnswer, ComesBackAsItWas) {
        {ControlAnswer{.kind = Kind::kProgress, .progress = progress}, ControlAnswer{.kind = Kind::kDone},
         ControlAnswer{.kind = Kind::kDone, .progress = progress, .document = "{\"a\":[1,\"x\"]}"},
         ControlAnswer{.kind = Kind::kFailedPath, .path = "a\xff\n", .reason = "because"},
-        ControlAnswer{.kind = Kind::kFailed, .reason = "busy", .failure = ControlFailure::kBusy}}) {
+        ControlAnswer{.kind = Kind::kFailed, .reason = "busy", .failure = ControlFailure::kBusy},
+        ControlAnswer{.kind = Kind::kFailed, .reason = "3 left", .failure = ControlFailure::kUnsent}}) {
     const Result<ControlAnswer> back = decode_control_answer(encode(answer));
     ASSERT_TRUE(back.ok()) << back.error().message();
     EXPECT_EQ(*back, answer);
@@ -143,6 +158,21 @@ MountStatus sample_status() {
   syncer.sessions = {{"tree", "armed", 12, 1, 100, 50}};
   syncer.transfers = {{"big\n", 25, 100}};
   syncer.failing_paths = {"a\xff: Permission denied"};
+  status.writable = true;
+  PushStatus& push = syncer.push;
+  push.pending_names = 3;
+  push.pending_nodes = 2;
+  push.pending_bytes = 2048;
+  push.oldest_s = 1'700'000'002;
+  push.pushed_files = 21;
+  push.pushed_bytes = 22;
+  push.bytes_saved = 23;
+  push.deletes = 24;
+  push.moves = 25;
+  push.sending = {{"new\xff", 1, 4}};
+  push.failing = {"full: No space left on device, retry in 3 s"};
+  push.stopped = "24 deletions at once";
+  push.conflicts = 26;
   status.io_engine = "threads";
   status.io_reason = "threads: asked for";
   status.io_wakeups = 10;
@@ -167,6 +197,7 @@ MountStatus sample_status() {
 constexpr const char* kGoldenStatus =
     R"({"version":"0.1.0","pid":4711,"source":"rsync://h/m","mountpoint":"/mnt/\\377",)"
     R"("state_directory":"/var/lib/rsyncfs/h-m-1","started_at":1700000000,)"
+    R"("phase":"mounted","writable":true,"read_only_reason":"",)"
     R"("link":{"state":"down","text":"unreachable: refused, retry in 4 s","last_error":"refused","protocol":32,)"
     R"("checksum":"xxh128","compression":"zstd"},)"
     R"("io":{"engine":"threads","reason":"threads: asked for","wakeups":10,"submits":11,)"
@@ -179,7 +210,11 @@ constexpr const char* kGoldenStatus =
     R"("notifications":5},"memory":{"rss_bytes":9000000},)"
     R"("sessions":[{"purpose":"tree","state":"armed","entries":12,"unanswered":1,"bytes_in":100,"bytes_out":50}],)"
     R"("transfers":[{"path":"big\n","done_bytes":25,"total_bytes":100}],)"
-    R"("failing":["a\\377: Permission denied"]})";
+    R"("failing":["a\\377: Permission denied"],)"
+    R"("push":{"pending_names":3,"pending_nodes":2,"pending_bytes":2048,"oldest_at":1700000002,"pushed_files":21,)"
+    R"("pushed_bytes":22,"bytes_saved":23,"deletes":24,"moves":25,)"
+    R"("sending":[{"path":"new\\377","done_bytes":1,"total_bytes":4}],)"
+    R"("failing":["full: No space left on device, retry in 3 s"],"stopped":"24 deletions at once","conflicts":26}})";
 
 TEST(StatusDocument, IsStable) {
   EXPECT_EQ(status_json(sample_status()), kGoldenStatus);
@@ -195,12 +230,50 @@ TEST(StatusDocument, ComesBackWhole) {
 
 TEST(StatusDocument, TextSaysItInWords) {
   const std::string text = status_text(sample_status());
-  for (const char* word :
-       {"rsync://h/m on /mnt/", "down: unreachable: refused", "12 entries", "1 complete file",
-        "threads: asked for", "pid 4711", "version 0.1.0", "8.6 MiB resident", "lookup 5",
-        "big\\012: 25 B of 100 B (25 %)", "Permission denied", "9 requests waiting"}) {
+  for (const char* word : {"rsync://h/m on /mnt/",
+                           "down: unreachable: refused",
+                           "12 entries",
+                           "1 complete file",
+                           "threads: asked for",
+                           "pid 4711",
+                           "version 0.1.0",
+                           "8.6 MiB resident",
+                           "lookup 5",
+                           "big\\012: 25 B of 100 B (25 %)",
+                           "Permission denied",
+                           "9 requests waiting",
+                           "3 changes (2.0 KiB) not on the source yet, the oldest for ",
+                           "21 files sent (22 B, 23 B saved)",
+                           "25 moves, 24 deletions",
+                           "1 B of 4 B (25 %)",
+                           "full: No space left on device, retry in 3 s",
+                           "24 deletions at once",
+                           "rsyncfs resume /mnt/",
+                           "26; rsyncfs conflicts /mnt/"}) {
     EXPECT_THAT(text, HasSubstr(word));
   }
+}
+
+TEST(StatusDocument, TextOfAReadOnlyMountIsSilentAboutWritingUnlessSomethingIsLeft) {
+  MountStatus status = sample_status();
+  status.writable = false;
+  EXPECT_THAT(status_text(status), HasSubstr("this mount is read-only and keeps them"));
+  status.syncer.push = {};
+  EXPECT_EQ(status_text(status).find("on the source"), std::string::npos);
+  status.writable = true;
+  EXPECT_THAT(status_text(status), HasSubstr("none; all is on the source"));
+  status.read_only_reason = "module is read only";
+  EXPECT_THAT(status_text(status), HasSubstr("the source refuses changes: module is read only"));
+}
+
+TEST(StatusDocument, TellsThatItDrains) {
+  MountStatus status = sample_status();
+  status.is_draining = true;
+  EXPECT_THAT(status_json(status), HasSubstr("\"phase\":\"draining\""));
+  const Result<MountStatus> back = parse_status(status_json(status));
+  ASSERT_TRUE(back.ok());
+  EXPECT_TRUE(back->is_draining);
+  EXPECT_THAT(status_text(*back), HasSubstr("(unmounted, sending what is left)"));
 }
 
 TEST(StatusDocument, OfAnotherVersionIsReadAsFarAsItGoes) {
@@ -211,6 +284,63 @@ TEST(StatusDocument, OfAnotherVersionIsReadAsFarAsItGoes) {
   EXPECT_EQ(status->syncer.sessions.size(), 1U);
   EXPECT_FALSE(status_text(*status).empty());
   EXPECT_FALSE(parse_status("[]").ok());
+}
+
+ConflictRecord sample_conflict() {
+  ConflictRecord record;
+  record.id = 7;
+  record.at_s = 1'700'000'000;
+  record.path = "a/b\xff";
+  record.copy_path = "a/b\xff.conflict-h-1";
+  record.what = "changed on both sides";
+  return record;
+}
+
+TEST(InfoDocument, TellsWhatTheSourceDoesNotHave) {
+  PathInfo info;
+  info.path = "a/b";
+  info.type = "file";
+  info.state = "dirty";
+  info.differences = {"contents", "mode"};
+  info.changed_at_s = 1'700'000'000;
+  info.conflict = sample_conflict();
+  const std::string json = info_json(info);
+  EXPECT_THAT(json,
+              HasSubstr(R"("differences":["contents","mode"],"changed_at":1700000000,"conflict":{"id":7,)"));
+  const Result<PathInfo> back = parse_info(json);
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(info_json(*back), json);
+  const std::string text = info_text(*back);
+  for (const char* word : {"does not have it yet", "contents, mode, since 20", "changed on both sides",
+                           "the other version is a/b"}) {
+    EXPECT_THAT(text, HasSubstr(word));
+  }
+}
+
+// Programs of users read this too.
+TEST(ConflictDocument, IsStableAndComesBack) {
+  const std::string golden =
+      R"({"conflicts":[{"id":7,"at":1700000000,"path":"a/b\\377","copy":"a/b\\377.conflict-h-1",)"
+      R"("what":"changed on both sides"}],"more":0})";
+  EXPECT_EQ(conflicts_json(make_conflict_list({sample_conflict()})), golden);
+  const Result<ConflictList> back = parse_conflicts(golden);
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(conflicts_json(*back), golden);
+  const std::string text = conflicts_text(*back, "/mnt");
+  for (const char* word : {"/mnt/a/b", "    changed on both sides\n", "/mnt/a/b\xff.conflict-h-1"}) {
+    EXPECT_THAT(text, HasSubstr(word));
+  }
+  EXPECT_FALSE(parse_conflicts("[]").ok());
+}
+
+TEST(ConflictDocument, TakesWhatFitsAndTellsHowManyDoNot) {
+  std::vector<ConflictRecord> records(1'000, sample_conflict());
+  for (ConflictRecord& record : records) record.path.assign(4'000, 'x');
+  const ConflictList list = make_conflict_list(records);
+  EXPECT_LT(list.conflicts.size(), 300U);
+  EXPECT_GT(list.conflicts.size(), 200U);
+  EXPECT_EQ(list.more, 1'000U - list.conflicts.size());
+  EXPECT_THAT(conflicts_text(list, "/"), HasSubstr(std::to_string(list.more) + " older ones"));
 }
 
 TEST(InfoDocument, IsStableAndComesBack) {
@@ -231,7 +361,7 @@ TEST(InfoDocument, IsStableAndComesBack) {
   const std::string golden =
       R"({"path":"a/b\\377","type":"file","state":"partial","source_path":"rsync://h/m/a/b\\377","node":7,"inode":6,)"
       R"("size":1000,"cached_bytes":100,"version":{"size":1000,"mtime":-5,"mtime_ns":42},"listed_at":0,)"
-      R"("link":{"state":"up","text":"connected"},"why":"being fetched"})";
+      R"("link":{"state":"up","text":"connected"},"why":"being fetched","differences":[],"changed_at":0,"conflict":null})";
   EXPECT_EQ(info_json(info), golden);
   const Result<PathInfo> back = parse_info(golden);
   ASSERT_TRUE(back.ok());

@@ -6,6 +6,8 @@
 #include <string_view>
 
 #include "fs/control/byte_text.h"
+#include "fs/control/conflict_document.h"
+#include "fs/control/info_document.h"
 #include "fs/control/mount_table.h"
 #include "fs/control/protocol.h"
 #include "fs/control/status_document.h"
@@ -35,6 +37,10 @@ void try_documents(std::string_view text) {
   if (const Result<PathInfo> info = parse_info(text)) {
     const Result<PathInfo> again = parse_info(info_json(*info));
     RSYNCFS_CHECK(again.ok() && info_text(*again) == info_text(*info));
+  }
+  if (const Result<ConflictList> list = parse_conflicts(text)) {
+    const Result<ConflictList> again = parse_conflicts(conflicts_json(*list));
+    RSYNCFS_CHECK(again.ok() && conflicts_text(*again, "/m") == conflicts_text(*list, "/m"));
   }
 }
 

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "fs/cli/verb_lines.h"
+
+#include <array>
+#include <utility>
+
+#include "fs/cli/word_parser.h"
+
+namespace rsyncfs {
+namespace {
+
+constexpr int kLongestTimeout = 86'400;
+constexpr double kShortestInterval = 0.1;
+constexpr double kLongestInterval = 3'600;
+
+Result<Command> parse_unmount(const Words& words) {
+  CLI::App app(
+      "Unmounts, and waits until all changes are on the source and the daemon has ended. What is not there\n"
+      "within the limit is listed, exit code 1; it stays in the store, and the next mount sends it.",
+      "rsyncfs umount MOUNTPOINT");
+  UnmountCommand command;
+  app.add_option("--timeout", command.timeout_s,
+                 "give the source so many seconds to take changes (default: 30)")
+      ->check(CLI::Range(0, kLongestTimeout))
+      ->option_text("SECONDS");
+  app.add_flag("-l,--lazy", command.lazy,
+               "detach at once; the daemon ends when the last user is gone and changes are sent");
+  const Result<Parsed> parsed = run_verb(app, words, "MOUNTPOINT", 1, 1);
+  if (!parsed) return parsed.error();
+  if (parsed->shown) return Command(*parsed->shown);
+  command.mountpoint = parsed->words[0];
+  return Command(command);
+}
+
+Result<Command> parse_status(const Words& words) {
+  CLI::App app("Shows what mounts are doing; all of them if none is named.", "rsyncfs status [MOUNTPOINT]");
+  StatusCommand command;
+  app.add_flag("--json", command.json, "as JSON (fs/control/STATUS_JSON.md)");
+  app.add_flag("-w,--watch", command.watch, "again and again, until interrupted");
+  app.add_option("--interval", command.interval_s, "seconds between two looks (default: 1); implies --watch")
+      ->check(CLI::Range(kShortestInterval, kLongestInterval))
+      ->option_text("SECONDS");
+  const Result<Parsed> parsed = run_verb(app, words, "MOUNTPOINT", 0, 1);
+  if (!parsed) return parsed.error();
+  if (parsed->shown) return Command(*parsed->shown);
+  if (!parsed->words.empty()) command.mountpoint = parsed->words[0];
+  command.watch = command.watch || app.count("--interval") > 0;
+  return Command(command);
+}
+
+Result<Command> parse_info(const Words& words) {
+  CLI::App app("Shows what is known of a file or directory of a mount.", "rsyncfs info PATH");
+  InfoCommand command;
+  app.add_flag("--json", command.json, "as JSON (fs/control/STATUS_JSON.md)");
+  const Result<Parsed> parsed = run_verb(app, words, "PATH", 1, 1);
+  if (!parsed) return parsed.error();
+  if (parsed->shown) return Command(*parsed->shown);
+  command.path = parsed->words[0];
+  return Command(command);
+}
+
+Result<Command> parse_fetch(const Words& words) {
+  CLI::App app("Brings files, and all below directories, into the store.", "rsyncfs fetch PATH...");
+  FetchCommand command;
+  app.add_flag("-q,--quiet", command.quiet, "no progress");
+  const Result<Parsed> parsed = run_verb(app, words, "PATH", 1, words.size());
+  if (!parsed) return parsed.error();
+  if (parsed->shown) return Command(*parsed->shown);
+  command.paths = parsed->words;
+  return Command(command);
+}
+
+Result<Command> parse_flush(const Words& words) {
+  CLI::App app(
+      "Sends what was changed at and below PATH now, and waits until the source has it. Exit code 0: all is\n"
+      "there; 1: it is not, and what is left is listed.",
+      "rsyncfs flush MOUNTPOINT|PATH");
+  FlushCommand command;
+  int timeout_s = 0;
+  app.add_option("--timeout", timeout_s, "wait no longer than so many seconds (default: as long as it takes)")
+      ->check(CLI::Range(0, kLongestTimeout))
+      ->option_text("SECONDS");
+  app.add_flag("-q,--quiet", command.quiet, "no progress");
+  const Result<Parsed> parsed = run_verb(app, words, "MOUNTPOINT or PATH", 1, 1);
+  if (!parsed) return parsed.error();
+  if (parsed->shown) return Command(*parsed->shown);
+  command.path = parsed->words[0];
+  if (app.count("--timeout") > 0) command.timeout_s = timeout_s;
+  return Command(command);
+}
+
+Result<Command> parse_conflicts(const Words& words) {
+  CLI::App app("Lists names that were changed here and at the source, and what became of them.",
+               "rsyncfs conflicts MOUNTPOINT");
+  ConflictsCommand command;
+  app.add_flag("--json", command.json, "as JSON (fs/control/STATUS_JSON.md)");
+  app.add_flag("--clear", command.clear, "forget those that are listed; files stay as they are");
+  const Result<Parsed> parsed = run_verb(app, words, "MOUNTPOINT", 1, 1);
+  if (!parsed) return parsed.error();
+  if (parsed->shown) return Command(*parsed->shown);
+  command.mountpoint = parsed->words[0];
+  return Command(command);
+}
+
+Result<Command> parse_resume(const Words& words) {
+  CLI::App app("Goes on sending after it was stopped; `rsyncfs status` says why it was.",
+               "rsyncfs resume MOUNTPOINT");
+  const Result<Parsed> parsed = run_verb(app, words, "MOUNTPOINT", 1, 1);
+  if (!parsed) return parsed.error();
+  if (parsed->shown) return Command(*parsed->shown);
+  return Command(ResumeCommand{parsed->words[0]});
+}
+
+using Parser = Result<Command> (*)(const Words& words);
+constexpr std::array<std::pair<std::string_view, Parser>, 8> kVerbs{{
+    {"umount", parse_unmount},
+    {"unmount", parse_unmount},
+    {"status", parse_status},
+    {"info", parse_info},
+    {"fetch", parse_fetch},
+    {"flush", parse_flush},
+    {"conflicts", parse_conflicts},
+    {"resume", parse_resume},
+}};
+
+}  // namespace
+
+std::optional<Result<Command>> parse_verb(const std::string& verb, const std::vector<std::string>& words) {
+  for (const auto& [name, parse] : kVerbs) {
+    if (verb == name) return parse(words);
+  }
+  return std::nullopt;
+}
+
+}  // namespace rsyncfs

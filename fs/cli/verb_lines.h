@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The command lines of the verbs that are not `mount`.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fs/cli/command_line.h"
+
+namespace rsyncfs {
+
+// nullopt: there is no such verb. kUsage, in one line.
+std::optional<Result<Command>> parse_verb(const std::string& verb, const std::vector<std::string>& words);
+
+}  // namespace rsyncfs
