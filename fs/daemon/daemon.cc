@@ -179,6 +179,7 @@ Result<void> Daemon::open_control() {
   tree_options.acls = given.acls;
   tree_options.events = notifier_.get();
   tree_options.shown = {given.uid, given.gid, given.file_mask.value_or(0), given.directory_mask.value_or(0)};
+  tree_options.fsync_remote = given.fsync_remote;
   tree_ = std::make_unique<Tree>(*replica_, *syncer_, *executor_, tree_options);
   const std::string source_path = plan_.canonical_source;
   service_ = std::make_unique<ControlService>(
