@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What is to be pushed next. Nothing is remembered: each plan is made from base and local as they are now
+// (sync/replica/pending.h), a batch of steps that each can be done at once and by itself; when the source has
+// acknowledged it, base has moved and the next plan is made. So any mixture of renames, exchanges, changes of
+// type, deletions and creations converges, and whatever is done halfway is simply planned again.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/base/result.h"
+#include "sync/replica/pending.h"
+
+namespace rsyncfs {
+
+// In the order in which they are preferred. A batch is of one action.
+enum class PushAction : uint8_t {
+  kCreate,           // directories (parents first), symbolic links, FIFOs, devices, sockets
+  kMove,             // to the same name in another directory: all of a batch from one to another
+  kRenameDirectory,  // to another name, in the same or another directory: one a batch
+  kLink,             // one more name for a regular file, where base has nothing
+  kReplace,          // the same over a file that is no longer needed there: all of a batch in one directory
+  kData,             // contents and attributes of regular files
+  kAttributes,
+  kDelete,  // names; directories are empty
+};
+std::string_view push_action_name(PushAction action);
+
+struct PushStep {
+  NodeId node = 0;  // that is made, moved, changed; kDelete: that loses the name
+  // Where the source is to have it (kDelete: has it), and that place's path at the source.
+  NodeId parent = 0;
+  std::string name;
+  std::string path;
+  // kMove, kRenameDirectory, kLink, kReplace: where it is now. kMove and kRenameDirectory: that name goes.
+  NodeId from_parent = 0;
+  std::string from_name;
+  std::string from_path;
+  // What base has at that place and loses; 0: nothing, or the node itself.
+  NodeId occupant = 0;
+  // kData: the node's other names at the source, which are to lead to the new contents, too.
+  std::vector<Binding> other_names;
+  std::vector<std::string> other_paths;
+};
+
+struct PushBatch {
+  PushAction action = PushAction::kCreate;
+  std::vector<PushStep> steps;
+};
+
+struct PushPlan {
+  std::optional<PushBatch> batch;
+  int64_t next_due_ms = 0;  // Unix time at which something more will be due; 0: never
+  size_t held = 0;          // differences passed over because PushLimits say so
+  size_t blocked = 0;       // that wait for others
+};
+
+// What may not be touched for now (it failed lately). Asked from plan_push() only.
+class PushHold {
+ public:
+  virtual ~PushHold() = default;
+  virtual bool held(NodeId node) const = 0;
+};
+
+struct PushRules {
+  int64_t now_ms = 0;  // Unix time
+  // Everything is due at once.
+  bool urgent = false;
+  int64_t settle_ms = 200;               // a name or an attribute waits so long after its first change
+  int64_t writeback_ms = 1'000;          // contents wait so long after their last change,
+  int64_t longest_writeback_ms = 5'000;  // but not longer than this after their first
+  size_t max_steps = 256;                // a batch of kData
+  uint64_t max_bytes = uint64_t{8} << 20;
+  size_t max_small_steps = 2'048;  // a batch of anything else
+  size_t max_scanned = 16'384;     // differences looked at for one plan, names and nodes each
+  const PushHold* hold = nullptr;
+  // A name that nothing has, for what must get out of another's way (push_names.h).
+  std::string spare_name;
+};
+
+// Errors: the Replica's.
+Result<PushPlan> plan_push(const PendingChanges& pending, const PushRules& rules);
+
+}  // namespace rsyncfs
