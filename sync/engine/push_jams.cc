@@ -70,14 +70,57 @@ Result<bool> PushJams::blocks_itself(const Jam& jam) {
   return false;
 }
 
-Result<std::optional<PendingName>> PushJams::find() {
+// At the source, not in the node, nor in anything that is to go.
+Result<bool> PushJams::is_refuge(NodeId directory, NodeId node) {
+  while (directory != kRootNode) {
+    if (directory == 0 || directory == node) return false;
+    const auto local = pending_.local_names_of(directory, 1);
+    if (!local) return local.error();
+    const auto parent = base_.parent_of(directory);
+    if (!parent) return parent.error();
+    directory = local->empty() ? 0 : *parent;
+  }
+  return true;
+}
+
+// As near to where it is going as can be.
+Result<NodeId> PushJams::refuge(NodeId directory, NodeId node) {
+  while (directory != kRootNode) {
+    const auto good = is_refuge(directory, node);
+    if (!good) return good.error();
+    if (*good) return directory;
+    const auto above = pending_.local_names_of(directory, 1);
+    if (!above) return above.error();
+    directory = above->empty() ? kRootNode : above->front().parent;
+  }
+  return kRootNode;
+}
+
+Result<std::optional<PushJams::Aside>> PushJams::find(Why why) {
   for (const Jam& jam : jams_) {
-    if (jam.why != Why::kOccupied || is_spare_name(jam.name.name)) continue;
+    if (jam.why != why || is_spare_name(jam.name.name)) continue;
+    const NodeId node = why == Why::kOccupied ? jam.name.base : jam.name.local;
+    const auto there = base_.type_of(node);
+    if (!there) return there.error();
+    if (*there == 0) continue;
     const auto ring = blocks_itself(jam);
     if (!ring) return ring.error();
-    if (*ring) return std::optional<PendingName>(jam.name);
+    if (!*ring) continue;
+    const auto near = refuge(jam.name.parent, node);
+    if (!near) return near.error();
+    return std::optional<Aside>({node, *near});
   }
-  return std::optional<PendingName>();
+  return std::optional<Aside>();
+}
+
+// Best what stands at another's name. What waits for the end of the directory that it is in goes aside
+// itself.
+Result<std::optional<PushJams::Aside>> PushJams::find() {
+  for (const Why why : {Why::kOccupied, Why::kToBeEmptied, Why::kHomeless}) {
+    auto found = find(why);
+    if (!found || *found) return found;
+  }
+  return std::optional<Aside>();
 }
 
 }  // namespace rsyncfs

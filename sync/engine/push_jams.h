@@ -28,8 +28,12 @@ class PushJams {
   void add_homeless(const PendingName& name);
   size_t size() const { return jams_.size(); }
 
-  // A name in a ring whose occupant may be moved aside; nullopt: no ring.
-  Result<std::optional<PendingName>> find();
+  // One of a ring and the name where it stands in the way; nullopt: no ring.
+  struct Aside {
+    NodeId node = 0;
+    NodeId near = 0;  // a directory that is not in it
+  };
+  Result<std::optional<Aside>> find();
 
  private:
   enum class Why : uint8_t { kOccupied, kToBeEmptied, kInside, kHomeless };
@@ -42,6 +46,9 @@ class PushJams {
 
   Result<std::vector<NodeId>> blockers(const Jam& jam);
   Result<bool> blocks_itself(const Jam& jam);
+  Result<std::optional<Aside>> find(Why why);
+  Result<NodeId> refuge(NodeId directory, NodeId node);
+  Result<bool> is_refuge(NodeId directory, NodeId node);
 
   const PendingChanges& pending_;
   BaseView& base_;

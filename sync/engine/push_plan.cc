@@ -432,11 +432,14 @@ Result<void> Planner::break_jam(PushPlan& plan) {
   const auto jam = jams_.find();
   if (!jam) return jam.error();
   if (!*jam) return {};
-  const PendingName& name = **jam;
-  auto step = step_at(name.base, name.parent, rules_.spare_name);
+  const NodeId node = (*jam)->node;
+  const auto from = any_place(node, false);
+  if (!from) return from.error();
+  if (!*from) return {};
+  auto step = step_at(node, (*jam)->near, rules_.spare_name);
   if (!step) return step.error();
-  if (auto done = set_from(*step, {name.parent, name.name, name.base}); !done) return done;
-  const auto type = base_.type_of(name.base);
+  if (auto done = set_from(*step, **from); !done) return done;
+  const auto type = base_.type_of(node);
   if (!type) return type.error();
   const auto action = *type == S_IFDIR   ? PushAction::kRenameDirectory
                       : *type == S_IFREG ? PushAction::kLink
