@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "io/base/log.h"
+#include "sync/engine/session_settings.h"
 #include "sync/rsync/server_arguments.h"
 
 namespace rsyncfs {
@@ -22,23 +23,11 @@ constexpr int kTreeListPatience = 4;
 PullConfig make_config(const SyncerOptions& options, const ServerFeatures& features,
                        const SessionSpec& spec) {
   PullConfig config;
-  const Source& source = options.source;
-  config.peer = source.kind == Source::Kind::kDaemon ? PeerKind::kDaemon : PeerKind::kShell;
-  config.module = source.module;
-  config.user = source.user;
-  config.password = options.password;
-  config.root = source.path;
-  config.max_protocol = options.max_protocol;
+  apply_settings(options, features, config);
   config.acls = options.acls && features.acls;
   config.xattrs = options.xattrs && features.xattrs;
   config.report_missing = features.report_missing;
-  config.messages_in_band = features.messages_in_band;
   config.numeric_ids = options.numeric_ids;
-  if (options.compress == "zstd") config.compression = CompressionKind::kZstd;
-  if (options.compress == "zlibx") config.compression = CompressionKind::kZlibx;
-  if (!options.checksum.empty()) {
-    if (const auto kind = parse_checksum_name(options.checksum)) config.checksum = *kind;
-  }
   config.filters = options.filters;
   if (spec.append) config.extra_args.emplace_back("--append");
   config.paths = spec.paths;

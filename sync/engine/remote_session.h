@@ -10,6 +10,7 @@
 
 #include "io/base/result.h"
 #include "io/loop.h"
+#include "sync/engine/session_settings.h"
 #include "sync/engine/status.h"
 #include "sync/engine/syncer.h"
 #include "sync/engine/unreadable_places.h"
@@ -25,14 +26,6 @@ struct SessionSpec {
   std::vector<std::string> paths;  // as PullConfig::paths; empty for kTree
   bool append = false;             // kStream from an offset
   bool demanded = false;           // somebody waits for it
-};
-
-// What the server turned out to be able to do; shared by all sessions, may shrink on the way.
-struct ServerFeatures {
-  bool acls = true;
-  bool xattrs = true;
-  bool report_missing = true;    // PullConfig::report_missing: rrsync refuses it
-  bool messages_in_band = true;  // PullConfig::messages_in_band: rsync 3.1 does not know it
 };
 
 class RemoteSession;

@@ -56,6 +56,41 @@ std::shared_ptr<RemoteSession> SessionPool::open(SessionSpec spec, SessionUser& 
   return session;
 }
 
+bool SessionPool::take_slot() {
+  if (closing_) return false;
+  if (!link_.may_attempt(Clock::now(), false)) {
+    schedule_retry(false);
+    return false;
+  }
+  SessionSpec spec;
+  spec.demanded = true;
+  if (!make_room(spec)) return false;
+  ++slots_;
+  ++past_.opened;
+  return true;
+}
+
+void SessionPool::slot_established(std::string description, int protocol) {
+  ever_established_ = true;
+  features_.protocol = protocol;
+  link_.connected(std::move(description));
+}
+
+void SessionPool::return_slot(const Error& why, bool was_established, uint64_t bytes_in, uint64_t bytes_out) {
+  RSYNCFS_CHECK(slots_ > 0);
+  --slots_;
+  ++ended_count_;
+  past_.bytes_in += bytes_in;
+  past_.bytes_out += bytes_out;
+  // Refusals of the module or of an option concern what was to be pushed, not the link.
+  const bool refused = why.code() == Errc::kUnsupported || why.code() == Errc::kPermission;
+  if (closing_ || why.code() == Errc::kCanceled || refused || (was_established && why.code() == Errc::kOs)) {
+    schedule_changed();
+  } else {
+    consider_end(why, was_established);
+  }
+}
+
 // With all slots taken, the session that has been idle longest gives way: a directory's before the tree's.
 // Streams leave a slot to lists and small files, which would otherwise wait for the end of large ones.
 bool SessionPool::make_room(const SessionSpec& spec) {
@@ -63,7 +98,7 @@ bool SessionPool::make_room(const SessionSpec& spec) {
   const size_t streams = static_cast<size_t>(
       std::count_if(sessions_.begin(), sessions_.end(), [](const auto& s) { return is_stream(s->spec()); }));
   const bool streams_full = stream && streams >= std::max<size_t>(1, limit_ - 1);
-  if (sessions_.size() < limit_ && !streams_full) return true;
+  if (in_use() < limit_ && !streams_full) return true;
   RemoteSession* victim = nullptr;
   for (const auto& session : sessions_) {
     const bool idle = (session->armed() && session->outstanding() == 0) || session->paused();
@@ -77,11 +112,11 @@ bool SessionPool::make_room(const SessionSpec& spec) {
     }
   }
   // Where there may be one session only, a stream cannot leave a slot: it is interrupted.
-  const bool only_stream = limit_ == 1 && streams == sessions_.size() && !sessions_.empty();
+  const bool only_stream = limit_ == 1 && streams == in_use() && !sessions_.empty();
   if (victim == nullptr && only_stream && spec.demanded && !stream) victim = sessions_.front().get();
   if (victim == nullptr) return false;
   victim->fail(Error(Errc::kCanceled, "made room for another session"));
-  return sessions_.size() < limit_;
+  return in_use() < limit_;
 }
 
 SessionPool::Found SessionPool::find_file(std::string_view path, uint64_t size, int64_t mtime_s,
@@ -153,6 +188,7 @@ SessionTotals SessionPool::totals() const {
 
 void SessionPool::session_established(RemoteSession& session) {
   ever_established_ = true;
+  features_.protocol = session.protocol();
   link_.connected(session.describe());
 }
 
@@ -179,6 +215,10 @@ void SessionPool::session_over(RemoteSession& session, const Error& why, bool wa
     schedule_changed();
     return;
   }
+  consider_end(why, was_established);
+}
+
+void SessionPool::consider_end(const Error& why, bool was_established) {
   log_info("session ended: " + why.message());
   const auto now = Clock::now();
   if (drop_refused_feature(why)) {
@@ -186,8 +226,8 @@ void SessionPool::session_over(RemoteSession& session, const Error& why, bool wa
   } else if (!was_established && try_other_dialect(why)) {
     log_info("trying again with fewer server options");
   } else if (why.code() == Errc::kRefused && why.message().find("max connections") != std::string::npos &&
-             !sessions_.empty()) {
-    limit_ = sessions_.size();
+             in_use() > 0) {
+    limit_ = in_use();
     limit_lowered_at_ = now;
     log_info("the server allows " + std::to_string(limit_) + " connections at once");
   } else if (was_established && why.code() == Errc::kTimedOut) {
@@ -195,7 +235,7 @@ void SessionPool::session_over(RemoteSession& session, const Error& why, bool wa
     link_failed_(why);
   } else if (!was_established || why.code() == Errc::kDisconnected) {
     // What ends a session that worked is no news about the others; without any other the link is gone.
-    if (sessions_.empty() || !was_established) {
+    if (in_use() == 0 || !was_established) {
       link_.attempt_failed(why, now);
       link_failed_(why);
     } else {

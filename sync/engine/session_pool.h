@@ -49,6 +49,14 @@ class SessionPool final : public RemoteSession::Keeper {
   // Any armed session that lists `path`, of any type.
   std::vector<Found> find_entry(std::string_view path) const;
 
+  // A connection of another kind (one that pushes) takes a slot among the sessions, as one that somebody
+  // waits for. False: not now; `changed` is called when it is worth another try.
+  bool take_slot();
+  // Its news of the link, as a session's.
+  void slot_established(std::string description, int protocol);
+  void slot_received() { link_.alive(); }
+  void return_slot(const Error& why, bool was_established, uint64_t bytes_in, uint64_t bytes_out);
+
   // Who is told of extended attribute values, whoever opened the session. Set once, before the first session.
   void set_xattr_user(SessionUser& user) { xattr_user_ = &user; }
 
@@ -61,6 +69,8 @@ class SessionPool final : public RemoteSession::Keeper {
   Link& link() { return link_; }
   const Link& link() const { return link_; }
   const ServerFeatures& features() const { return features_; }
+  ServerFeatures& features() { return features_; }
+  Resolver& resolver() { return resolver_; }
   SessionTotals totals() const;
   uint64_t ended_count() const { return ended_count_; }  // sessions that are over; grows
   const std::vector<std::shared_ptr<RemoteSession>>& sessions() const { return sessions_; }
@@ -72,6 +82,8 @@ class SessionPool final : public RemoteSession::Keeper {
   void session_xattrs(RemoteSession& session, uint32_t ndx,
                       std::vector<std::pair<std::string, std::string>> values) override;
   bool make_room(const SessionSpec& spec);
+  size_t in_use() const { return sessions_.size() + slots_; }
+  void consider_end(const Error& why, bool was_established);
   bool drop_refused_feature(const Error& why);
   bool try_other_dialect(const Error& why);
   void schedule_changed();
@@ -88,6 +100,7 @@ class SessionPool final : public RemoteSession::Keeper {
   size_t limit_;  // sessions at once; lowered when the server says so, and raised again
   Clock::time_point limit_lowered_at_{};
   std::vector<std::shared_ptr<RemoteSession>> sessions_;
+  size_t slots_ = 0;  // taken by take_slot()
   SessionTotals past_;
   bool ever_established_ = false;
   unsigned dialect_ = 0;  // of kDialects, for a shell's server that went away without a word
