@@ -66,6 +66,7 @@ struct Stream::State : std::enable_shared_from_this<Stream::State> {
     bytes_out += *count;
     outgoing.consume(*count);
     write();
+    handler->on_sent();
   }
 
   void end(Result<void> why) {

@@ -23,8 +23,10 @@ class Stream {
   class Handler {
    public:
     virtual ~Handler() = default;
-    // The stream may be destroyed from inside either call.
+    // The stream may be destroyed from inside any of these.
     virtual void on_bytes(std::span<const std::byte> data) = 0;
+    // Some of what was queued has gone: unsent() is less than it was.
+    virtual void on_sent() {}
     // At most once, last: ok = the peer closed; otherwise why the stream broke.
     virtual void on_end(Result<void> why) = 0;
   };

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/engine/push_connection.h"
+
+#include <cerrno>
+#include <utility>
+
+#include "io/base/log.h"
+#include "sync/engine/session_settings.h"
+
+namespace rsyncfs {
+
+namespace {
+// More than this is not queued for sending, so that memory stays small and a broken link is noticed.
+constexpr size_t kMaxUnsentBytes = 2 << 20;
+
+class Nobody final : public PushUser {
+ public:
+  void on_request(PushRequest /*request*/) override {}
+  void on_finished() override {}
+  void on_ended(Result<void> /*end*/) override {}
+};
+
+Nobody& nobody() {
+  static Nobody instance;
+  return instance;
+}
+
+}  // namespace
+
+std::shared_ptr<PushConnection> PushConnection::open(Loop& loop, SessionPool& pool,
+                                                     const SyncerOptions& options, PushConfig config,
+                                                     PushUser& user) {
+  if (!pool.take_slot()) return nullptr;
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): a private constructor
+  std::shared_ptr<PushConnection> out(new PushConnection(loop, pool, options, std::move(config), user));
+  out->self_ = out;
+  out->start();
+  return out;
+}
+
+PushConnection::PushConnection(Loop& loop, SessionPool& pool, const SyncerOptions& options, PushConfig config,
+                               PushUser& user)
+    : loop_(loop),
+      pool_(pool),
+      options_(options),
+      config_(std::move(config)),
+      user_(&user),
+      waiting_since_(Clock::now()) {
+  const std::string below = std::move(config_.root);
+  apply_settings(options_, pool_.features(), config_);
+  if (!below.empty()) {
+    if (!config_.root.empty() && config_.root.back() != '/') config_.root += '/';
+    config_.root += below;
+  }
+  config_.numeric_ids = true;
+  config_.owner = true;
+  config_.acls = options_.acls && pool_.features().acls;
+  config_.xattrs = options_.xattrs && pool_.features().xattrs;
+  config_.fsync = pool_.features().fsync;
+  PushEvents& events = *this;
+  wire_ = std::make_unique<PushSession>(config_, events);
+}
+
+PushConnection::~PushConnection() = default;
+
+void PushConnection::start() {
+  const Source& source = options_.source;
+  auto done = [this](Result<std::unique_ptr<Stream>> stream) { attached(std::move(stream)); };
+  if (source.kind == Source::Kind::kDaemon) {
+    attempt_ = connect_tcp(loop_, pool_.resolver(), options_.connect_timeout, std::move(done));
+    return;
+  }
+  auto argv = remote_shell_command(options_.remote_shell, source.user, source.host, options_.rsync_path,
+                                   shell_arguments(config_), options_.connect_timeout);
+  if (!argv) {
+    end(argv.error());
+    return;
+  }
+  attempt_ = spawn_stream(loop_, std::move(*argv), std::move(done));
+}
+
+void PushConnection::attached(Result<std::unique_ptr<Stream>> stream) {
+  if (ended_) return;
+  if (!stream) {
+    end(stream.error());
+    return;
+  }
+  stream_ = std::move(*stream);
+  touch();
+  stream_->start(*this);
+  flush();
+}
+
+void PushConnection::flush() {
+  if (stream_ && !ended_) stream_->send(wire_->output());
+}
+
+bool PushConnection::full() const {
+  return stream_ && stream_->unsent() > kMaxUnsentBytes;
+}
+
+void PushConnection::on_bytes(std::span<const std::byte> data) {
+  if (ended_) return;
+  touch();
+  pool_.slot_received();
+  const Result<void> result = wire_->receive(data);
+  if (ended_) return;
+  if (!result) {
+    end(result.error());
+  } else if (finished_) {
+    end({});
+  } else {
+    flush();
+    user_->on_room();
+  }
+}
+
+void PushConnection::on_sent() {
+  if (ended_) return;
+  touch();
+  if (!full()) user_->on_room();
+}
+
+void PushConnection::on_end(Result<void> why) {
+  if (ended_) return;
+  const Result<void> over = wire_->end_of_input();
+  if (ended_) return;
+  if (finished_) {
+    end({});
+  } else if (!over && (why.ok() || over.error().code() != Errc::kDisconnected)) {
+    end(with_last_words(over.error()));
+  } else {
+    const std::string text = why ? "the server closed the connection" : why.error().message();
+    end(with_last_words(Error(Errc::kDisconnected, "connection lost: " + text)));
+  }
+}
+
+// A remote shell says on its standard error why it could not run rsync.
+Error PushConnection::with_last_words(const Error& why) const {
+  const std::string words = stream_ ? stream_->last_words() : std::string();
+  if (words.empty()) return why;
+  const bool refused = words.find("Permission denied") != std::string::npos;
+  Error out(!established_ && refused ? Errc::kAuth : why.code(), words + " (" + why.message() + ")");
+  return why.os_errno() == 0 ? out : out.with_errno(why.os_errno());
+}
+
+void PushConnection::on_established() {
+  established_ = true;
+  std::string text = "connected, protocol " + std::to_string(wire_->protocol()) + ", ";
+  text += checksum_name(wire_->checksum());
+  if (wire_->compression() == CompressionKind::kZstd) text += ", zstd";
+  if (wire_->compression() == CompressionKind::kZlibx) text += ", zlibx";
+  pool_.slot_established(std::move(text), wire_->protocol());
+  user_->on_established();
+}
+
+void PushConnection::on_item(size_t index, uint16_t iflags, std::string_view xname) {
+  user_->on_item(index, iflags, xname);
+}
+
+void PushConnection::on_message(MessageKind kind, std::string_view text) {
+  if (kind == MessageKind::kInfo || kind == MessageKind::kMotd) {
+    log_debug("server: " + std::string(text));
+  } else {
+    log_info("server: " + std::string(text));
+  }
+  user_->on_message(kind, text);
+}
+
+void PushConnection::release(const Error& why) {
+  ended_ = true;
+  attempt_.reset();
+  pool_.return_slot(why, established_, bytes_in(), bytes_out());
+}
+
+void PushConnection::close(const Error& why) {
+  user_ = &nobody();
+  if (ended_) return;
+  release(why);
+  // It may be on the stack of its own callback.
+  loop_.post([self = self_.lock()]() mutable { self.reset(); });
+}
+
+void PushConnection::end(Result<void> why) {
+  if (ended_) return;
+  release(why ? Error(Errc::kCanceled, "done") : why.error());
+  loop_.post(
+      [self = self_.lock(), why = std::move(why)]() mutable { self->user_->on_ended(std::move(why)); });
+}
+
+void PushConnection::tick(Clock::time_point now, std::chrono::milliseconds stall) {
+  if (ended_ || !stream_) return;  // connecting has its own limit
+  const auto limit = established_ ? stall : std::max(stall, options_.connect_timeout);
+  if (now - waiting_since_ < limit) return;
+  end(Error(Errc::kTimedOut, "the server stopped answering").with_errno(ETIMEDOUT));
+}
+
+}  // namespace rsyncfs
