@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/engine/push_run.h"
+
+#include <utility>
+
+namespace rsyncfs {
+
+PushRun::PushRun(const EngineContext& context, SessionPool& pool, PushConfig config,
+                 UniqueFunction<void(PushRunResult)> done)
+    : context_(context), done_(std::move(done)) {
+  const size_t count = config.entries.size();
+  result_.succeeded.resize(count);
+  result_.declined.resize(count);
+  result_.mentioned.resize(count);
+  connection_ = PushConnection::open(context.loop, pool, context.options, std::move(config), *this);
+  if (connection_) return;
+  context_.loop.post([this, alive = alive_] {
+    if (*alive) on_ended(Error(Errc::kCanceled, "no session can be had now"));
+  });
+}
+
+PushRun::~PushRun() {
+  *alive_ = false;
+  if (connection_) connection_->close(Error(Errc::kCanceled, "given up"));
+}
+
+void PushRun::on_request(PushRequest request) {
+  result_.declined[request.index] = true;
+  connection_->wire().decline(request.index);
+}
+
+void PushRun::on_declined(size_t index, uint16_t /*iflags*/) {
+  result_.declined[index] = true;
+}
+
+void PushRun::on_item(size_t index, uint16_t /*iflags*/, std::string_view /*xname*/) {
+  result_.mentioned[index] = true;
+}
+
+void PushRun::on_success(size_t index) {
+  result_.succeeded[index] = true;
+}
+
+void PushRun::on_deleted(std::string_view path, bool /*directory*/) {
+  result_.deleted.emplace(path);
+}
+
+void PushRun::on_message(MessageKind kind, std::string_view text) {
+  if (kind != MessageKind::kMotd) result_.errors.add(kind, text);
+}
+
+void PushRun::on_ended(Result<void> end) {
+  result_.end = std::move(end);
+  auto done = std::exchange(done_, nullptr);
+  if (done) done(std::move(result_));
+}
+
+}  // namespace rsyncfs

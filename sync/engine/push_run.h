@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// One session that pushes no contents, from its list to its end: what the source said of each entry.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "sync/engine/push_connection.h"
+#include "sync/engine/push_errors.h"
+#include "sync/engine/waiters.h"
+
+namespace rsyncfs {
+
+// By the places of the entries in PushConfig::entries.
+struct PushRunResult {
+  std::vector<bool> succeeded;    // acknowledged by the source
+  std::vector<bool> declined;     // it is not there in the expected state
+  std::vector<bool> mentioned;    // something was to be done about it
+  std::set<std::string> deleted;  // paths that were removed or moved away, as in the entries
+  PushErrors errors;
+  // Ok: the orderly end, everything above is complete. kCanceled: no session could be had, the pool will call
+  // `changed`.
+  Result<void> end;
+};
+
+// Loop thread only. Destroying it ends the session.
+class PushRun final : private PushUser {
+ public:
+  // `done`: once, never from inside the constructor's call.
+  PushRun(const EngineContext& context, SessionPool& pool, PushConfig config,
+          UniqueFunction<void(PushRunResult)> done);
+  ~PushRun() override;
+  PushRun(const PushRun&) = delete;
+  PushRun& operator=(const PushRun&) = delete;
+
+  void tick(Clock::time_point now, std::chrono::milliseconds stall) { connection_->tick(now, stall); }
+
+ private:
+  void on_request(PushRequest request) override;
+  void on_declined(size_t index, uint16_t iflags) override;
+  void on_item(size_t index, uint16_t iflags, std::string_view xname) override;
+  void on_success(size_t index) override;
+  void on_deleted(std::string_view path, bool directory) override;
+  void on_message(MessageKind kind, std::string_view text) override;
+  void on_finished() override {}
+  void on_ended(Result<void> end) override;
+
+  const EngineContext& context_;
+  UniqueFunction<void(PushRunResult)> done_;
+  PushRunResult result_;
+  std::shared_ptr<PushConnection> connection_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace rsyncfs
