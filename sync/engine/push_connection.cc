@@ -54,8 +54,10 @@ PushConnection::PushConnection(Loop& loop, SessionPool& pool, const SyncerOption
   }
   config_.numeric_ids = true;
   config_.owner = true;
-  config_.acls = options_.acls && pool_.features().acls;
-  config_.xattrs = options_.xattrs && pool_.features().xattrs;
+  const bool names_only =
+      config_.kind == PushKind::kLink || config_.kind == PushKind::kMove || config_.kind == PushKind::kDelete;
+  config_.acls = !names_only && options_.acls && pool_.features().acls;
+  config_.xattrs = !names_only && options_.xattrs && pool_.features().xattrs;
   config_.fsync = pool_.features().fsync;
   PushEvents& events = *this;
   wire_ = std::make_unique<PushSession>(config_, events);

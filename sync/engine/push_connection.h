@@ -43,6 +43,7 @@ class PushConnection final : private Stream::Handler, private PushEvents {
   const PushConfig& config() const { return config_; }
   // Whether so much is waiting to be sent that the caller should wait for on_room().
   bool full() const;
+  bool ended() const { return ended_; }
   // Ends it; the user is not called any more.
   void close(const Error& why);
   // Fails it when the server does not take or say anything for `stall`. Somebody who works on an answer calls

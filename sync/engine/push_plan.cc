@@ -406,7 +406,11 @@ Result<void> Planner::consider_in_place(const PendingNode& node) {
     if (!contents_due(node.since_ms, node.changed_ms)) return {};
     const auto separate = add_other_names(step);
     if (!separate) return separate.error();
-    if (*separate) add(PushAction::kData, std::move(step), node.local.attr.size);
+    const auto& queued = queue(PushAction::kData).steps;
+    // What has several names is a batch of its own.
+    const bool alone = step.other_names.empty() || queued.empty();
+    const bool joins = queued.empty() || queued.front().other_names.empty();
+    if (*separate && alone && joins) add(PushAction::kData, std::move(step), node.local.attr.size);
   } else if (due(node.since_ms + rules_.settle_ms)) {
     add(PushAction::kAttributes, std::move(step));
   }
@@ -417,7 +421,7 @@ Result<PushPlan> Planner::choose() {
   for (size_t action = 0; action < kActions; ++action) {
     Queue& found = queues_[action];
     if (found.steps.empty()) continue;
-    plan_.batch = PushBatch{static_cast<PushAction>(action), std::move(found.steps)};
+    plan_.batch = PushBatch{static_cast<PushAction>(action), std::move(found.steps), rules_.spare_name};
     return std::move(plan_);
   }
   plan_.blocked = jams_.size();
@@ -444,7 +448,7 @@ Result<void> Planner::break_jam(PushPlan& plan) {
   const auto action = *type == S_IFDIR   ? PushAction::kRenameDirectory
                       : *type == S_IFREG ? PushAction::kLink
                                          : PushAction::kCreate;
-  plan.batch = PushBatch{action, {}};
+  plan.batch = PushBatch{action, {}, {}};
   plan.batch->steps.push_back(std::move(*step));
   return {};
 }

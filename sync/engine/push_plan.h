@@ -50,6 +50,7 @@ struct PushStep {
 struct PushBatch {
   PushAction action = PushAction::kCreate;
   std::vector<PushStep> steps;
+  std::string spare;  // PushRules::spare_name, for kReplace and for other names of kData
 };
 
 struct PushPlan {
@@ -78,7 +79,7 @@ struct PushRules {
   size_t max_small_steps = 2'048;  // a batch of anything else
   size_t max_scanned = 16'384;     // differences looked at for one plan, names and nodes each
   const PushHold* hold = nullptr;
-  // A name that nothing has, for what must get out of another's way (push_names.h).
+  // A name that nothing has, for what must get out of another's way (spare_names.h).
   std::string spare_name;
 };
 

@@ -59,7 +59,7 @@ class Pushing {
   // A step of several operations that broke off is finished before anything else is planned.
   void run(const PushBatch& batch) {
     for (const PushStep& step : batch.steps) {
-      unfinished_ = PushBatch{batch.action, {step}};
+      unfinished_ = PushBatch{batch.action, {step}, batch.spare};
       if (!one(batch.action, step)) {
         const bool several = batch.action == PushAction::kReplace ||
                              batch.action == PushAction::kRenameDirectory || !step.other_names.empty();

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/engine/push_data_job.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "sync/engine/push_replace_job.h"
+
+namespace rsyncfs {
+
+namespace {
+
+// Files that grew by less than a delta of them would cost anyway are pushed like any other.
+constexpr uint64_t kMinAppendBase = 64 * 1024;
+// Of larger ones the source's sums would be more than a few large literals are.
+constexpr uint64_t kLargeBlocksFrom = uint64_t{256} << 20;
+
+bool only_grew(const PushSnapshot& snapshot) {
+  const uint64_t before = snapshot.base().attr.size;
+  if (snapshot.base().foreign || before < kMinAppendBase || snapshot.node().attr.size <= before) return false;
+  if (snapshot.base_limit() < before) return false;
+  const auto unchanged = snapshot.changed().missing(0, before);
+  return unchanged.size() == 1 && unchanged.front() == ExtentSet::Range{0, before};
+}
+
+}  // namespace
+
+PushDataJob::PushDataJob(const Surroundings& around, PushBatch batch, SentVersions& sent, Finished finished)
+    : PushJob(around, std::move(batch), std::move(finished)), sent_(sent) {}
+
+// Snapshots are let go where the store may be written.
+PushDataJob::~PushDataJob() {
+  context().store.post([files = std::move(files_), successes = std::move(successes_)] {});
+}
+
+void PushDataJob::start() {
+  gather([this] {
+    on_store<Files>(
+        [&replica = context().replica, facts = facts(), sent = sent_]() mutable {
+          return open_snapshots(replica, std::move(facts), sent);
+        },
+        [this](Result<Files> files) { files ? take(std::move(*files)) : break_off(files.error()); });
+  });
+}
+
+// What differs no more, or is being looked at by somebody else, waits for the next plan.
+Result<PushDataJob::Files> PushDataJob::open_snapshots(const Replica& replica, std::vector<StepFacts> facts,
+                                                       const SentVersions& sent) {
+  Files out;
+  for (StepFacts& one : facts) {
+    auto& pending = const_cast<Replica&>(replica).pending();  // NOLINT: a snapshot is taken of what is there
+    auto snapshot = pending.snapshot(one.step.node);
+    if (!snapshot) {
+      const auto code = snapshot.error().code();
+      if (code == Errc::kNotFound || code == Errc::kRefused) continue;
+      return snapshot.error();
+    }
+    File& file = out.emplace_back();
+    file.push.snapshot = *snapshot;
+    file.facts = std::move(one);
+    file.facts.local = (*snapshot)->node();
+    file.facts.base = (*snapshot)->base();
+    auto entry = make_push_entry(replica, file.facts.step.node, file.facts.local.attr, file.facts.step.path);
+    if (!entry) return entry.error();
+    file.push.entry = std::move(*entry);
+    const SentVersion* before = sent.find(file.facts.step.node);
+    if (file.facts.step.occupant != 0 || file.facts.base.foreign) {
+      file.way = Way::kReplace;
+      file.push.basis = PushBasis::kOther;
+      if (file.facts.step.occupant != 0) {
+        const auto content = const_cast<Replica&>(replica).content(file.facts.step.occupant);  // NOLINT
+        if (content && *content && (*content)->complete()) file.push.occupant = *content;
+      }
+    } else if (file.facts.base.present) {
+      // What was sent before may have been appended in part.
+      const bool append = before == nullptr && only_grew(**snapshot);
+      file.way = append ? Way::kAppend : Way::kReplace;
+      file.push.basis = append ? PushBasis::kAppended : PushBasis::kOwn;
+    }
+  }
+  return out;
+}
+
+void PushDataJob::take(Files files) {
+  files_ = std::move(files);
+  if (files_.empty()) return finish();
+  fetch_missing();
+}
+
+// The digest is one of the whole file, so all of it must be here.
+void PushDataJob::fetch_missing() {
+  std::vector<size_t> missing;
+  for (size_t i = 0; i < files_.size(); ++i) {
+    if (files_[i].way != Way::kAppend && !files_[i].push.snapshot->complete()) missing.push_back(i);
+  }
+  fetching_ = missing.size() + 1;
+  const auto one_less = [this] {
+    if (--fetching_ == 0) look_first();
+  };
+  for (const size_t i : missing) {
+    around().hydrate(
+        files_[i].facts.step.node, [this, i, one_less, alive = life()](const Result<void>& here) {
+          if (!*alive) return;
+          if (!here || !files_[i].push.snapshot->complete()) {
+            files_[i].dropped = true;
+            fail(files_[i].facts.step, here ? Error(Errc::kChanged, "its bytes are not here") : here.error());
+          }
+          one_less();
+        });
+  }
+  one_less();
+}
+
+void PushDataJob::look_first() {
+  std::vector<std::string> paths;
+  for (const File& file : files_) {
+    if (!file.dropped && file.way != Way::kNew) paths.push_back(file.facts.step.path);
+  }
+  if (paths.empty()) return remember();
+  look(std::move(paths), [this](const std::vector<RemoteFinding>& found) { judge(found); });
+}
+
+void PushDataJob::judge(const std::vector<RemoteFinding>& found) {
+  size_t next = 0;
+  for (File& file : files_) {
+    if (file.dropped || file.way == Way::kNew) continue;
+    const RemoteFinding& at = found[next++];
+    const StepFacts& facts = file.facts;
+    const auto& expected = facts.step.occupant != 0 ? facts.occupant : facts.at_source;
+    const SentVersion* sent = sent_.find(facts.step.node);
+    if (at.unknown) {
+      file.dropped = true;
+      fail(facts.step, *at.unknown);
+    } else if (!at.entry && facts.step.occupant != 0) {
+      file.way = Way::kNew;  // what was to be replaced is gone anyway
+      file.push.basis = PushBasis::kNothing;
+    } else if (at.entry && expected && expected->matches(*at.entry)) {
+      continue;
+    } else if (at.entry && sent != nullptr && sent->may_be(at.entry->attr)) {
+      continue;  // the blocks will tell
+    } else {
+      file.dropped = true;
+      collide(facts.step, at);
+    }
+  }
+  remember();
+}
+
+// Before the first byte goes out: which versions the source may have from now on.
+void PushDataJob::remember() {
+  for (const File& file : files_) {
+    if (file.dropped) continue;
+    SentVersion sent{file.facts.local.version(), std::nullopt};
+    if (file.way == Way::kAppend) sent.appended_to = file.facts.base.attr.size;
+    sent_.put(file.facts.step.node, sent);
+  }
+  on_store<void>(
+      [&replica = context().replica, text = sent_.serialize()] { return replica.set_meta(kSentMeta, text); },
+      [this](Result<void> kept) { kept ? run(Way::kNew) : break_off(kept.error()); });
+}
+
+void PushDataJob::run(Way way) {
+  running_.clear();
+  std::vector<PushFile> session;
+  uint64_t largest = 0;
+  for (size_t i = 0; i < files_.size(); ++i) {
+    if (files_[i].dropped || files_[i].way != way) continue;
+    running_.push_back(i);
+    session.push_back(files_[i].push);
+    largest = std::max(largest, files_[i].push.entry.size);
+  }
+  if (session.empty()) {
+    if (way != Way::kReplace) return run(next_way(way));
+    return link_others();
+  }
+  PushConfig config;
+  config.kind = way == Way::kAppend ? PushKind::kAppend : PushKind::kData;
+  config.only_missing = way == Way::kNew;
+  if (way == Way::kReplace && largest >= kLargeBlocksFrom) config.block_length = kMaxBlockLength;
+  run_ = std::make_unique<PushDataRun>(
+      context(), pool(), std::move(config), std::move(session), [this, way](PushDataResult result) {
+        context().loop.post(
+            [over = std::shared_ptr<PushDataRun>(std::move(run_))]() mutable { over.reset(); });
+        ran(way, std::move(result));
+      });
+}
+
+void PushDataJob::settle(File& file, const PushedFile& result, const PushDataResult& all) {
+  const PushStep& step = file.facts.step;
+  const auto why = all.errors.about(step.path);
+  const bool appended = file.way == Way::kAppend;
+  if (result.succeeded && (result.digest || !result.requested)) {
+    // An error about its attributes: those stay to be pushed, the contents are there.
+    NodeAttributes attr = file.facts.local.attr;
+    if (why) {
+      attr.mode = S_IFREG;
+      attr.mtime_s = INT64_MIN / 2;
+      fail(step, *why);
+    }
+    Success success{file.push.snapshot,
+                    pushed_base(file.facts.local, attr, pool().features().protocol >= 31),
+                    {},
+                    {{step.parent, step.name, step.node}}};
+    if (!appended && result.digest) {
+      const auto digest = result.digest->span();
+      success.digest.assign(reinterpret_cast<const char*>(digest.data()), digest.size());  // NOLINT: bytes
+    }
+    successes_.push_back(std::move(success));
+  } else if (result.declined || (all.end && !result.requested && !why)) {
+    declined_.push_back(step);
+  } else if (result.failure || why) {
+    fail(step, result.failure ? *result.failure : *why);
+  } else if (all.end) {
+    fail(step, all.errors.last("the source did not take it and does not say why"));
+  }
+}
+
+void PushDataJob::ran(Way way, PushDataResult result) {
+  digest_name_ = result.digest_name;
+  outcome().bytes_sent += result.literal_bytes;
+  outcome().bytes_saved += result.copied_bytes;
+  for (size_t i = 0; i < running_.size(); ++i) settle(files_[running_[i]], result.files[i], result);
+  if (!result.end) {
+    record([this, why = result.end.error()] { break_off(why); });
+  } else if (way != Way::kReplace) {
+    run(next_way(way));
+  } else {
+    link_others();
+  }
+}
+
+// The server made a new inode for one name: the file's other names are to lead there, too.
+void PushDataJob::link_others() {
+  const auto with_others = std::find_if(successes_.begin(), successes_.end(), [&](const Success& success) {
+    const auto& steps = batch().steps;
+    return std::any_of(steps.begin(), steps.end(), [&](const PushStep& step) {
+      return step.node == success.now.node && !step.other_names.empty();
+    });
+  });
+  if (with_others == successes_.end()) return record([this] { look_again(); });
+  const auto file = std::find_if(files_.begin(), files_.end(), [&](const File& one) {
+    return one.facts.step.node == with_others->now.node;
+  });
+  if (file->way == Way::kAppend) return record([this] { look_again(); });  // in place
+  const PushStep& step = file->facts.step;
+  PushBatch batch{PushAction::kReplace, {}, this->batch().spare};
+  for (size_t i = 0; i < step.other_names.size(); ++i) {
+    PushStep& other = batch.steps.emplace_back();
+    other.node = step.node;
+    other.parent = step.other_names[i].parent;
+    other.name = step.other_names[i].name;
+    other.path = step.other_paths[i];
+    other.from_parent = step.parent;
+    other.from_name = step.name;
+    other.from_path = step.path;
+  }
+  others_ = std::make_unique<PushReplaceJob>(
+      around(), std::move(batch), with_others->now.attr, [this](PushOutcome over) {
+        context().loop.post([job = std::shared_ptr<PushJob>(std::move(others_))]() mutable { job.reset(); });
+        // Not acknowledged: the next run finds the contents there and goes on with the names.
+        if (over.broken || !over.failures.empty()) {
+          for (StepFailure& failure : over.failures) outcome().failures.push_back(std::move(failure));
+          successes_.clear();
+          if (over.broken) return break_off(*over.broken);
+        }
+        record([this] { look_again(); });
+      });
+  others_->start();
+}
+
+void PushDataJob::record(Task then) {
+  const size_t count = successes_.size();
+  for (const Success& success : successes_) {
+    sent_.erase(success.now.node);
+    outcome().pushed.push_back(success.now.node);
+  }
+  outcome().done += count;
+  outcome().files += count;
+  for (File& file : files_) file.push.snapshot.reset();
+  on_store<void>(
+      [&replica = context().replica, successes = std::move(successes_), name = digest_name_,
+       text = sent_.serialize()]() mutable -> Result<void> {
+        for (Success& success : successes) {
+          auto done =
+              replica.pending().pushed(std::move(success.snapshot), success.now,
+                                       success.digest.empty() ? "" : name, success.digest, success.names);
+          if (!done) return done;
+        }
+        return replica.set_meta(kSentMeta, text);
+      },
+      [this, then = std::move(then)](Result<void> done) mutable { done ? then() : break_off(done.error()); });
+  successes_.clear();
+}
+
+// What was not as expected: by now it can be said what it is.
+void PushDataJob::look_again() {
+  if (declined_.empty()) return finish();
+  std::vector<std::string> paths;
+  for (const PushStep& step : declined_) paths.push_back(step.path);
+  look(std::move(paths), [this](const std::vector<RemoteFinding>& found) {
+    for (size_t i = 0; i < declined_.size(); ++i) collide(declined_[i], found[i]);
+    finish();
+  });
+}
+
+void PushDataJob::tick(Clock::time_point now, std::chrono::milliseconds stall) {
+  PushJob::tick(now, stall);
+  if (run_) run_->tick(now, stall);
+  if (others_) others_->tick(now, stall);
+}
+
+void PushDataJob::add_transfers(std::vector<TransferStatus>& out) const {
+  if (run_) run_->add_transfers(out);
+}
+
+}  // namespace rsyncfs

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A batch of contents: new files, files that only grew, and changed ones, each kind in a session of its own.
+// What is replaced is looked at before, and compared block by block with base where base's bytes are here.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sync/engine/push_data_run.h"
+#include "sync/engine/push_job.h"
+#include "sync/engine/sent_versions.h"
+
+namespace rsyncfs {
+
+class PushDataJob final : public PushJob {
+ public:
+  // `sent`: what was sent of these files before and perhaps not acknowledged; outlives the job.
+  PushDataJob(const Surroundings& around, PushBatch batch, SentVersions& sent, Finished finished);
+  ~PushDataJob() override;
+
+  void start() override;
+  void tick(Clock::time_point now, std::chrono::milliseconds stall) override;
+  void add_transfers(std::vector<TransferStatus>& out) const override;
+
+ private:
+  enum class Way : uint8_t { kNew, kAppend, kReplace };
+  struct File {
+    StepFacts facts;
+    PushFile push;
+    Way way = Way::kNew;
+    bool dropped = false;  // failed, or collides
+  };
+  using Files = std::vector<File>;
+
+  static Result<Files> open_snapshots(const Replica& replica, std::vector<StepFacts> facts,
+                                      const SentVersions& sent);
+  void take(Files files);
+  void fetch_missing();
+  void look_first();
+  void judge(const std::vector<RemoteFinding>& found);
+  void remember();
+  void run(Way way);
+  void ran(Way way, PushDataResult result);
+  void settle(File& file, const PushedFile& result, const PushDataResult& all);
+  void link_others();
+  void record(Task then);
+  void look_again();
+  static Way next_way(Way way) { return way == Way::kNew ? Way::kAppend : Way::kReplace; }
+
+  struct Success {
+    std::shared_ptr<PushSnapshot> snapshot;
+    BaseNode now;
+    std::string digest;
+    std::vector<Binding> names;
+  };
+
+  SentVersions& sent_;
+  Files files_;
+  std::vector<size_t> running_;  // places in files_ of the session's entries
+  std::unique_ptr<PushDataRun> run_;
+  std::unique_ptr<PushJob> others_;
+  std::vector<Success> successes_;
+  std::string digest_name_;
+  std::vector<PushStep> declined_;
+  size_t fetching_ = 0;
+};
+
+}  // namespace rsyncfs

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/engine/push_job.h"
+
+#include <algorithm>
+
+namespace rsyncfs {
+
+PushJob::PushJob(const Surroundings& around, PushBatch batch, Finished finished)
+    : around_(around), batch_(std::move(batch)), finished_(std::move(finished)) {}
+
+PushJob::~PushJob() {
+  *alive_ = false;
+}
+
+void PushJob::tick(Clock::time_point now, std::chrono::milliseconds stall) {
+  if (run_) run_->tick(now, stall);
+}
+
+void PushJob::gather(Task then) {
+  on_store<std::vector<StepFacts>>(
+      [&replica = context().replica, batch = batch_] { return gather_facts(replica, batch); },
+      [this, then = std::move(then)](Result<std::vector<StepFacts>> facts) mutable {
+        if (!facts) return break_off(facts.error());
+        facts_ = std::move(*facts);
+        then();
+      });
+}
+
+void PushJob::look(std::vector<std::string> paths, UniqueFunction<void(std::vector<RemoteFinding>)> then) {
+  check_ = std::make_unique<RemoteCheck>(
+      context(), pool(), std::move(paths),
+      [this, then = std::move(then)](Result<std::vector<RemoteFinding>> found) mutable {
+        context().loop.post(
+            [done = std::shared_ptr<RemoteCheck>(std::move(check_))]() mutable { done.reset(); });
+        if (!found) return break_off(found.error());
+        then(std::move(*found));
+      });
+}
+
+void PushJob::push(PushConfig config, UniqueFunction<void(PushRunResult)> then) {
+  run_ = std::make_unique<PushRun>(
+      context(), pool(), std::move(config), [this, then = std::move(then)](PushRunResult result) mutable {
+        context().loop.post([done = std::shared_ptr<PushRun>(std::move(run_))]() mutable { done.reset(); });
+        then(std::move(result));
+      });
+}
+
+void PushJob::acknowledge(Acknowledged news, Task then) {
+  on_store<void>(
+      [&replica = context().replica, news = std::move(news)] { return replica.pending().acknowledge(news); },
+      [this, then = std::move(then)](Result<void> done) mutable {
+        if (!done) return break_off(done.error());
+        then();
+      });
+}
+
+void PushJob::fail(const PushStep& step, const Error& why) {
+  outcome_.failures.push_back({step.node, step.path, why});
+}
+
+void PushJob::collide(const PushStep& step, const RemoteFinding& found) {
+  outcome_.collisions.push_back({step.parent, step.name, step.path, found.entry});
+}
+
+void PushJob::break_off(const Error& why) {
+  outcome_.broken = why;
+  finish();
+}
+
+void PushJob::finish() {
+  if (!finished_) return;
+  context().loop.post([finished = std::exchange(finished_, nullptr),
+                       outcome = std::move(outcome_)]() mutable { finished(std::move(outcome)); });
+}
+
+std::string relative_path(std::string_view from, std::string_view to) {
+  std::string out;
+  if (!from.empty()) {
+    const auto depth = 1 + std::count(from.begin(), from.end(), '/');
+    for (auto i = depth; i > 0; --i) out += out.empty() ? ".." : "/..";
+  }
+  if (to.empty()) return out.empty() ? "." : out;
+  if (!out.empty()) out += '/';
+  return out.append(to);
+}
+
+bool is_link_error(const Error& why) {
+  switch (why.code()) {
+    case Errc::kUnreachable:
+    case Errc::kTimedOut:
+    case Errc::kDisconnected:
+    case Errc::kCanceled:
+    case Errc::kRefused:
+    case Errc::kAuth:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace rsyncfs

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/engine/push_names_job.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace rsyncfs {
+
+namespace {
+
+PushKind kind_of(PushAction action) {
+  switch (action) {
+    case PushAction::kCreate:
+      return PushKind::kCreate;
+    case PushAction::kMove:
+      return PushKind::kMove;
+    case PushAction::kLink:
+      return PushKind::kLink;
+    case PushAction::kDelete:
+      return PushKind::kDelete;
+    default:
+      return PushKind::kAttributes;
+  }
+}
+
+std::string directory_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? std::string() : path.substr(0, slash);
+}
+
+}  // namespace
+
+void PushNamesJob::start() {
+  gather([this] { look_first(); });
+}
+
+// A link compares for itself. Everything else would not be asked: what is at the place is looked at, and for
+// a move what is where it comes from.
+void PushNamesJob::look_first() {
+  if (facts().empty()) return finish();
+  if (action() == PushAction::kLink) {
+    for (size_t i = 0; i < facts().size(); ++i) going_.push_back(i);
+    return run();
+  }
+  std::vector<std::string> paths;
+  for (const StepFacts& facts : facts()) {
+    paths.push_back(facts.step.path.empty() ? "." : facts.step.path);
+    if (action() == PushAction::kMove) paths.push_back(facts.step.from_path);
+  }
+  look(std::move(paths), [this](const std::vector<RemoteFinding>& found) { judge(found); });
+}
+
+void PushNamesJob::judge(const std::vector<RemoteFinding>& found) {
+  const size_t stride = action() == PushAction::kMove ? 2 : 1;
+  for (size_t i = 0; i < facts().size(); ++i) {
+    const RemoteFinding& at = found[i * stride];
+    const RemoteFinding& from = found[i * stride + stride - 1];
+    const StepFacts& facts = this->facts()[i];
+    switch (judge_step(facts, at, from)) {
+      case Verdict::kGo:
+        going_.push_back(i);
+        break;
+      case Verdict::kDone:
+        note_done(facts, at.entry ? &*at.entry : nullptr);
+        break;
+      case Verdict::kCollides:
+        collide(facts.step, at);
+        break;
+      case Verdict::kUnknown:
+        fail(facts.step, at.unknown ? *at.unknown : *from.unknown);
+        break;
+    }
+  }
+  going_.empty() ? record() : run();
+}
+
+PushNamesJob::Verdict PushNamesJob::judge_step(const StepFacts& facts, const RemoteFinding& at,
+                                               const RemoteFinding& from) const {
+  if (at.unknown || from.unknown) return Verdict::kUnknown;
+  switch (action()) {
+    case PushAction::kCreate:
+      return judge_creation(facts, at);
+    case PushAction::kMove:
+      return judge_move(facts, at, from);
+    case PushAction::kDelete:
+      if (!at.entry) return Verdict::kDone;
+      return !facts.at_source || facts.at_source->matches(*at.entry) ? Verdict::kGo : Verdict::kCollides;
+    default:
+      // A regular file of another size is declined by the session.
+      return at.entry && facts.at_source && facts.at_source->same_type(*at.entry) ? Verdict::kGo
+                                                                                  : Verdict::kCollides;
+  }
+}
+
+PushNamesJob::Verdict PushNamesJob::judge_creation(const StepFacts& facts, const RemoteFinding& at) {
+  if (!at.entry) return Verdict::kGo;
+  const ExpectedEntry wanted{facts.local.attr, facts.entry.link_target};
+  if (wanted.matches(*at.entry)) return Verdict::kDone;
+  return facts.occupant && facts.occupant->matches(*at.entry) ? Verdict::kGo : Verdict::kCollides;
+}
+
+PushNamesJob::Verdict PushNamesJob::judge_move(const StepFacts& facts, const RemoteFinding& at,
+                                               const RemoteFinding& from) {
+  if (!facts.at_source) return Verdict::kCollides;
+  if (!from.entry && at.entry && facts.at_source->matches(*at.entry)) return Verdict::kDone;
+  if (!from.entry || !facts.at_source->same_type(*from.entry)) return Verdict::kCollides;
+  if (!at.entry) return Verdict::kGo;
+  return facts.occupant && facts.occupant->matches(*at.entry) ? Verdict::kGo : Verdict::kCollides;
+}
+
+void PushNamesJob::run() {
+  push(make_config(), [this](const PushRunResult& result) { ran(result); });
+}
+
+PushConfig PushNamesJob::make_config() {
+  PushConfig config;
+  config.kind = kind_of(action());
+  if (action() == PushAction::kLink) {
+    add_link_entries(config);
+    return config;
+  }
+  if (action() == PushAction::kMove) {
+    const PushStep& first = facts()[going_.front()].step;
+    config.root = directory_of(first.from_path);
+    config.backup_dir = relative_path(config.root, directory_of(first.path));
+    config.force = true;
+  }
+  for (const size_t place : going_) {
+    StepFacts& facts = this->facts()[place];
+    entries_.push_back(config.entries.size());
+    switch (action()) {
+      case PushAction::kMove:
+        config.entries.emplace_back().path = facts.step.from_name;
+        break;
+      case PushAction::kDelete:
+        config.entries.emplace_back().path = facts.step.path;
+        break;
+      default:
+        config.entries.push_back(facts.entry);
+    }
+  }
+  return config;
+}
+
+// The old name of each file once, then its new ones. Both as the source has them: nothing else changes.
+void PushNamesJob::add_link_entries(PushConfig& config) {
+  std::map<std::string, uint32_t> groups;
+  const auto add = [&](const StepFacts& facts, const std::string& path, uint32_t group) {
+    config.entries.push_back(link_entry(facts.base.attr, path, group));
+  };
+  for (const size_t place : going_) {
+    const StepFacts& facts = this->facts()[place];
+    const auto group = static_cast<uint32_t>(groups.size() + 1);
+    const auto [known, is_new] = groups.emplace(facts.step.from_path, group);
+    if (is_new) add(facts, facts.step.from_path, group);
+    entries_.push_back(config.entries.size());
+    add(facts, facts.step.path, known->second);
+  }
+}
+
+// Directories are not acknowledged one by one: what the source did not complain of by the orderly end is
+// done.
+bool PushNamesJob::took(const PushRunResult& result, size_t place) const {
+  const size_t entry = entries_[place];
+  const PushStep& step = facts_of(place).step;
+  switch (action()) {
+    case PushAction::kMove:
+      return result.deleted.contains(step.from_name);
+    case PushAction::kDelete:
+      return result.deleted.contains(step.path);
+    case PushAction::kCreate:
+    case PushAction::kAttributes:
+      if (S_ISDIR(facts_of(place).entry.mode)) return result.end.ok() && !result.errors.about(step.path);
+      return result.succeeded[entry] && !result.errors.about(step.path);
+    default:
+      return (result.succeeded[entry] || result.mentioned[entry]) && !result.declined[entry] &&
+             !result.errors.about(step.path);
+  }
+}
+
+void PushNamesJob::ran(const PushRunResult& result) {
+  for (size_t i = 0; i < going_.size(); ++i) {
+    const StepFacts& facts = facts_of(i);
+    if (took(result, i)) {
+      note_done(facts, nullptr);
+    } else if (const auto why = result.errors.about(facts.step.path)) {
+      fail(facts.step, *why);
+    } else if (result.declined[entries_[i]]) {
+      declined_.push_back(facts);
+    } else if (result.end) {
+      fail(facts.step, result.errors.last("the source did not do it and does not say why"));
+    }
+  }
+  if (!result.end) ended_ = result.end.error();
+  record();
+}
+
+void PushNamesJob::note_done(const StepFacts& facts, const ListedEntry* found_done) {
+  const PushStep& step = facts.step;
+  ++done_;
+  outcome().pushed.push_back(step.node);
+  if (action() == PushAction::kDelete) {
+    news_.names.push_back({step.parent, step.name, 0});
+    return;
+  }
+  if (action() == PushAction::kMove) news_.names.push_back({step.from_parent, step.from_name, 0});
+  if (action() != PushAction::kAttributes) news_.names.push_back({step.parent, step.name, step.node});
+  if (action() != PushAction::kCreate && action() != PushAction::kAttributes) return;
+  const bool exact = pool().features().protocol >= 31;
+  if (found_done != nullptr) {
+    BaseNode base = pushed_base(facts.local, found_done->attr, true);
+    base.xattr_set = 0;
+    news_.nodes.push_back(base);
+    return;
+  }
+  BaseNode base = pushed_base(facts.local, facts.local.attr, exact);
+  // What is put into a new directory changes its time at the source: that is set when all is there.
+  if (action() == PushAction::kCreate && facts.has_children) base.attr.mtime_s = INT64_MIN / 2;
+  news_.nodes.push_back(base);
+}
+
+// What was declined has changed under our hands: a second look tells into what.
+void PushNamesJob::record() {
+  acknowledge(std::move(news_), [this] {
+    outcome().done += done_;
+    if (ended_) return break_off(*ended_);
+    if (declined_.empty()) return finish();
+    std::vector<std::string> paths;
+    for (const StepFacts& facts : declined_) paths.push_back(facts.step.path);
+    look(std::move(paths), [this](const std::vector<RemoteFinding>& found) {
+      for (size_t i = 0; i < declined_.size(); ++i) collide(declined_[i].step, found[i]);
+      finish();
+    });
+  });
+}
+
+}  // namespace rsyncfs

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Batches of one session without contents: creations, moves, links, attributes, deletions. Where the session
+// itself would replace or remove without asking, the places are looked at first.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "sync/engine/push_job.h"
+
+namespace rsyncfs {
+
+class PushNamesJob final : public PushJob {
+ public:
+  using PushJob::PushJob;
+  void start() override;
+
+ private:
+  // What is to be done about a step, as far as the source was looked at.
+  enum class Verdict : uint8_t { kGo, kDone, kCollides, kUnknown };
+
+  void look_first();
+  void judge(const std::vector<RemoteFinding>& found);
+  Verdict judge_step(const StepFacts& facts, const RemoteFinding& at, const RemoteFinding& from) const;
+  static Verdict judge_creation(const StepFacts& facts, const RemoteFinding& at);
+  static Verdict judge_move(const StepFacts& facts, const RemoteFinding& at, const RemoteFinding& from);
+  void run();
+  PushConfig make_config();
+  void add_link_entries(PushConfig& config);
+  void ran(const PushRunResult& result);
+  bool took(const PushRunResult& result, size_t place) const;
+  void note_done(const StepFacts& facts, const ListedEntry* found_done);
+  void record();
+  PushAction action() const { return batch().action; }
+  const StepFacts& facts_of(size_t going) const { return facts()[going_[going]]; }
+
+  std::vector<size_t> going_;    // places in facts() of what is pushed
+  std::vector<size_t> entries_;  // by going_: its entry in the list
+  std::vector<StepFacts> declined_;
+  Acknowledged news_;
+  size_t done_ = 0;
+  std::optional<Error> ended_;
+};
+
+}  // namespace rsyncfs

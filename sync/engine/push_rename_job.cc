@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/engine/push_rename_job.h"
+
+#include <sys/stat.h>
+
+#include <utility>
+
+#include "sync/engine/listing.h"
+
+namespace rsyncfs {
+
+namespace {
+// What others put into the old directory meanwhile is moved, too; whoever goes on doing so is not waited for.
+constexpr unsigned kMaxRounds = 4;
+// Of one directory; more come in the next round.
+constexpr size_t kMaxChildren = 100'000;
+}  // namespace
+
+// The names in the old directory as the source has them now.
+class PushRenameJob::Names final : public SessionUser {
+ public:
+  using Done = UniqueFunction<void(Result<std::vector<std::string>>)>;
+  Names(const EngineContext& context, SessionPool& pool, std::string path, Done done)
+      : context_(context), pool_(pool), path_(std::move(path)), done_(std::move(done)) {
+    SessionSpec spec;
+    spec.paths = {path_ + "/"};
+    spec.demanded = true;
+    const auto session = pool_.open(std::move(spec), *this);
+    session_ = session.get();
+    if (!session) answer(Error(Errc::kCanceled, "no session can be had now"));
+  }
+  ~Names() override {
+    *alive_ = false;
+    if (session_ != nullptr)
+      pool_.close(*std::exchange(session_, nullptr), Error(Errc::kCanceled, "given up"));
+  }
+  Names(const Names&) = delete;
+  Names& operator=(const Names&) = delete;
+
+  void session_listed(RemoteSession& session) override {
+    Listing listing(session.list(), false, false);
+    std::vector<std::string> out;
+    for (const ListedName& name : listing.names(path_)) {
+      if (out.size() < kMaxChildren) out.emplace_back(name.name);
+    }
+    session_ = nullptr;
+    answer(std::move(out));
+    pool_.close(session, Error(Errc::kCanceled, "answered"));
+  }
+  void session_ended(RemoteSession& /*session*/, const Error& why) override {
+    if (session_ == nullptr) return;
+    session_ = nullptr;
+    answer(why);
+  }
+
+ private:
+  void answer(Result<std::vector<std::string>> names) {
+    context_.loop.post([this, alive = alive_, names = std::move(names)]() mutable {
+      if (!*alive) return;
+      Done done = std::move(done_);
+      done(std::move(names));
+    });
+  }
+
+  const EngineContext& context_;
+  SessionPool& pool_;
+  const std::string path_;
+  Done done_;
+  RemoteSession* session_ = nullptr;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+PushRenameJob::PushRenameJob(const Surroundings& around, PushBatch batch, bool again, Finished finished)
+    : PushJob(around, std::move(batch), std::move(finished)), again_(again) {}
+
+PushRenameJob::~PushRenameJob() = default;
+
+void PushRenameJob::start() {
+  gather([this] {
+    if (facts().empty()) return finish();
+    look_first();
+  });
+}
+
+void PushRenameJob::look_first() {
+  look({step().path, step().from_path}, [this](const std::vector<RemoteFinding>& found) { judge(found); });
+}
+
+void PushRenameJob::judge(const std::vector<RemoteFinding>& found) {
+  const RemoteFinding& at = found[0];
+  const RemoteFinding& from = found[1];
+  if (at.unknown || from.unknown) {
+    fail(step(), at.unknown ? *at.unknown : *from.unknown);
+    return finish();
+  }
+  const bool from_is_there = from.entry && S_ISDIR(from.entry->attr.mode);
+  to_is_there_ = at.entry && S_ISDIR(at.entry->attr.mode);
+  // Without a record of an earlier run it may still be one whose record was lost with its acknowledgement.
+  if (!from.entry && to_is_there_) return record();
+  if (!from_is_there) {
+    outcome().collisions.push_back({step().from_parent, step().from_name, step().from_path, from.entry});
+    return finish();
+  }
+  if (at.entry && !(to_is_there_ && again_)) {
+    collide(step(), at);
+    return finish();
+  }
+  outcome().unfinished = true;
+  make_directory();
+}
+
+void PushRenameJob::make_directory() {
+  if (to_is_there_) return read_children();
+  on_store<PushEntry>(
+      [&replica = context().replica, facts = facts().front()] {
+        return make_push_entry(replica, facts.step.node, facts.base.attr, facts.step.path);
+      },
+      [this](Result<PushEntry> entry) {
+        if (!entry) return break_off(entry.error());
+        PushConfig config;
+        config.kind = PushKind::kCreate;
+        config.entries.push_back(std::move(*entry));
+        push(std::move(config), [this](const PushRunResult& result) {
+          if (!result.end) return break_off(result.end.error());
+          if (const auto why = result.errors.about(step().path)) {
+            fail(step(), *why);
+            outcome().unfinished = false;
+            return finish();
+          }
+          read_children();
+        });
+      });
+}
+
+// First what we know of; then, if that was not all, what the source says.
+void PushRenameJob::read_children() {
+  if (rounds_++ == 0) {
+    on_store<std::vector<std::string>>(
+        [&replica = context().replica, node = step().node]() -> Result<std::vector<std::string>> {
+          const auto children = replica.pending().base_children(node, kMaxChildren);
+          if (!children) return children.error();
+          std::vector<std::string> out;
+          for (const Binding& child : *children) out.push_back(child.name);
+          return out;
+        },
+        [this](Result<std::vector<std::string>> names) {
+          names ? move_children(std::move(*names)) : break_off(names.error());
+        });
+    return;
+  }
+  names_ = std::make_unique<Names>(context(), pool(), step().from_path,
+                                   [this](Result<std::vector<std::string>> names) {
+                                     names ? move_children(std::move(*names)) : break_off(names.error());
+                                   });
+}
+
+void PushRenameJob::move_children(std::vector<std::string> names) {
+  if (names.empty()) return remove_old();
+  PushConfig config;
+  config.kind = PushKind::kMove;
+  config.force = true;
+  config.root = step().from_path;
+  config.backup_dir = relative_path(step().from_path, step().path);
+  for (std::string& name : names) config.entries.emplace_back().path = std::move(name);
+  push(std::move(config), [this](const PushRunResult& result) {
+    if (!result.end) return break_off(result.end.error());
+    remove_old();
+  });
+}
+
+void PushRenameJob::remove_old() {
+  PushConfig config;
+  config.kind = PushKind::kDelete;
+  config.entries.emplace_back().path = step().from_path;
+  push(std::move(config), [this](const PushRunResult& result) { removed(result); });
+}
+
+void PushRenameJob::removed(const PushRunResult& result) {
+  if (!result.end) return break_off(result.end.error());
+  if (result.deleted.contains(step().from_path)) return record();
+  if (rounds_ < kMaxRounds) return read_children();
+  const auto why = result.errors.about(step().from_path);
+  fail(step(), why ? *why : result.errors.last("the old directory cannot be removed"));
+  finish();
+}
+
+void PushRenameJob::record() {
+  Acknowledged news;
+  news.names.push_back({step().from_parent, step().from_name, 0});
+  news.names.push_back({step().parent, step().name, step().node});
+  acknowledge(std::move(news), [this] {
+    ++outcome().done;
+    outcome().pushed.push_back(step().node);
+    outcome().unfinished = false;
+    finish();
+  });
+}
+
+}  // namespace rsyncfs

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A directory that gets another name: the new one is made, everything in the old one is moved into it
+// (rename(2) on the server, entry by entry), and the old one removed. Broken off, it is run again from the
+// start: what has been moved is not found any more.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "sync/engine/push_job.h"
+
+namespace rsyncfs {
+
+class PushRenameJob final : public PushJob {
+ public:
+  // `again`: an earlier run may have moved a part.
+  PushRenameJob(const Surroundings& around, PushBatch batch, bool again, Finished finished);
+  ~PushRenameJob() override;
+  void start() override;
+
+ private:
+  class Names;  // lists the old directory
+
+  void look_first();
+  void judge(const std::vector<RemoteFinding>& found);
+  void make_directory();
+  void read_children();
+  void move_children(std::vector<std::string> names);
+  void remove_old();
+  void removed(const PushRunResult& result);
+  void record();
+  const PushStep& step() const { return facts().front().step; }
+
+  const bool again_;
+  bool to_is_there_ = false;
+  unsigned rounds_ = 0;
+  std::unique_ptr<Names> names_;
+};
+
+}  // namespace rsyncfs

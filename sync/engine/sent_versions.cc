@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/engine/sent_versions.h"
+
+#include <sys/stat.h>
+
+#include <sstream>
+
+namespace rsyncfs {
+
+bool SentVersion::may_be(const NodeAttributes& entry) const {
+  if (!S_ISREG(entry.mode)) return false;
+  if (appended_to && entry.size >= *appended_to && entry.size <= version.size) return true;
+  const bool same_ns =
+      entry.mtime_ns == version.mtime_ns || entry.mtime_ns == 0;  // old protocols carry no nanoseconds
+  return entry.size == version.size && entry.mtime_s == version.mtime_s && same_ns;
+}
+
+const SentVersion* SentVersions::find(NodeId node) const {
+  const auto found = versions_.find(node);
+  return found == versions_.end() ? nullptr : &found->second;
+}
+
+// One line each: node, size, mtime, nanoseconds, and for what grew in place its size before, else "-".
+std::string SentVersions::serialize() const {
+  std::ostringstream out;
+  for (const auto& [node, sent] : versions_) {
+    out << node << ' ' << sent.version.size << ' ' << sent.version.mtime_s << ' ' << sent.version.mtime_ns
+        << ' ';
+    if (sent.appended_to) {
+      out << *sent.appended_to << '\n';
+    } else {
+      out << "-\n";
+    }
+  }
+  return out.str();
+}
+
+SentVersions SentVersions::parse(std::string_view text) {
+  SentVersions out;
+  std::istringstream in{std::string(text)};
+  NodeId node = 0;
+  SentVersion sent;
+  std::string before;
+  while (in >> node >> sent.version.size >> sent.version.mtime_s >> sent.version.mtime_ns >> before) {
+    sent.appended_to.reset();
+    if (before != "-") {
+      uint64_t size = 0;
+      if (!(std::istringstream(before) >> size)) continue;
+      sent.appended_to = size;
+    }
+    out.put(node, sent);
+  }
+  return out;
+}
+
+}  // namespace rsyncfs

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Versions of files that were sent to the source, of which no acknowledgement has come yet: if the source
+// turns out to have one, it is ours and no conflict. Kept in the store, for after a crash.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "sync/replica/types.h"
+
+namespace rsyncfs {
+
+struct SentVersion {
+  FileVersion version;
+  // In place: the source may have any size from this one on to the version's, and any time.
+  std::optional<uint64_t> appended_to;
+
+  // `entry`: a regular file at the source.
+  bool may_be(const NodeAttributes& entry) const;
+};
+
+// Where they are kept: Replica::set_meta().
+constexpr std::string_view kSentMeta = "push_sent";
+
+class SentVersions {
+ public:
+  void put(NodeId node, const SentVersion& version) { versions_[node] = version; }
+  void erase(NodeId node) { versions_.erase(node); }
+  const SentVersion* find(NodeId node) const;
+  bool empty() const { return versions_.empty(); }
+
+  std::string serialize() const;
+  // What is not understood is left out.
+  static SentVersions parse(std::string_view text);
+
+ private:
+  std::map<NodeId, SentVersion> versions_;
+};
+
+}  // namespace rsyncfs
