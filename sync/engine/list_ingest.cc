@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "sync/engine/spare_names.h"
+
 namespace rsyncfs {
 
 namespace {
@@ -35,7 +37,7 @@ bool is_gone(const Result<size_t>& applied) {
 
 ListIngest::ListIngest(Loop& loop, Strand& store, Replica& replica, IdMap& ids,
                        std::shared_ptr<RemoteSession> session, bool with_xattrs,
-                       std::vector<WantedDirectory> wanted, Outdated outdated, Changes changes,
+                       std::vector<WantedDirectory> wanted, Outdated outdated, Stale stale, Changes changes,
                        Finished finished)
     : loop_(loop),
       store_(store),
@@ -45,6 +47,7 @@ ListIngest::ListIngest(Loop& loop, Strand& store, Replica& replica, IdMap& ids,
       with_xattrs_(with_xattrs),
       whole_tree_(wanted.empty()),
       outdated_(std::move(outdated)),
+      stale_(std::move(stale)),
       changes_(std::move(changes)),
       finished_(std::move(finished)),
       unreadable_(session_->list(), session_->errors(), session_->shown_root()) {
@@ -132,6 +135,8 @@ Result<size_t> ListIngest::apply_tree_directory(Replica::Batch& batch, const std
 }
 
 Result<size_t> ListIngest::apply_wanted(Replica::Batch& batch, WantedDirectory& wanted) {
+  wanted.stale = stale_(wanted.node);
+  if (wanted.stale) return size_t{1};
   auto applied = apply_itself(batch, wanted);
   if (!is_gone(applied)) return applied;
   wanted.failure = gone();
@@ -162,7 +167,9 @@ Result<size_t> ListIngest::apply_itself(Replica::Batch& batch, WantedDirectory& 
 
 // Names that may be there though the list lacks them stay.
 Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::string& path) {
+  if (whole_tree_ && stale_(node)) return skip_stale(node, path);
   std::vector<ListedName> names = listing_->names(path);
+  hide_spare_names(node, names);
   const bool complete = !unreadable_.doubt(path).has_value();
   if (names.empty() && unreadable_.any()) {
     if (complete && has_names(node)) outcome_.unsettled.push_back({node, path, std::nullopt});
@@ -170,6 +177,7 @@ Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::
   }
   std::vector<std::string> kept;
   if (whole_tree_ && outdated_(node)) {
+    if (has_changes(node)) return skip_stale(node, path);
     keep_younger(node, names, kept);
   } else {
     take_younger(names);
@@ -188,6 +196,34 @@ Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::
     }
   }
   return names.size() + 1;
+}
+
+// Only what is below it is brought in; the directory itself has to be listed again.
+Result<size_t> ListIngest::skip_stale(NodeId node, const std::string& path) {
+  outcome_.unsettled.push_back({node, path, std::nullopt});
+  const auto children = replica_.pending().base_children(node, kMaxListEntries);
+  if (!children) return children.error();
+  for (const Binding& child : *children) {
+    const auto base = replica_.pending().base_of(child.node);
+    if (!base || !S_ISDIR(base->attr.mode)) continue;
+    nodes_[path.empty() ? child.name : path + "/" + child.name] = child.node;
+  }
+  return children->size() + 1;
+}
+
+// What a push needs there for a while.
+void ListIngest::hide_spare_names(NodeId node, std::vector<ListedName>& names) const {
+  std::erase_if(names, [&](const ListedName& listed) {
+    if (!is_spare_name(listed.name)) return false;
+    const auto known = replica_.pending().base_binding(node, listed.name);
+    return known && *known == 0;
+  });
+}
+
+// Users changed something in it that is not at the source yet.
+bool ListIngest::has_changes(NodeId node) const {
+  const PendingSummary pending = replica_.pending().summary();
+  return pending.names > 0 || pending.nodes > 0 || !replica_.node(node);
 }
 
 bool ListIngest::has_names(NodeId node) const {

@@ -16,6 +16,7 @@
 #include "io/loop.h"
 #include "sync/engine/id_map.h"
 #include "sync/engine/listing.h"
+#include "sync/engine/push_job.h"
 #include "sync/engine/remote_session.h"
 #include "sync/engine/unreadable_places.h"
 #include "sync/replica/replica.h"
@@ -27,6 +28,7 @@ struct WantedDirectory {
   NodeId node = 0;
   std::string path;  // "" = the root
   std::optional<Error> failure;
+  bool stale = false;  // something was pushed there since the list began: it has to be listed again
 };
 
 class ListIngest : public std::enable_shared_from_this<ListIngest> {
@@ -36,17 +38,21 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
     std::optional<Error> failure;  // the store could not be written
     size_t directories = 0;
     // Of the tree: empty by this list, which has errors, but not before. A list of its own will tell.
+    // Or something was pushed there since this one began.
     std::vector<WantedDirectory> unsettled;
+    std::vector<StepCollision> collisions;
   };
   using Changes = std::function<void(std::vector<NameChange>)>;  // on the loop, for each slice
   using Finished = UniqueFunction<void(Outcome)>;                // on the loop, once
   // On the store strand: whether this directory was listed by a younger session than this list's.
   using Outdated = std::function<bool(NodeId)>;
+  // On the store strand: whether something was pushed there since the list began.
+  using Stale = std::function<bool(NodeId)>;
 
   // `wanted` empty: the whole tree. The session is kept alive until the end and released on the loop.
   ListIngest(Loop& loop, Strand& store, Replica& replica, IdMap& ids, std::shared_ptr<RemoteSession> session,
-             bool with_xattrs, std::vector<WantedDirectory> wanted, Outdated outdated, Changes changes,
-             Finished finished);
+             bool with_xattrs, std::vector<WantedDirectory> wanted, Outdated outdated, Stale stale,
+             Changes changes, Finished finished);
   void start();
 
  private:
@@ -58,6 +64,9 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
   Result<size_t> apply(Replica::Batch& batch, NodeId node, const std::string& path);
   Result<size_t> apply_itself(Replica::Batch& batch, WantedDirectory& wanted);
   void keep_younger(NodeId node, std::vector<ListedName>& names, std::vector<std::string>& kept_texts);
+  Result<size_t> skip_stale(NodeId node, const std::string& path);
+  void hide_spare_names(NodeId node, std::vector<ListedName>& names) const;
+  bool has_changes(NodeId node) const;
   bool has_names(NodeId node) const;
   void join_group(ListedName& keep, const Node& child, const ListedName* listed);
   void take_younger(std::vector<ListedName>& names) const;
@@ -72,6 +81,7 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
   const bool with_xattrs_;
   const bool whole_tree_;
   Outdated outdated_;
+  Stale stale_;
   Changes changes_;
   Finished finished_;
   Outcome outcome_;

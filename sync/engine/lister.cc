@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kDirectoriesPerSession = 64;
 constexpr unsigned kMaxAttempts = 3;
+constexpr unsigned kMaxStaleLists = 3;
 // A listing of an earlier mount is good enough when no younger one comes within this time.
 constexpr std::chrono::milliseconds kStoredPatience{2'000};
 constexpr std::chrono::seconds kTreeRetry{5};
@@ -37,7 +38,8 @@ bool connection_failure(const Error& why) {
 
 }  // namespace
 
-Lister::Lister(const EngineContext& context, SessionPool& pool) : context_(context), pool_(pool) {}
+Lister::Lister(const EngineContext& context, SessionPool& pool, const PushFences& fences)
+    : context_(context), pool_(pool), fences_(fences) {}
 
 void Lister::want(RequestId id, NodeId node, std::string path, bool stored, Done<void> done) {
   const auto now = Clock::now();
@@ -81,15 +83,18 @@ void Lister::look_up_listed(const FileTarget& target, Done<FileTarget> done) {
       done(listed.error());
       return;
     }
-    const auto found = context_.replica.lookup(target.parent, target.name);
-    if (!found) {
+    const auto found = context_.replica.pending().base_binding(target.parent, target.name);
+    if (!found || *found == 0) {
       done(Error(Errc::kVanished, "the file is gone from the source"));
-    } else if (found->id != target.node) {
+      return;
+    }
+    const auto base = context_.replica.pending().base_of(*found);
+    if (*found != target.node || !base) {
       done(Error(Errc::kChanged, "the file was replaced on the source"));
     } else {
-      target.size = found->attr.size;
-      target.mtime_s = found->attr.mtime_s;
-      target.mtime_ns = found->attr.mtime_ns;
+      target.size = base->attr.size;
+      target.mtime_s = base->attr.mtime_s;
+      target.mtime_ns = base->attr.mtime_ns;
       done(std::move(target));
     }
   };
@@ -162,12 +167,13 @@ void Lister::ingest_tree(std::shared_ptr<RemoteSession> session) {
     return found != fresh_.end() && found->second >= opened;
   };
   const auto& features = pool_.features();
-  auto ingest = std::make_shared<ListIngest>(context_.loop, context_.store, context_.replica, context_.ids,
-                                             std::move(session), features.xattrs || features.acls,
-                                             std::vector<WantedDirectory>{}, std::move(outdated), changes(),
-                                             [this, entries, opened_at_s](ListIngest::Outcome outcome) {
-                                               tree_done(std::move(outcome), entries, opened_at_s);
-                                             });
+  auto stale = [this, opened](NodeId node) { return fences_.stale(node, opened); };
+  auto ingest = std::make_shared<ListIngest>(
+      context_.loop, context_.store, context_.replica, context_.ids, std::move(session),
+      features.xattrs || features.acls, std::vector<WantedDirectory>{}, std::move(outdated), std::move(stale),
+      changes(), [this, entries, opened_at_s](ListIngest::Outcome outcome) {
+        tree_done(std::move(outcome), entries, opened_at_s);
+      });
   ingest->start();
 }
 
@@ -189,6 +195,7 @@ void Lister::tree_done(ListIngest::Outcome outcome, uint64_t entries, int64_t op
   tree_listed_at_s_ = opened_at_s;
   tree_fresh_.store(true, std::memory_order_release);
   for (WantedDirectory& directory : outcome.unsettled) refresh(directory.node, std::move(directory.path));
+  if (collisions_ && !outcome.collisions.empty()) collisions_(std::move(outcome.collisions));
   pump();
   log_info("whole tree listed: " + std::to_string(entries) + " entries");
 }
@@ -203,20 +210,24 @@ void Lister::ingest_directories(std::shared_ptr<RemoteSession> session) {
   if (wanted.empty()) return;  // all were canceled; the session stays as a fetcher
   const bool alone = wanted.size() == 1;
   const auto& features = pool_.features();
+  auto stale = [this, opened = session->opened_at()](NodeId node) { return fences_.stale(node, opened); };
   auto ingest = std::make_shared<ListIngest>(
       context_.loop, context_.store, context_.replica, context_.ids, std::move(session),
-      features.xattrs || features.acls, std::move(wanted), [](NodeId) { return false; }, changes(),
-      [this, alone](ListIngest::Outcome outcome) { directories_done(std::move(outcome), alone); });
+      features.xattrs || features.acls, std::move(wanted), [](NodeId) { return false; }, std::move(stale),
+      changes(), [this, alone](ListIngest::Outcome outcome) { directories_done(std::move(outcome), alone); });
   ingest->start();
 }
 
 void Lister::directories_done(ListIngest::Outcome outcome, bool alone) {
+  if (collisions_ && !outcome.collisions.empty()) collisions_(std::move(outcome.collisions));
   for (const WantedDirectory& wanted : outcome.wanted) {
     const auto found = jobs_.find(wanted.node);
     if (found == jobs_.end()) continue;
     found->second.session = nullptr;
     found->second.ingesting = false;
-    if (outcome.failure) {
+    if (wanted.stale && !outcome.failure) {
+      list_again(found->second);
+    } else if (outcome.failure) {
       could_not_store(wanted.node, *outcome.failure);
     } else if (wanted.failure && !alone && wanted.failure->code() != Errc::kVanished) {
       found->second.attempts = std::max(found->second.attempts, 2U);  // again, by itself
@@ -224,8 +235,8 @@ void Lister::directories_done(ListIngest::Outcome outcome, bool alone) {
       if (wanted.failure->code() == Errc::kVanished && !wanted.path.empty()) {
         const size_t slash = wanted.path.rfind('/');
         const std::string parent = slash == std::string::npos ? std::string() : wanted.path.substr(0, slash);
-        const auto name = context_.replica.name_of(wanted.node);
-        if (name) refresh(name->first, parent);
+        const auto place = context_.replica.pending().remote_place(wanted.node);
+        if (place) refresh(place->parent, parent);
       }
       finish(wanted.node, *wanted.failure);
     } else {
@@ -234,6 +245,21 @@ void Lister::directories_done(ListIngest::Outcome outcome, bool alone) {
     }
   }
   pump();
+}
+
+// Something was pushed there meanwhile: what the list says of it is not known to be before or after.
+void Lister::list_again(Job& job) {
+  auto place = context_.replica.pending().remote_place(job.node);
+  if (!place) {
+    finish(job.node, {});  // only here by now: what is stored is all there is
+  } else if (++job.stale_lists > kMaxStaleLists && !job.waiters.empty()) {
+    // A push without an end: the names that were stored are younger than the list in any case.
+    finish(job.node, {});
+    refresh(place->base.node, std::move(place->path));
+  } else {
+    job.path = std::move(place->path);
+    job.attempts = 0;
+  }
 }
 
 void Lister::session_ended(RemoteSession& session, const Error& why) {

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
@@ -15,6 +16,8 @@
 
 #include "sync/engine/file_target.h"
 #include "sync/engine/list_ingest.h"
+#include "sync/engine/push_fences.h"
+#include "sync/engine/push_job.h"
 #include "sync/engine/remote_session.h"
 #include "sync/engine/session_pool.h"
 #include "sync/engine/waiters.h"
@@ -24,7 +27,9 @@ namespace rsyncfs {
 // Loop thread, but for the methods marked otherwise.
 class Lister final : public SessionUser {
  public:
-  Lister(const EngineContext& context, SessionPool& pool);
+  Lister(const EngineContext& context, SessionPool& pool, const PushFences& fences);
+  // Who is told of names that were changed both here and at the source. Once, before the first list.
+  void set_collisions(std::function<void(std::vector<StepCollision>)> told) { collisions_ = std::move(told); }
 
   // Lists `path` (the node's own) and answers. `stored`: the Replica has names from an earlier list, good
   // enough when the source does not answer soon.
@@ -74,6 +79,7 @@ class Lister final : public SessionUser {
     const RemoteSession* session = nullptr;  // where it is being listed; null: queued
     bool ingesting = false;
     unsigned attempts = 0;
+    unsigned stale_lists = 0;
     Clock::time_point heard_at{};  // when something of the list last came
   };
 
@@ -82,6 +88,7 @@ class Lister final : public SessionUser {
   void ingest_tree(std::shared_ptr<RemoteSession> session);
   void ingest_directories(std::shared_ptr<RemoteSession> session);
   void directories_done(ListIngest::Outcome outcome, bool alone);
+  void list_again(Job& job);
   void tree_done(ListIngest::Outcome outcome, uint64_t entries, int64_t opened_at_s);
   void retry_tree_later();
   void finish(NodeId node, const Result<void>& result);
@@ -94,6 +101,8 @@ class Lister final : public SessionUser {
 
   EngineContext context_;
   SessionPool& pool_;
+  const PushFences& fences_;
+  std::function<void(std::vector<StepCollision>)> collisions_;
   std::unordered_map<NodeId, Job> jobs_;
   bool tree_wanted_ = false;
   bool tree_ingesting_ = false;

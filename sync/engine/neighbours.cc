@@ -20,6 +20,7 @@ std::vector<FileTarget> missing_files(const Replica& replica, const FileTarget& 
   const std::string directory = after.directory();
   for (auto& [entry, node] : *names) {
     if (!S_ISREG(node.attr.mode) || node.attr.size > kMaxFileBytes || node.attr.size == 0) continue;
+    if (node.differences != 0) continue;
     const auto state = replica.content_state(node.id);
     if (!state || state->complete) continue;
     FileTarget target;

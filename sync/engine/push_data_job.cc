@@ -256,6 +256,7 @@ void PushDataJob::link_others() {
     other.from_name = step.name;
     other.from_path = step.path;
   }
+  outcome().unfinished = true;
   others_ = std::make_unique<PushReplaceJob>(
       around(), std::move(batch), with_others->now.attr, [this](PushOutcome over) {
         context().loop.post([job = std::shared_ptr<PushJob>(std::move(others_))]() mutable { job.reset(); });
@@ -265,6 +266,7 @@ void PushDataJob::link_others() {
           successes_.clear();
           if (over.broken) return break_off(*over.broken);
         }
+        outcome().unfinished = over.unfinished;
         record([this] { look_again(); });
       });
   others_->start();

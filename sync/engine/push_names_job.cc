@@ -103,15 +103,18 @@ PushNamesJob::Verdict PushNamesJob::judge_creation(const StepFacts& facts, const
 }
 
 PushNamesJob::Verdict PushNamesJob::judge_move(const StepFacts& facts, const RemoteFinding& at,
-                                               const RemoteFinding& from) {
+                                               const RemoteFinding& from) const {
   if (!facts.at_source) return Verdict::kCollides;
   if (!from.entry && at.entry && facts.at_source->matches(*at.entry)) return Verdict::kDone;
   if (!from.entry || !facts.at_source->same_type(*from.entry)) return Verdict::kCollides;
   if (!at.entry) return Verdict::kGo;
+  if (again_ && S_ISDIR(at.entry->attr.mode) && facts.at_source->same_type(*at.entry)) return Verdict::kGo;
   return facts.occupant && facts.occupant->matches(*at.entry) ? Verdict::kGo : Verdict::kCollides;
 }
 
 void PushNamesJob::run() {
+  // A directory is moved entry by entry.
+  outcome().unfinished = action() == PushAction::kMove;
   push(make_config(), [this](const PushRunResult& result) { ran(result); });
 }
 
@@ -194,7 +197,11 @@ void PushNamesJob::ran(const PushRunResult& result) {
       fail(facts.step, result.errors.last("the source did not do it and does not say why"));
     }
   }
-  if (!result.end) ended_ = result.end.error();
+  if (result.end) {
+    outcome().unfinished = false;
+  } else {
+    ended_ = result.end.error();
+  }
   record();
 }
 

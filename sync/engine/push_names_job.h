@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sync/engine/push_job.h"
@@ -12,7 +13,9 @@ namespace rsyncfs {
 
 class PushNamesJob final : public PushJob {
  public:
-  using PushJob::PushJob;
+  // `again`: an earlier run of a kMove may have moved a part of a directory.
+  PushNamesJob(const Surroundings& around, PushBatch batch, bool again, Finished finished)
+      : PushJob(around, std::move(batch), std::move(finished)), again_(again) {}
   void start() override;
 
  private:
@@ -23,7 +26,7 @@ class PushNamesJob final : public PushJob {
   void judge(const std::vector<RemoteFinding>& found);
   Verdict judge_step(const StepFacts& facts, const RemoteFinding& at, const RemoteFinding& from) const;
   static Verdict judge_creation(const StepFacts& facts, const RemoteFinding& at);
-  static Verdict judge_move(const StepFacts& facts, const RemoteFinding& at, const RemoteFinding& from);
+  Verdict judge_move(const StepFacts& facts, const RemoteFinding& at, const RemoteFinding& from) const;
   void run();
   PushConfig make_config();
   void add_link_entries(PushConfig& config);
@@ -34,6 +37,7 @@ class PushNamesJob final : public PushJob {
   PushAction action() const { return batch().action; }
   const StepFacts& facts_of(size_t going) const { return facts()[going_[going]]; }
 
+  const bool again_;
   std::vector<size_t> going_;    // places in facts() of what is pushed
   std::vector<size_t> entries_;  // by going_: its entry in the list
   std::vector<StepFacts> declined_;

@@ -16,6 +16,7 @@ PushReplaceJob::PushReplaceJob(const Surroundings& around, PushBatch batch, cons
 void PushReplaceJob::start() {
   gather([this] {
     if (facts().empty()) return finish();
+    if (only_clear_) return clear_spare([this] { finish(); });
     if (again_) return clear_spare([this] { look_first(); });
     if (!attr_) return look_first();
     going_ = facts();

@@ -21,6 +21,8 @@ class PushReplaceJob final : public PushJob {
   PushReplaceJob(const Surroundings& around, PushBatch batch, const NodeAttributes& attr, Finished finished);
 
   void start() override;
+  // Only removes what a broken off run has left in the spare directory.
+  void only_clear() { only_clear_ = true; }
 
  private:
   void look_first();
@@ -35,6 +37,7 @@ class PushReplaceJob final : public PushJob {
   bool went_on(const PushRunResult& result);
 
   const bool again_;
+  bool only_clear_ = false;
   const std::optional<NodeAttributes> attr_;
   std::vector<StepFacts> going_;
   std::vector<StepFacts> linked_;

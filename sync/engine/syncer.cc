@@ -11,6 +11,8 @@
 #include "io/base/log.h"
 #include "sync/engine/large_files.h"
 #include "sync/engine/lister.h"
+#include "sync/engine/push_fences.h"
+#include "sync/engine/pusher.h"
 #include "sync/engine/session_pool.h"
 #include "sync/engine/whole_files.h"
 #include "sync/engine/xattr_values.h"
@@ -33,10 +35,15 @@ class SyncerImpl final : public Syncer {
         context_{loop, executor, store_, replica, options_, events, ids_},
         pool_(
             loop, options_, [this] { changed(); }, [this](const Error& why) { link_failed(why); }),
-        lister_(context_, pool_),
+        fences_(replica.pending()),
+        lister_(context_, pool_, fences_),
         large_(context_, pool_, lister_, totals_),
         whole_(context_, pool_, lister_, large_, totals_),
-        xattrs_(context_, pool_) {
+        xattrs_(context_, pool_),
+        pusher_(context_, pool_, lister_, fences_,
+                [this](NodeId file, Done<void> done) { hydrate(file, std::move(done)); }) {
+    lister_.set_collisions(
+        [this](std::vector<StepCollision> collisions) { pusher_.decide(std::move(collisions)); });
     pool_.set_xattr_user(xattrs_);
   }
 
@@ -48,7 +55,7 @@ class SyncerImpl final : public Syncer {
   RequestId fetch_xattrs(NodeId node, Done<void> done) override;
   RequestId hydrate(NodeId file, Done<void> done) override;
   void cancel(RequestId request) override;
-  void note_change(NodeId /*node*/) override {}
+  void note_change(NodeId node) override;
   RequestId flush(std::optional<NodeId> below, Done<void> done) override;
   void resume(Done<void> done) override;
   void status(UniqueFunction<void(SyncerStatus)> done) override;
@@ -66,7 +73,6 @@ class SyncerImpl final : public Syncer {
   Result<FileTarget> target_of(NodeId file) const;
   bool waiting() const;
   SyncerStatus make_status();
-  PushStatus push_status() const;
   template <class T, class Work>
   RequestId post(Done<T> done, Work work);
 
@@ -76,13 +82,16 @@ class SyncerImpl final : public Syncer {
   EngineContext context_;
   FetchTotals totals_;
   SessionPool pool_;
+  PushFences fences_;
   Lister lister_;
   LargeFiles large_;
   WholeFiles whole_;
   XattrValues xattrs_;
+  Pusher pusher_;
   Done<void> first_contact_;
   std::atomic<RequestId> next_request_{1};
   std::atomic<bool> link_down_{false};
+  std::atomic<bool> change_noted_{false};  // and the pusher has not been told yet
   bool closing_ = false;
   TimerId tick_timer_ = 0;
   Clock::time_point tick_due_{};
@@ -114,6 +123,7 @@ void SyncerImpl::start(Done<void> done) {
     first_contact_ = std::move(first);
     lister_.want(id, kRootNode, "", false, [this](Result<void> listed) {
       lister_.want_tree();
+      pusher_.start();
       if (first_contact_) {
         Done<void> call = std::move(first_contact_);
         first_contact_ = nullptr;
@@ -140,6 +150,7 @@ void SyncerImpl::shut_down(Task done) {
       first_contact_ = nullptr;
       call(why);
     }
+    pusher_.fail_everything(why);
     whole_.fail_everything(why);
     large_.fail_everything(why);
     xattrs_.fail_everything(why);
@@ -163,32 +174,37 @@ bool SyncerImpl::may_answer_listing(const Node& directory) const {
 
 RequestId SyncerImpl::list_directory(NodeId directory, Done<void> done) {
   auto node = context_.replica.node(directory);
-  auto path = context_.replica.path_of(directory);
-  return post<void>(std::move(done),
-                    [this, node = std::move(node), path = std::move(path)](RequestId id, Done<void> answer) {
-                      if (!node || !path) {
-                        answer(Error(Errc::kVanished, "the directory is gone from the source"));
-                        return;
-                      }
-                      lister_.want(id, node->id, *path, node->listed_at_s != 0, std::move(answer));
-                    });
+  auto place = context_.replica.pending().remote_place(directory);
+  return post<void>(std::move(done), [this, node = std::move(node), place = std::move(place)](
+                                         RequestId id, Done<void> answer) {
+    if (!node || (!place && place.error().code() != Errc::kNotFound)) {
+      answer(Error(Errc::kVanished, "the directory is gone from the source"));
+    } else if (!place && !node->orphan) {
+      answer(Result<void>());  // only here: what is stored is all there is
+    } else if (!place) {
+      answer(Error(Errc::kVanished, "the directory is gone from the source"));
+    } else {
+      lister_.want(id, node->id, place->path, node->listed_at_s != 0, std::move(answer));
+    }
+  });
 }
 
+// Where and in which version the source has it.
 Result<FileTarget> SyncerImpl::target_of(NodeId file) const {
-  const auto node = context_.replica.node(file);
-  if (!node) return node.error();
-  if (!S_ISREG(node->attr.mode)) return Error(Errc::kUsage, "it is not a regular file");
-  const auto name = context_.replica.name_of(file);
-  auto path = context_.replica.path_of(file);
-  if (!name || !path) return Error(Errc::kChanged, "this version of the file is gone from the source");
+  auto place = context_.replica.pending().remote_place(file);
+  if (!place && place.error().code() == Errc::kNotFound)
+    return Error(Errc::kChanged, "this version of the file is gone from the source");
+  if (!place) return place.error();
+  if (!place->base.present || !S_ISREG(place->base.attr.mode))
+    return Error(Errc::kUsage, "it is not a regular file");
   FileTarget target;
   target.node = file;
-  target.parent = name->first;
-  target.name = name->second;
-  target.path = std::move(*path);
-  target.size = node->attr.size;
-  target.mtime_s = node->attr.mtime_s;
-  target.mtime_ns = node->attr.mtime_ns;
+  target.parent = place->parent;
+  target.name = std::move(place->name);
+  target.path = std::move(place->path);
+  target.size = place->base.attr.size;
+  target.mtime_s = place->base.attr.mtime_s;
+  target.mtime_ns = place->base.attr.mtime_ns;
   return target;
 }
 
@@ -227,7 +243,8 @@ RequestId SyncerImpl::hydrate(NodeId file, Done<void> done) {
 }
 
 RequestId SyncerImpl::fetch_xattrs(NodeId node, Done<void> done) {
-  auto path = context_.replica.path_of(node);
+  auto place = context_.replica.pending().remote_place(node);
+  Result<std::string> path = place ? Result<std::string>(std::move(place->path)) : place.error();
   return post<void>(std::move(done), [this, node, path = std::move(path)](RequestId id, Done<void> answer) {
     if (!path) {
       answer(Error(Errc::kVanished, "it is gone from the source"));
@@ -237,23 +254,32 @@ RequestId SyncerImpl::fetch_xattrs(NodeId node, Done<void> done) {
   });
 }
 
-RequestId SyncerImpl::flush(std::optional<NodeId> /*below*/, Done<void> done) {
-  return post<void>(std::move(done), [this](RequestId, Done<void> answer) {
-    const PendingSummary left = context_.replica.pending().summary();
-    if (left.names == 0 && left.nodes == 0) return answer(Result<void>());
-    answer(Error(Errc::kUnsupported, "local changes are not sent by this version"));
+void SyncerImpl::note_change(NodeId /*node*/) {
+  if (change_noted_.exchange(true, std::memory_order_acq_rel)) return;
+  context_.loop.post([this] {
+    change_noted_.store(false, std::memory_order_release);
+    if (!closing_) pusher_.note_change();
+  });
+}
+
+RequestId SyncerImpl::flush(std::optional<NodeId> below, Done<void> done) {
+  return post<void>(std::move(done), [this, below](RequestId id, Done<void> answer) {
+    pusher_.flush(id, below, std::move(answer));
   });
 }
 
 void SyncerImpl::resume(Done<void> done) {
-  post<void>(std::move(done), [](RequestId, Done<void> answer) { answer(Result<void>()); });
+  post<void>(std::move(done), [this](RequestId, Done<void> answer) {
+    pusher_.resume();
+    answer(Result<void>());
+  });
 }
 
 void SyncerImpl::cancel(RequestId request) {
   context_.loop.post([this, request] {
     if (closing_) return;
     (void)(lister_.cancel(request) || whole_.cancel(request) || large_.cancel(request) ||
-           xattrs_.cancel(request));
+           xattrs_.cancel(request) || pusher_.cancel(request));
   });
 }
 
@@ -263,10 +289,12 @@ void SyncerImpl::pump() {
   whole_.pump();
   large_.pump();
   xattrs_.pump();
+  pusher_.pump();
   note_link();
 }
 
 void SyncerImpl::changed() {
+  pusher_.link_changed();
   pump();
   schedule_tick();
 }
@@ -295,7 +323,8 @@ void SyncerImpl::link_failed(const Error& why) {
 }
 
 bool SyncerImpl::waiting() const {
-  return lister_.waiting() || whole_.waiting() || large_.waiting() || xattrs_.waiting() || pool_.busy();
+  return lister_.waiting() || whole_.waiting() || large_.waiting() || xattrs_.waiting() ||
+         pusher_.waiting() || pool_.busy();
 }
 
 void SyncerImpl::schedule_tick() {
@@ -318,6 +347,7 @@ void SyncerImpl::schedule_tick() {
 void SyncerImpl::tick() {
   const auto now = Clock::now();
   pool_.tick(now);
+  pusher_.tick(now);
   lister_.expire(now);
   whole_.expire(now);
   large_.tick(now);
@@ -380,20 +410,7 @@ SyncerStatus SyncerImpl::make_status() {
             [](const auto& a, const auto& b) { return a.total_bytes > b.total_bytes; });
   if (out.transfers.size() > kMaxListedTransfers) out.transfers.resize(kMaxListedTransfers);
   out.failing_paths.assign(totals_.failing.begin(), totals_.failing.end());
-  out.push = push_status();
-  return out;
-}
-
-PushStatus SyncerImpl::push_status() const {
-  const PendingSummary pending = context_.replica.pending().summary();
-  PushStatus out;
-  out.pending_names = pending.names;
-  out.pending_nodes = pending.nodes;
-  out.pending_bytes = pending.bytes;
-  out.oldest_s = pending.oldest_ms / 1000;
-  if (const auto conflicts = context_.replica.pending().conflicts(kMaxConflictRecords)) {
-    out.conflicts = conflicts->size();
-  }
+  out.push = pusher_.status();
   return out;
 }
 

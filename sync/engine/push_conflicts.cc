@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/engine/push_conflicts.h"
+
+#include <fnmatch.h>
+#include <sys/stat.h>
+
+#include <utility>
+
+#include "io/base/log.h"
+#include "io/base/text.h"
+#include "sync/replica/conflict_name.h"
+
+namespace rsyncfs {
+
+namespace {
+
+class Decider {
+ public:
+  Decider(Replica& replica, const SyncerOptions& options, const SentVersions& sent,
+          const StepCollision& collision)
+      : pending_(replica.pending()), options_(options), sent_(sent), at_(collision) {}
+
+  Result<ConflictDecision> run() {
+    const auto base = pending_.base_binding(at_.parent, at_.name);
+    if (!base) return base.error();
+    const auto local = pending_.local_binding(at_.parent, at_.name);
+    if (!local) return local.error();
+    if (*local == 0) return without_local(*base);
+    const auto differs = pending_.node(*local);
+    if (!differs) return differs.error();
+    if (*base == *local && !differs->has_value()) return nothing();
+    if (const SentVersion* before = sent_.find(*local);
+        before != nullptr && at_.theirs && before->may_be(at_.theirs->attr)) {
+      return ours_stays();  // it is what we sent
+    }
+    if (*base == *local && at_.theirs && (*differs)->base.present) {
+      ExpectedEntry expected{(*differs)->base.attr, {}};
+      if (S_ISREG(expected.attr.mode) && expected.matches(*at_.theirs)) return distrust((*differs)->base);
+    }
+    if (!at_.theirs) return *base == 0 ? nothing() : ours_stays();
+    const Node& ours = (*differs ? **differs : PendingNode()).local;
+    if (ours.id != 0 && S_ISDIR(ours.attr.mode) && S_ISDIR(at_.theirs->attr.mode)) return merge(*local);
+    return by_policy();
+  }
+
+ private:
+  static Result<ConflictDecision> nothing() {
+    ConflictDecision out;
+    out.nothing = true;
+    return out;
+  }
+
+  // We removed it (or never had it): what they have made of it comes back.
+  Result<ConflictDecision> without_local(NodeId base) {
+    if (!at_.theirs && base == 0) return nothing();
+    const ListedName theirs = view();
+    auto changes = pending_.take_theirs(at_.parent, at_.name, at_.theirs ? &theirs : nullptr);
+    if (!changes) return changes.error();
+    if (at_.theirs) log_info("changed at the source while it was removed here, it stays: " + shown());
+    return ConflictDecision{std::move(*changes), false, false};
+  }
+
+  Result<ConflictDecision> ours_stays() {
+    const ListedName theirs = view();
+    auto changes = pending_.keep_ours(at_.parent, at_.name, at_.theirs ? &theirs : nullptr);
+    if (!changes) return changes.error();
+    return ConflictDecision{std::move(*changes), false, false};
+  }
+
+  // The source shows base's version, and yet its bytes were not what they should be: ours replaces them as a
+  // whole.
+  Result<ConflictDecision> distrust(BaseNode base) {
+    if (base.foreign) return nothing();
+    base.foreign = true;
+    if (auto done = pending_.acknowledge({{}, {base}}); !done) return done.error();
+    return ConflictDecision{};
+  }
+
+  // Two directories of one name are one.
+  Result<ConflictDecision> merge(NodeId local) {
+    BaseNode base;
+    base.node = local;
+    base.present = true;
+    base.attr = at_.theirs->attr;
+    if (auto done = pending_.acknowledge({{{at_.parent, at_.name, local}}, {base}}); !done)
+      return done.error();
+    return ConflictDecision{};
+  }
+
+  Result<ConflictDecision> by_policy() {
+    ConflictRecord record;
+    record.at_s = FileTime::now().s;
+    record.path = at_.path;
+    const ListedName theirs = view();
+    Result<std::vector<NameChange>> changes{std::vector<NameChange>{}};
+    switch (conflict_policy(options_, at_.path)) {
+      case ConflictPolicy::kLocal:
+        changes = pending_.keep_ours(at_.parent, at_.name, &theirs);
+        record.what = "changed here and at the source: ours replaces theirs";
+        break;
+      case ConflictPolicy::kRemote:
+        changes = pending_.take_theirs(at_.parent, at_.name, &theirs);
+        record.what = "changed here and at the source: ours was dropped";
+        break;
+      case ConflictPolicy::kCopy: {
+        const std::string copy = copy_name();
+        changes = pending_.keep_both(at_.parent, at_.name, &theirs, copy);
+        record.what = "changed here and at the source: theirs keeps the name";
+        const size_t slash = at_.path.rfind('/');
+        record.copy_path = slash == std::string::npos ? copy : at_.path.substr(0, slash + 1) + copy;
+        break;
+      }
+    }
+    if (!changes) return changes.error();
+    log_warn("conflict: " + shown() + " was " + record.what +
+             (record.copy_path.empty() ? "" : ", ours is " + escape_control(record.copy_path)));
+    if (auto kept = pending_.record_conflict(record); !kept) return kept.error();
+    return ConflictDecision{std::move(*changes), true, false};
+  }
+
+  std::string copy_name() const {
+    return free_conflict_name(at_.name, host_name(), FileTime::now().s, [this](std::string_view name) {
+      const auto local = pending_.local_binding(at_.parent, name);
+      const auto base = pending_.base_binding(at_.parent, name);
+      return !local || !base || *local != 0 || *base != 0;
+    });
+  }
+
+  ListedName view() const { return at_.theirs ? at_.theirs->view() : ListedName(); }
+  std::string shown() const { return escape_control(at_.path); }
+
+  PendingChanges& pending_;
+  const SyncerOptions& options_;
+  const SentVersions& sent_;
+  const StepCollision& at_;
+};
+
+}  // namespace
+
+ConflictPolicy conflict_policy(const SyncerOptions& options, const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  for (const ConflictRule& rule : options.conflict_rules) {
+    const bool whole = rule.pattern.find('/') != std::string::npos;
+    const std::string& subject = whole ? path : name;
+    if (::fnmatch(rule.pattern.c_str(), subject.c_str(), whole ? FNM_PATHNAME : 0) == 0) return rule.policy;
+  }
+  return options.conflict;
+}
+
+Result<ConflictDecision> decide_conflict(Replica& replica, const SyncerOptions& options,
+                                         const SentVersions& sent, const StepCollision& collision) {
+  return Decider(replica, options, sent, collision).run();
+}
+
+}  // namespace rsyncfs

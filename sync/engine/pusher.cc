@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/engine/pusher.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "io/base/log.h"
+#include "io/base/text.h"
+#include "sync/engine/push_data_job.h"
+#include "sync/engine/push_journal.h"
+#include "sync/engine/push_names_job.h"
+#include "sync/engine/push_rename_job.h"
+#include "sync/engine/push_replace_job.h"
+#include "sync/engine/spare_names.h"
+
+namespace rsyncfs {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kSettle{200};
+constexpr int kLongestWriteback = 5;  // times writeback_delay
+constexpr milliseconds kFirstBackoff{1'000};
+constexpr milliseconds kLongestBackoff{300'000};
+constexpr unsigned kMaxDoublings = 9;
+constexpr unsigned kMaxFinishAttempts = 5;
+constexpr milliseconds kSoon{20};
+constexpr size_t kMaxSmallSteps = 2'048;
+constexpr size_t kMaxFlushScan = 4'096;
+constexpr int kMaxDepth = 4'096;
+constexpr std::chrono::nanoseconds kStallParts{3};
+
+int64_t unix_ms_now() {
+  return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+class HeldNodes final : public PushHold {
+ public:
+  explicit HeldNodes(std::unordered_set<NodeId> nodes) : nodes_(std::move(nodes)) {}
+  bool held(NodeId node) const override { return nodes_.contains(node); }
+
+ private:
+  const std::unordered_set<NodeId> nodes_;
+};
+
+// As users see the tree.
+bool is_below(const PendingChanges& pending, NodeId node, NodeId top) {
+  for (int depth = 0; depth < kMaxDepth; ++depth) {
+    if (node == top) return true;
+    if (node == kRootNode || node == 0) return false;
+    const auto names = pending.local_names_of(node, 1);
+    if (!names || names->empty()) return false;
+    node = names->front().parent;
+  }
+  return false;
+}
+
+// One path of what was pending below `top` at that moment and still is.
+std::optional<std::string> find_left(const Replica& replica, std::optional<NodeId> top, int64_t asked_ms) {
+  const PendingChanges& pending = replica.pending();
+  const auto names = pending.names(0, kMaxFlushScan);
+  if (!names) return names.error().message();
+  for (const PendingName& name : *names) {
+    if (name.since_ms > asked_ms) break;
+    const bool concerned = !top || is_below(pending, name.parent, *top) || name.local == *top;
+    if (!concerned) continue;
+    const auto path = replica.path_of(name.parent);
+    return (path && !path->empty() ? *path + "/" : std::string()) + name.name;
+  }
+  const auto nodes = pending.nodes(0, kMaxFlushScan);
+  if (!nodes) return nodes.error().message();
+  for (const PendingNode& node : *nodes) {
+    if (node.since_ms > asked_ms) break;
+    if (top && !is_below(pending, node.local.id, *top)) continue;
+    const auto path = replica.path_of(node.local.id);
+    if (path) return *path;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Pusher::Pusher(const EngineContext& context, SessionPool& pool, Lister& lister, PushFences& fences,
+               std::function<void(NodeId, Done<void>)> hydrate)
+    : context_(context),
+      pool_(pool),
+      lister_(lister),
+      fences_(fences),
+      around_{context, pool, std::move(hydrate)},
+      batch_limit_(PushRules().max_steps),
+      random_(std::random_device{}()) {}
+
+Pusher::~Pusher() {
+  *alive_ = false;
+  if (timer_ != 0) context_.loop.cancel_timer(timer_);
+}
+
+void Pusher::start() {
+  dirty_ = true;
+  pump();
+}
+
+void Pusher::note_change() {
+  dirty_ = true;
+  schedule_in(kSettle);
+}
+
+bool Pusher::may_push() const {
+  return !closing_ && !context_.options.read_only && read_only_.empty() && stopped_.empty();
+}
+
+void Pusher::link_changed() {
+  if (!wants_session_) return;
+  wants_session_ = false;
+  link_retry_ = {};
+}
+
+void Pusher::schedule(Clock::time_point due) {
+  if (closing_) return;
+  if (timer_ != 0) {
+    if (due_ <= due) return;
+    context_.loop.cancel_timer(timer_);
+  }
+  due_ = due;
+  const auto wait = std::max<std::chrono::nanoseconds>(due - Clock::now(), milliseconds(1));
+  timer_ = context_.loop.run_after(wait, [this] {
+    timer_ = 0;
+    dirty_ = true;
+    pump();
+  });
+}
+
+void Pusher::pump() {
+  if (!may_push() || planning_ || deciding_ || job_) return;
+  if (!collisions_.empty()) return decide_next();
+  if (!dirty_) return;
+  if (Clock::now() < link_retry_) return schedule(link_retry_);
+  plan();
+}
+
+void Pusher::plan() {
+  dirty_ = false;
+  planning_ = true;
+  const auto now = Clock::now();
+  PushRules rules;
+  rules.now_ms = unix_ms_now();
+  rules.urgent = !flushes_.empty();
+  rules.settle_ms = kSettle.count();
+  rules.writeback_ms = context_.options.writeback_delay.count();
+  rules.longest_writeback_ms = kLongestWriteback * rules.writeback_ms;
+  rules.max_steps = batch_limit_;
+  rules.max_small_steps = std::min(kMaxSmallSteps, batch_limit_ * kMaxSmallSteps / PushRules().max_steps);
+  rules.max_small_steps = std::max<size_t>(1, rules.max_small_steps);
+  rules.spare_name = spare_name(static_cast<uint32_t>(random_()));
+  std::unordered_set<NodeId> held;
+  for (const auto& [node, failure] : failures_) {
+    if (failure.until > now) held.insert(node);
+  }
+  std::vector<Question> flushes;
+  for (const Flush& flush : flushes_) flushes.push_back({flush.id, flush.below, flush.asked_ms});
+  context_.store.post([this, alive = alive_, rules, first = !started_, held = HeldNodes(std::move(held)),
+                       flushes = std::move(flushes)]() mutable {
+    rules.hold = &held;
+    auto found = find(rules, first, flushes);
+    context_.loop.post([this, alive = std::move(alive), found = std::move(found)]() mutable {
+      if (*alive) planned(std::move(found));
+    });
+  });
+}
+
+Result<Pusher::Found> Pusher::find(const PushRules& rules, bool first,
+                                   const std::vector<Question>& flushes) const {
+  Found out;
+  const PendingChanges& pending = context_.replica.pending();
+  if (first) {
+    const auto sent = context_.replica.meta(kSentMeta);
+    if (!sent) return sent.error();
+    if (*sent) out.sent = SentVersions::parse(**sent);
+    const auto unfinished = context_.replica.meta(kUnfinishedMeta);
+    if (!unfinished) return unfinished.error();
+    if (*unfinished) out.unfinished = decode_batch(**unfinished, pending);
+  }
+  auto plan = plan_push(pending, rules);
+  if (!plan) return plan.error();
+  out.plan = std::move(*plan);
+  for (const Question& flush : flushes)
+    out.left[flush.id] = find_left(context_.replica, flush.below, flush.asked_ms);
+  return out;
+}
+
+void Pusher::planned(Result<Found> found) {
+  planning_ = false;
+  if (closing_) return;
+  if (!found) {
+    log_error("planning what to push: " + found.error().message());
+    return schedule_in(kFirstBackoff);
+  }
+  if (!started_) {
+    started_ = true;
+    sent_ = std::move(found->sent);
+    unfinished_ = std::move(found->unfinished);
+  }
+  const bool idle = !found->plan.batch && !unfinished_ && found->plan.next_due_ms == 0;
+  answer_flushes(found->left, idle);
+  if (unfinished_) return finish_first();
+  if (found->plan.batch) return start_job(std::move(*found->plan.batch), false);
+  deleted_in_row_ = 0;
+  deletions_allowed_ = false;
+  if (found->plan.next_due_ms != 0)
+    schedule_in(std::max(kSoon, milliseconds(found->plan.next_due_ms - unix_ms_now())));
+  if (found->plan.held > 0) {
+    for (const auto& [node, failure] : failures_) schedule(failure.until);
+  } else if (found->plan.next_due_ms == 0 && found->plan.blocked == 0) {
+    failures_.clear();  // of what is not pending any more
+  }
+  if (dirty_) pump();
+}
+
+// What broke off in the middle comes before anything else; but not for ever.
+void Pusher::finish_first() {
+  const auto failure = failures_.find(unfinished_->steps.front().node);
+  if (failure != failures_.end() && failure->second.times > kMaxFinishAttempts) {
+    log_warn("given up halfway: " + failure_text(failure->second));
+    unfinished_.reset();
+    dirty_ = true;
+    return pump();
+  }
+  if (failure != failures_.end() && failure->second.until > Clock::now()) {
+    dirty_ = true;
+    link_retry_ = failure->second.until;
+    return schedule(link_retry_);
+  }
+  start_job(PushBatch(*unfinished_), true);
+}
+
+std::unique_ptr<PushJob> Pusher::make_job(PushBatch batch, bool again) {
+  auto finished = [this, alive = alive_](PushOutcome outcome) {
+    if (*alive) job_over(std::move(outcome));
+  };
+  switch (batch.action) {
+    case PushAction::kRenameDirectory:
+      return std::make_unique<PushRenameJob>(around_, std::move(batch), again, std::move(finished));
+    case PushAction::kReplace:
+      return std::make_unique<PushReplaceJob>(around_, std::move(batch), again, std::move(finished));
+    case PushAction::kData:
+      if (!again) return std::make_unique<PushDataJob>(around_, std::move(batch), sent_, std::move(finished));
+      {
+        // The contents are planned again; here is only what lies around.
+        auto job = std::make_unique<PushReplaceJob>(around_, std::move(batch), true, std::move(finished));
+        job->only_clear();
+        return job;
+      }
+    default:
+      return std::make_unique<PushNamesJob>(around_, std::move(batch), again, std::move(finished));
+  }
+}
+
+void Pusher::start_job(PushBatch batch, bool again) {
+  if (!again && brakes(batch)) return;
+  log_debug("pushing: " + std::string(push_action_name(batch.action)) + ", " +
+            std::to_string(batch.steps.size()) + " from " + escape_control(batch.steps.front().path));
+  fences_.begin(batch);
+  const bool several = takes_several_sessions(batch);
+  if (!again && several) {
+    unfinished_ = batch;
+    context_.store.post([&replica = context_.replica, text = encode_batch(batch)] {
+      const auto kept = replica.set_meta(kUnfinishedMeta, text);
+      if (!kept) log_error("the store cannot be written: " + kept.error().message());
+    });
+  }
+  job_ = make_job(std::move(batch), again);
+  job_->start();
+}
+
+void Pusher::job_over(PushOutcome outcome) {
+  const std::unique_ptr<PushJob> job = std::move(job_);
+  if (closing_) return;
+  fences_.end();
+  if (unfinished_ && !outcome.unfinished) {
+    unfinished_.reset();
+    context_.store.post(
+        [&replica = context_.replica] { static_cast<void>(replica.set_meta(kUnfinishedMeta, "")); });
+  }
+  note_done(outcome, job->batch());
+  for (const StepFailure& failure : outcome.failures) note_failure(failure.node, failure.path, failure.why);
+  for (StepCollision& collision : outcome.collisions) collisions_.push_back(std::move(collision));
+  if (outcome.broken) note_broken(*outcome.broken, job->batch());
+  dirty_ = true;
+  pump();
+}
+
+void Pusher::note_done(const PushOutcome& outcome, const PushBatch& batch) {
+  totals_.pushed_files += outcome.files;
+  totals_.pushed_bytes += outcome.bytes_sent;
+  totals_.bytes_saved += outcome.bytes_saved;
+  const bool moved = batch.action == PushAction::kMove || batch.action == PushAction::kRenameDirectory ||
+                     batch.action == PushAction::kLink || batch.action == PushAction::kReplace;
+  if (moved) totals_.moves += outcome.done;
+  if (batch.action == PushAction::kDelete) {
+    totals_.deletes += outcome.done;
+    deleted_in_row_ += outcome.done;
+  }
+  for (const NodeId node : outcome.pushed) failures_.erase(node);
+  if (!outcome.broken) {
+    link_failures_ = 0;
+    batch_limit_ = std::min(batch_limit_ * 2, PushRules().max_steps);
+  }
+}
+
+void Pusher::note_broken(const Error& why, const PushBatch& batch) {
+  if (why.code() == Errc::kPermission && why.message().find("read only") != std::string::npos) {
+    read_only_ = why.message();
+    log_warn("nothing can be pushed: " + read_only_);
+    context_.events.on_read_only(read_only_);
+    std::vector<Flush> waiting = std::exchange(flushes_, {});
+    for (Flush& flush : waiting) flush.done(Error(Errc::kRefused, read_only_));
+    return;
+  }
+  if (why.code() == Errc::kUnsupported) {
+    ServerFeatures& features = pool_.features();
+    if (features.fsync && why.message().find("fsync") != std::string::npos) {
+      features.fsync = false;
+      log_warn("the server does not write what is pushed to its disk before it says so (" + why.message() +
+               ")");
+      return;
+    }
+  }
+  if (why.code() == Errc::kCanceled) {  // no session to be had: the pool says when
+    wants_session_ = true;
+    link_retry_ = Clock::now() + kFirstBackoff;
+    return;
+  }
+  if (is_link_error(why)) {
+    // The link has its own patience; a server that is there but breaks off each time is not asked for ever.
+    const auto pause =
+        std::min(kFirstBackoff * (1U << std::min(link_failures_, kMaxDoublings)), kLongestBackoff);
+    if (link_failures_++ > 0) link_retry_ = Clock::now() + pause;
+    return;
+  }
+  // The whole list failed for one of them: smaller ones show which.
+  if (batch.steps.size() > 1) {
+    batch_limit_ = std::max<size_t>(1, std::min(batch_limit_, batch.steps.size()) / 4);
+  } else {
+    note_failure(batch.steps.front().node, batch.steps.front().path, why);
+  }
+}
+
+void Pusher::note_failure(NodeId node, const std::string& path, const Error& why) {
+  auto [found, is_new] = failures_.try_emplace(node, Failure{path, why, 0, {}});
+  Failure& failure = found->second;
+  failure.path = path;
+  failure.why = why;
+  const auto base = std::min(kFirstBackoff * (1U << std::min(failure.times, kMaxDoublings)), kLongestBackoff);
+  std::uniform_int_distribution<int> percent(75, 125);
+  failure.until = Clock::now() + base * percent(random_) / 100;
+  ++failure.times;
+  log_warn("not pushed: " + failure_text(failure));
+  schedule(failure.until);
+}
+
+std::string Pusher::failure_text(const Failure& failure) const {
+  const auto wait = std::chrono::duration_cast<std::chrono::seconds>(failure.until - Clock::now()).count();
+  const std::string retry = wait > 0 ? ", retry in " + std::to_string(wait) + " s" : ", trying again";
+  return escape_control(failure.path) + ": " + failure.why.message() + retry;
+}
+
+// More deletions in a row than the user allowed: somebody has to say that they are meant.
+bool Pusher::brakes(const PushBatch& batch) {
+  const uint64_t most = context_.options.max_delete;
+  if (batch.action != PushAction::kDelete || most == 0 || deletions_allowed_) return false;
+  const uint64_t would_be = deleted_in_row_ + batch.steps.size();
+  if (would_be <= most) return false;
+  stopped_ =
+      std::to_string(would_be) + " deletions or more are to be pushed, max_delete is " + std::to_string(most);
+  log_warn("pushing is stopped: " + stopped_);
+  std::vector<Flush> waiting = std::exchange(flushes_, {});
+  for (Flush& flush : waiting) flush.done(Error(Errc::kRefused, "pushing is stopped: " + stopped_));
+  return true;
+}
+
+void Pusher::resume() {
+  stopped_.clear();
+  deletions_allowed_ = true;
+  dirty_ = true;
+  pump();
+}
+
+void Pusher::decide(std::vector<StepCollision> collisions) {
+  std::move(collisions.begin(), collisions.end(), std::back_inserter(collisions_));
+  pump();
+}
+
+void Pusher::decide_next() {
+  deciding_ = true;
+  StepCollision collision = std::move(collisions_.back());
+  collisions_.pop_back();
+  context_.store.post([this, alive = alive_, collision = std::move(collision), sent = sent_]() mutable {
+    auto decided = decide_conflict(context_.replica, context_.options, sent, collision);
+    const auto local = context_.replica.pending().local_binding(collision.parent, collision.name);
+    context_.loop.post([this, alive = std::move(alive), decided = std::move(decided),
+                        collision = std::move(collision), node = local ? *local : NodeId{0}]() mutable {
+      if (!*alive) return;
+      deciding_ = false;
+      if (closing_) return;
+      dirty_ = true;
+      if (!decided) {
+        log_error("a conflict could not be settled: " + escape_control(collision.path) + ": " +
+                  decided.error().message());
+        note_failure(node, collision.path, decided.error());
+      } else {
+        if (!decided->changes.empty()) context_.events.on_changes(std::move(decided->changes));
+        if (decided->nothing)
+          note_failure(node, collision.path, Error(Errc::kChanged, "it changed at the source meanwhile"));
+        const size_t slash = collision.path.rfind('/');
+        lister_.refresh(collision.parent,
+                        slash == std::string::npos ? std::string() : collision.path.substr(0, slash));
+        lister_.pump();
+      }
+      pump();
+    });
+  });
+}
+
+void Pusher::flush(RequestId id, std::optional<NodeId> below, Done<void> done) {
+  if (!stopped_.empty()) return done(Error(Errc::kRefused, "pushing is stopped: " + stopped_));
+  if (context_.options.read_only || !read_only_.empty()) {
+    const PendingSummary left = context_.replica.pending().summary();
+    if (left.names == 0 && left.nodes == 0) return done(Result<void>());
+    return done(Error(Errc::kRefused, read_only_.empty() ? "the mount is read-only" : read_only_));
+  }
+  flushes_.push_back({id, below, unix_ms_now(), std::move(done)});
+  // What failed lately gets another chance at once.
+  for (auto& [node, failure] : failures_) failure.until = {};
+  dirty_ = true;
+  pump();
+}
+
+bool Pusher::cancel(RequestId id) {
+  auto found = take_if(flushes_, [id](const Flush& flush) { return flush.id == id; });
+  if (found.empty()) return false;
+  found.front().done(Error(Errc::kCanceled, "interrupted"));
+  return true;
+}
+
+// `idle`: nothing can be done now, so what is left has failed.
+void Pusher::answer_flushes(const std::map<RequestId, std::optional<std::string>>& left, bool idle) {
+  std::vector<Flush> waiting = std::exchange(flushes_, {});
+  for (Flush& flush : waiting) {
+    const auto found = left.find(flush.id);
+    if (found == left.end()) {
+      flushes_.push_back(std::move(flush));  // asked since
+    } else if (!found->second) {
+      flush.done(Result<void>());
+    } else if (idle) {
+      flush.done(left_over(*found->second));
+    } else {
+      flushes_.push_back(std::move(flush));
+    }
+  }
+}
+
+// Why it is still here when nothing can be done.
+Error Pusher::left_over(const std::string& path) const {
+  const Failure* why = nullptr;
+  for (const auto& [node, failure] : failures_) {
+    if (why == nullptr || failure.path == path) why = &failure;
+  }
+  if (why == nullptr) return Error(Errc::kRefused, escape_control(path) + " cannot be pushed now");
+  return why->why.with_context(escape_control(why->path));
+}
+
+void Pusher::tick(Clock::time_point now) {
+  const auto stall =
+      std::max<milliseconds>(context_.options.timeout / kStallParts.count(), milliseconds(2'000));
+  if (job_) job_->tick(now, stall);
+}
+
+void Pusher::fail_everything(const Error& why) {
+  closing_ = true;
+  if (timer_ != 0) context_.loop.cancel_timer(std::exchange(timer_, 0));
+  job_.reset();
+  std::vector<Flush> waiting = std::exchange(flushes_, {});
+  for (Flush& flush : waiting) flush.done(why);
+}
+
+PushStatus Pusher::status() const {
+  PushStatus out = totals_;
+  const PendingSummary pending = context_.replica.pending().summary();
+  out.pending_names = pending.names;
+  out.pending_nodes = pending.nodes;
+  out.pending_bytes = pending.bytes;
+  out.oldest_s = pending.oldest_ms / 1000;
+  if (job_) job_->add_transfers(out.sending);
+  for (const auto& [node, failure] : failures_) {
+    if (out.failing.size() < kMaxListedFailures) out.failing.push_back(failure_text(failure));
+  }
+  out.stopped = stopped_;
+  const auto conflicts = context_.replica.pending().conflicts(kMaxConflictRecords);
+  if (conflicts) out.conflicts = conflicts->size();
+  return out;
+}
+
+}  // namespace rsyncfs

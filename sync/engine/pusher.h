@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Brings local changes to the source: plans a batch, has it carried out, and plans again, until nothing
+// differs. What is pending in the Replica is the queue; here is only what failed lately, and who waits.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "sync/engine/lister.h"
+#include "sync/engine/push_conflicts.h"
+#include "sync/engine/push_fences.h"
+#include "sync/engine/push_job.h"
+#include "sync/engine/sent_versions.h"
+#include "sync/engine/waiters.h"
+
+namespace rsyncfs {
+
+// Loop thread only; plans and acknowledgements run on the store strand.
+class Pusher {
+ public:
+  Pusher(const EngineContext& context, SessionPool& pool, Lister& lister, PushFences& fences,
+         std::function<void(NodeId, Done<void>)> hydrate);
+  ~Pusher();
+  Pusher(const Pusher&) = delete;
+  Pusher& operator=(const Pusher&) = delete;
+
+  // Takes up what an earlier mount left.
+  void start();
+  // Something was changed here: it is looked at soon.
+  void note_change();
+  // A session may be had that could not be before.
+  void link_changed();
+  void pump();
+  void tick(Clock::time_point now);
+  void flush(RequestId id, std::optional<NodeId> below, Done<void> done);
+  bool cancel(RequestId id);
+  void resume();
+  // The source has something else than base says at these names, as a list showed.
+  void decide(std::vector<StepCollision> collisions);
+  void fail_everything(const Error& why);
+  bool waiting() const { return job_ != nullptr || !flushes_.empty(); }
+  PushStatus status() const;
+
+ private:
+  struct Failure {
+    std::string path;
+    Error why;
+    unsigned times = 0;
+    Clock::time_point until;
+  };
+  struct Flush {
+    RequestId id = 0;
+    std::optional<NodeId> below;
+    int64_t asked_ms = 0;
+    Done<void> done;
+  };
+  // What planning found, from the store strand.
+  struct Found {
+    PushPlan plan;
+    std::optional<PushBatch> unfinished;
+    SentVersions sent;
+    std::map<RequestId, std::optional<std::string>> left;  // for each flush: one path that it waits for
+  };
+
+  bool may_push() const;
+  void plan();
+  struct Question {  // of a flush
+    RequestId id = 0;
+    std::optional<NodeId> below;
+    int64_t asked_ms = 0;
+  };
+  Result<Found> find(const PushRules& rules, bool first, const std::vector<Question>& flushes) const;
+  void planned(Result<Found> found);
+  void start_job(PushBatch batch, bool again);
+  std::unique_ptr<PushJob> make_job(PushBatch batch, bool again);
+  void job_over(PushOutcome outcome);
+  void note_broken(const Error& why, const PushBatch& batch);
+  void note_failure(NodeId node, const std::string& path, const Error& why);
+  void note_done(const PushOutcome& outcome, const PushBatch& batch);
+  void decide_next();
+  bool brakes(const PushBatch& batch);
+  void answer_flushes(const std::map<RequestId, std::optional<std::string>>& left, bool idle);
+  Error left_over(const std::string& path) const;
+  void finish_first();
+  void schedule(Clock::time_point due);
+  void schedule_in(std::chrono::milliseconds delay) { schedule(Clock::now() + delay); }
+  std::string failure_text(const Failure& failure) const;
+
+  const EngineContext& context_;
+  SessionPool& pool_;
+  Lister& lister_;
+  PushFences& fences_;
+  const PushJob::Surroundings around_;
+
+  bool started_ = false;
+  bool closing_ = false;
+  bool planning_ = false;
+  bool deciding_ = false;
+  bool dirty_ = false;  // changed since the last plan began
+  std::unique_ptr<PushJob> job_;
+  std::optional<PushBatch> unfinished_;
+  SentVersions sent_;
+  std::vector<StepCollision> collisions_;
+  std::unordered_map<NodeId, Failure> failures_;
+  std::vector<Flush> flushes_;
+  std::string read_only_;  // why nothing can be pushed at all
+  std::string stopped_;
+  uint64_t deleted_in_row_ = 0;
+  bool deletions_allowed_ = false;
+  size_t batch_limit_;
+  TimerId timer_ = 0;
+  Clock::time_point due_{};
+  Clock::time_point link_retry_{};
+  bool wants_session_ = false;  // until then, or until the pool says that one may be had
+  unsigned link_failures_ = 0;
+  PushStatus totals_;
+  std::mt19937 random_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace rsyncfs
