@@ -186,9 +186,14 @@ Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::
   auto changes = batch.apply_directory(node, names, complete, groups_, nodes);
   if (!changes) return changes.error();
   report(std::move(changes->changes));
+  for (Collision& collision : changes->collisions) {
+    std::string at = path.empty() ? collision.name : path + "/" + collision.name;
+    outcome_.collisions.push_back(
+        {collision.parent, std::move(collision.name), std::move(at), std::move(collision.theirs)});
+  }
   if (whole_tree_) {
     for (size_t i = 0; i < names.size(); ++i) {
-      if (!S_ISDIR(names[i].attr.mode)) continue;
+      if (!S_ISDIR(names[i].attr.mode) || nodes[i] == 0) continue;
       std::string child = path;
       if (!child.empty()) child += '/';
       child += names[i].name;

@@ -50,11 +50,11 @@ Result<void> fill(const Replica& replica, PushAction action, StepFacts& facts) {
 
 }  // namespace
 
-bool ExpectedEntry::same_type(const ListedEntry& entry) const {
+bool ExpectedEntry::same_type(const KeptListedName& entry) const {
   return (attr.mode & S_IFMT) == (entry.attr.mode & S_IFMT);
 }
 
-bool ExpectedEntry::matches(const ListedEntry& entry) const {
+bool ExpectedEntry::matches(const KeptListedName& entry) const {
   if (!same_type(entry)) return false;
   if (S_ISREG(attr.mode)) {
     // Old protocols carry no nanoseconds.

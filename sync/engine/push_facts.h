@@ -18,8 +18,8 @@ struct ExpectedEntry {
   std::string link_target;
 
   // The same version: type, and what tells versions of that type apart. Attributes may differ.
-  bool matches(const ListedEntry& entry) const;
-  bool same_type(const ListedEntry& entry) const;
+  bool matches(const KeptListedName& entry) const;
+  bool same_type(const KeptListedName& entry) const;
 };
 
 struct StepFacts {

@@ -20,7 +20,7 @@ struct StepCollision {
   NodeId parent = 0;
   std::string name;
   std::string path;
-  std::optional<ListedEntry> theirs;  // nullopt: nothing
+  std::optional<KeptListedName> theirs;  // nullopt: nothing
 };
 
 struct StepFailure {

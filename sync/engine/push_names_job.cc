@@ -205,7 +205,7 @@ void PushNamesJob::ran(const PushRunResult& result) {
   record();
 }
 
-void PushNamesJob::note_done(const StepFacts& facts, const ListedEntry* found_done) {
+void PushNamesJob::note_done(const StepFacts& facts, const KeptListedName* found_done) {
   const PushStep& step = facts.step;
   ++done_;
   outcome().pushed.push_back(step.node);

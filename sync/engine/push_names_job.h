@@ -32,7 +32,7 @@ class PushNamesJob final : public PushJob {
   void add_link_entries(PushConfig& config);
   void ran(const PushRunResult& result);
   bool took(const PushRunResult& result, size_t place) const;
-  void note_done(const StepFacts& facts, const ListedEntry* found_done);
+  void note_done(const StepFacts& facts, const KeptListedName* found_done);
   void record();
   PushAction action() const { return batch().action; }
   const StepFacts& facts_of(size_t going) const { return facts()[going_[going]]; }

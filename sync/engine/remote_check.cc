@@ -8,24 +8,6 @@
 
 namespace rsyncfs {
 
-ListedEntry::ListedEntry(const ListedName& listed)
-    : name(listed.name),
-      attr(listed.attr),
-      link_target(listed.link_target),
-      xattrs_known(listed.xattrs_known) {
-  if (listed.xattrs != nullptr) xattrs = *listed.xattrs;
-}
-
-ListedName ListedEntry::view() const {
-  ListedName out;
-  out.name = name;
-  out.attr = attr;
-  out.link_target = link_target;
-  out.xattrs = xattrs ? &*xattrs : nullptr;
-  out.xattrs_known = xattrs_known;
-  return out;
-}
-
 RemoteCheck::RemoteCheck(const EngineContext& context, SessionPool& pool, std::vector<std::string> paths,
                          Done<std::vector<RemoteFinding>> done)
     : context_(context), pool_(pool), paths_(std::move(paths)), done_(std::move(done)) {
@@ -56,7 +38,8 @@ void RemoteCheck::session_listed(RemoteSession& session) {
     RemoteFinding& finding = out.emplace_back();
     ListedName listed;
     if (listing.describe(path, listed)) {
-      finding.entry.emplace(listed);
+      finding.entry = KeptListedName::of(listed);
+      finding.entry->hlink_group = 0;  // of that list
     } else {
       const size_t slash = path.rfind('/');
       finding.unknown = unreadable.doubt(slash == std::string::npos ? "" : path.substr(0, slash));

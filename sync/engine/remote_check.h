@@ -14,22 +14,9 @@
 
 namespace rsyncfs {
 
-// One entry of a list, kept beyond it.
-struct ListedEntry {
-  std::string name;
-  NodeAttributes attr;
-  std::string link_target;
-  std::optional<StoredXattrs> xattrs;
-  bool xattrs_known = true;
-
-  explicit ListedEntry(const ListedName& listed);
-  // As long as this lives.
-  ListedName view() const;
-};
-
 struct RemoteFinding {
-  std::optional<ListedEntry> entry;  // nullopt: there is nothing
-  std::optional<Error> unknown;      // the source did not say
+  std::optional<KeptListedName> entry;  // nullopt: there is nothing
+  std::optional<Error> unknown;         // the source did not say
 };
 
 // Loop thread only. Destroying it gives the question up.
