@@ -2,6 +2,7 @@
 #include "sync/replica/base_bindings.h"
 
 #include <cerrno>
+#include <limits>
 
 #include "sync/replica/base_rows.h"
 #include "sync/replica/node_rows.h"
@@ -14,6 +15,7 @@ constexpr int kMaxDepth = 1 << 16;
 
 constexpr Sql kLocalBinding{"SELECT node FROM names WHERE parent=? AND name=?"};
 constexpr Sql kLocalNames{"SELECT parent, name, node FROM names WHERE node=? LIMIT ?"};
+constexpr Sql kLocalChildren{"SELECT parent, name, node FROM names WHERE parent=? LIMIT ?"};
 constexpr Sql kBaseNames{
     "SELECT parent, name, node FROM base_names WHERE node=?1 AND node<>0"
     " UNION ALL SELECT n.parent, n.name, n.node FROM names AS n WHERE n.node=?1 AND NOT EXISTS"
@@ -57,6 +59,10 @@ Result<NodeId> base_binding(Connection& db, NodeId parent, std::string_view name
 
 Result<std::vector<Binding>> local_names_of(Connection& db, NodeId node, size_t limit) {
   return read_bindings(db, kLocalNames, node, limit);
+}
+
+Result<std::vector<Binding>> local_children(Connection& db, NodeId directory) {
+  return read_bindings(db, kLocalChildren, directory, std::numeric_limits<int64_t>::max());
 }
 
 Result<std::vector<Binding>> base_names_of(Connection& db, NodeId node, size_t limit) {

@@ -23,6 +23,7 @@ Result<NodeId> base_binding(Connection& db, NodeId parent, std::string_view name
 Result<NodeId> local_binding(Connection& db, NodeId parent, std::string_view name);  // 0: nowhere
 Result<std::vector<Binding>> base_names_of(Connection& db, NodeId node, size_t limit);
 Result<std::vector<Binding>> local_names_of(Connection& db, NodeId node, size_t limit);
+Result<std::vector<Binding>> local_children(Connection& db, NodeId directory);
 // By name.
 Result<std::vector<Binding>> base_children(Connection& db, NodeId directory, size_t limit);
 // kNotFound: no such node.

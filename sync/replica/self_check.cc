@@ -61,6 +61,48 @@ constexpr std::array kRules = {
          {"SELECT count(*) FROM (SELECT slab, position+size AS ends,"
           " lead(position) OVER (PARTITION BY slab ORDER BY position) AS next FROM contents WHERE slab<>0)"
           " WHERE next<ends"}},
+    // kAbsentAtSource is 32.
+    Rule{
+        "nodes differ from the source without saying how, or say so without reason",
+        {"SELECT count(*) FROM nodes AS n LEFT JOIN base_nodes AS b ON b.node=n.id WHERE (b.node IS NOT NULL)"
+         "<>(n.differences<>0 AND NOT (n.orphan=1 AND (n.differences & 32)<>0))"}},
+    Rule{"the source's side of a node is wrong",
+         {"SELECT count(*) FROM base_nodes AS b LEFT JOIN nodes AS n ON n.id=b.node WHERE n.id IS NULL"
+          " OR (b.present=0)<>((n.differences & 32)<>0)"
+          " OR (b.present=0 AND (b.foreign_bytes<>0 OR b.xattr_set<>0))"
+          " OR (b.present=1 AND ((b.mode<>n.mode)<>((n.differences & 2)<>0)"
+          " OR (b.uid<>n.uid OR b.gid<>n.gid)<>((n.differences & 4)<>0)"
+          " OR (b.xattr_set<>n.xattr_set)<>((n.differences & 16)<>0)))"}},
+    Rule{"names that do not differ are said to",
+         {"SELECT count(*) FROM base_names AS b WHERE b.node="
+          "coalesce((SELECT n.node FROM names AS n WHERE n.parent=b.parent AND n.name=b.name), 0)"}},
+    Rule{"names of the source lead to nothing",
+         {"SELECT count(*) FROM base_names AS b LEFT JOIN nodes AS n ON n.id=b.node WHERE b.node<>0 AND"
+          " (n.id IS NULL OR (n.differences & 32)<>0)"}},
+    Rule{"names of the source lie in something that is no directory",
+         {"SELECT count(*) FROM base_names AS b LEFT JOIN nodes AS n ON n.id=b.parent"
+          " WHERE n.id IS NULL OR (n.mode & 61440)<>16384"}},
+    Rule{"names lead to what the source does not have, and it is not said",
+         {"SELECT count(*) FROM names JOIN nodes AS n ON n.id=names.node WHERE (n.differences & 32)<>0"
+          " AND NOT EXISTS (SELECT 1 FROM base_names AS b WHERE b.parent=names.parent AND "
+          "b.name=names.name)"}},
+    Rule{"the source has nodes nowhere",
+         {"SELECT count(*) FROM nodes AS n WHERE n.orphan=0 AND n.id<>1 AND (n.differences & 32)=0"
+          " AND NOT EXISTS (SELECT 1 FROM base_names AS b WHERE b.node=n.id AND b.node<>0)"
+          " AND NOT EXISTS (SELECT 1 FROM names WHERE names.node=n.id AND NOT EXISTS"
+          "  (SELECT 1 FROM base_names AS b WHERE b.parent=names.parent AND b.name=names.name))"}},
+    Rule{"names of the source lie in directories that it does not have",
+         {"SELECT count(*) FROM base_names AS b JOIN nodes AS n ON n.id=b.parent"
+          " WHERE b.node<>0 AND (n.differences & 32)<>0"}},
+    Rule{"directories have several names at the source",
+         {"SELECT count(*) FROM (SELECT 1 FROM (SELECT node FROM base_names WHERE node<>0 UNION ALL"
+          " SELECT n.node FROM names AS n WHERE NOT EXISTS"
+          "  (SELECT 1 FROM base_names AS b WHERE b.parent=n.parent AND b.name=n.name)) AS bound"
+          " JOIN nodes AS d ON d.id=bound.node WHERE (d.mode & 61440)=16384 GROUP BY bound.node HAVING "
+          "count(*)>1)"}},
+    Rule{"former names are of nodes that are missing or have a name",
+         {"SELECT count(*) FROM former_names AS f LEFT JOIN nodes AS n ON n.id=f.node"
+          " WHERE n.id IS NULL OR n.orphan=0"}},
     Rule{"the totals are wrong",
          {"SELECT count(*) FROM totals WHERE nodes<>(SELECT count(*) FROM nodes)"
           " OR orphans<>(SELECT count(*) FROM nodes WHERE orphan=1)"

@@ -115,10 +115,14 @@ TEST_F(Pending, WhatWasRemovedWhileItWasPushedIsToBeRemovedThereToo) {
 
 TEST_F(Pending, WhatTheSourceLostIsAbsentThere) {
   const auto nodes = source_has(kRootNode, {"d/"});
-  const auto inner = source_has(nodes[0], {"x", "y/"});
+  const auto inner = source_has(nodes[0], {"x", "y/", "z"});
+  store_content(*store_, inner[0], known_bytes(1, 1));
   must(local().rename(nodes[0], "x", kRootNode, "moved", RenameMode::kReplace));
+  // Nothing is here of its bytes, and nothing there any more.
+  must(local().rename(nodes[0], "z", kRootNode, "hollow", RenameMode::kReplace));
   // The directory was removed there with all that it had.
   must(pending().acknowledge({.names = {{kRootNode, "d", 0}}, .nodes = {}}));
+  EXPECT_FALSE(exists("hollow"));
   EXPECT_THAT(differing_names(),
               ElementsAre(leads("d", 0, nodes[0]), leads("moved", 0, inner[0]), leads("y", 0, inner[1])));
   for (const NodeId node : {nodes[0], inner[0], inner[1]}) {
