@@ -23,6 +23,9 @@ constexpr size_t kAllNames = std::numeric_limits<int64_t>::max();
 constexpr int kMaxDepth = 1 << 16;
 constexpr uint32_t kMaxNamesCounted = 1 << 20;
 
+constexpr Sql kOwnPlace{
+    "SELECT 1 FROM names AS n WHERE n.node=? AND EXISTS"
+    " (SELECT 1 FROM base_names AS b WHERE b.parent=n.parent AND b.name=n.name) LIMIT 1"};
 constexpr Sql kDiffering{"SELECT name, node FROM base_names WHERE parent=?"};
 
 }  // namespace
@@ -51,7 +54,10 @@ Result<NodeId> PendingReconciler::reconcile(std::string_view name, const ListedN
   if (sides.base != 0) {
     auto known = read_known_node(transaction_.db(), sides.base);
     if (!known) return known.error();
-    node = known->node.orphan ? reconcile_name(sides) : reconcile_node(sides, *known);
+    Result<bool> seen = sides.base == sides.local;
+    if (!*seen) seen = is_moved(sides.base);
+    if (!seen) return seen.error();
+    node = *seen ? reconcile_node(sides, *known) : reconcile_name(sides);
   } else {
     node = reconcile_name(sides);
   }
@@ -96,6 +102,12 @@ Result<NodeId> PendingReconciler::reconcile_node(const Sides& sides, const Known
       break;
   }
   return sides.base == sides.local ? collide(sides) : replace_object(sides, known);
+}
+
+Result<bool> PendingReconciler::is_moved(NodeId node) {
+  Query query(transaction_.db(), kOwnPlace);
+  query.unsigned_integer(node);
+  return query.step();
 }
 
 Result<NodeId> PendingReconciler::follow(const Sides& sides, const KnownNode& known) {
@@ -258,6 +270,7 @@ Result<NodeId> PendingReconciler::reconcile_name(const Sides& sides) {
       return appear(sides);
     case Verdict::kMerge:
       // What was removed here stays so.
+      if (!base->node.orphan) return follow(sides, *base);
       if (auto done = follow_source(transaction_, *base, *sides.listed, 0); !done) return done.error();
       return sides.base;
     case Verdict::kConverged:

@@ -48,11 +48,13 @@ class PendingReconciler {
     NodeId base = 0;
     NodeId local = 0;
   };
-  // The base's node is one that users see, here or elsewhere.
+  // The base's node is what users see here, or moved elsewhere.
   Result<NodeId> reconcile_node(const Sides& sides, const KnownNode& known);
-  // Users see another node here than base, which they see nowhere.
+  // Users see another node here than base, which they see nowhere, or only where the source has it, too.
   Result<NodeId> reconcile_name(const Sides& sides);
 
+  // Users see it by a name that the source does not have.
+  Result<bool> is_moved(NodeId node);
   Result<NodeId> follow(const Sides& sides, const KnownNode& known);
   Result<NodeId> replace_version(const Sides& sides, const KnownNode& known);
   Result<NodeId> replace_object(const Sides& sides, const KnownNode& known);

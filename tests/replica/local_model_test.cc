@@ -51,7 +51,7 @@ class World {
     } else {
       forget_some();
     }
-    must(store_->check());
+    consistent("a step");
     expect_nothing_lost();
   }
 
@@ -60,7 +60,6 @@ class World {
     pusher_.lose_answers(false);
     for (int round = 0; round < 100; ++round) {
       list_tree(0, kRootNode);
-      must(store_->check());
       expect_nothing_lost();
       if (testing::Test::HasFailure()) return;
       bool pushed = false;
@@ -75,11 +74,22 @@ class World {
     for (const auto& name : must(store_->pending().names(0, 10))) {
       ADD_FAILURE() << "left: " << name.parent << "/" << name.name << ": " << name.base << " -> "
                     << name.local;
+      if (name.base == 0) continue;
+      const BaseNode base = must(store_->pending().base_of(name.base));
+      const Node node = must(store_->node(name.base));
+      std::printf("base mode %o size %lu mtime %ld; orphan %d; children %zu; names %zu\n", base.attr.mode,
+                  base.attr.size, base.attr.mtime_s, node.orphan,
+                  must(store_->pending().base_children(name.base, 100)).size(),
+                  must(store_->pending().base_names_of(name.base, 100)).size());
+
     }
     compare(0, kRootNode, "");
   }
 
  private:
+  void consistent(const std::string& after) {
+    if (const auto checked = store_->check(); !checked) ADD_FAILURE() << after << ": " << checked.error().message();
+  }
   std::vector<Entry> entries() {
     std::vector<Entry> out;
     std::vector<NodeId> directories{kRootNode};
@@ -138,8 +148,9 @@ class World {
     auto made = store_->local().create(directory, "tmp", new_file());
     if (!made) return;
     must(store_->local().change_attributes(made->id, {.mtime = FileTime{++versions_, 0}}));
-    users_.insert(versions_);
-    if (!store_->local().rename(directory, "tmp", directory, name, RenameMode::kReplace)) {
+    if (store_->local().rename(directory, "tmp", directory, name, RenameMode::kReplace)) {
+      users_.insert(versions_);
+    } else {
       must(store_->local().unlink(directory, "tmp"));
     }
   }
@@ -184,6 +195,8 @@ class World {
     if (!applied) return {};
     must(batch->commit());
     batch.reset();
+    consistent("listing " + std::to_string(node));
+    if (testing::Test::HasFailure()) return {};
     decide(applied->collisions);
     std::map<std::string, NodeId> out;
     size_t at = 0;
@@ -199,6 +212,7 @@ class World {
                must(store_->pending().base_binding(collision.parent, name)) != 0;
       });
       must(store_->pending().keep_both(collision.parent, collision.name, &theirs, copy));
+      consistent("keeping both of " + std::to_string(collision.parent) + "/" + collision.name);
     }
   }
   void list_tree(uint64_t inode, NodeId node) {
@@ -257,7 +271,8 @@ class World {
   void expect_nothing_lost() {
     const std::set<int64_t> here = versions();
     for (const int64_t version : users_) {
-      if (outdated_.count(version) == 0) EXPECT_EQ(here.count(version), 1U) << "lost version " << version;
+      if (outdated_.count(version) != 0) continue;
+      EXPECT_EQ(here.count(version), 1U) << "lost version " << version;
     }
   }
 

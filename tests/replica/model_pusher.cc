@@ -31,6 +31,9 @@ bool ModelPusher::step() {
   for (const PendingName& name : names) {
     if (push_name(name)) return true;
   }
+  for (const PendingName& name : names) {
+    if (set_aside(name)) return true;
+  }
   std::vector<PendingNode> nodes = must(store_->pending().nodes(0, 10'000));
   std::shuffle(nodes.begin(), nodes.end(), random_);
   return std::any_of(nodes.begin(), nodes.end(), [this](const PendingNode& node) { return push_node(node); });
@@ -96,6 +99,20 @@ bool ModelPusher::replace(const PendingName& name, const std::string& path) {
     return true;
   }
   acknowledge({.names = {{name.parent, name.name, 0}}, .nodes = {}});
+  return true;
+}
+
+// In a circle of names one has to make room for the others.
+bool ModelPusher::set_aside(const PendingName& name) {
+  if (name.base == 0 || name.local == 0 || must(store_->node(name.base)).orphan) return false;
+  const auto path = store_->pending().remote_path(name.parent, name.name);
+  if (!path || !is_as_base_says(*path, must(store_->pending().base_of(name.base)))) return false;
+  const auto slash = path->rfind('/');
+  const std::string parent = slash == std::string::npos ? "" : path->substr(0, slash);
+  const std::string aside = "aside" + std::to_string(name.base);
+  if (source_.find(join(parent, aside))) return false;
+  source_.move(*path, parent, aside);
+  acknowledge({.names = {{name.parent, name.name, 0}, {name.parent, aside, name.base}}, .nodes = {}});
   return true;
 }
 
