@@ -20,7 +20,10 @@ namespace {
 constexpr size_t kBlockBytes = 4096;
 constexpr size_t kLogHeaderBytes = 32;
 
+thread_local bool in_event = false;
+
 struct Disk {
+  std::function<void()> event;
   std::mutex mutex;
   std::string root;
   std::map<std::string, std::string> synced;                 // contents by path below the root
@@ -63,9 +66,17 @@ void remember_fd(int fd, bool everything) {
   if (length <= 0) return;
   // Also makes "/..", which the kernel has resolved, what it is.
   const std::string path(target.data(), static_cast<size_t>(length));
-  const std::lock_guard lock(disk().mutex);
-  if (disk().root.empty() || !path.starts_with(disk().root)) return;
-  everything ? remember_all(disk()) : remember(disk(), path);
+  std::function<void()> event;
+  {
+    const std::lock_guard lock(disk().mutex);
+    if (disk().root.empty() || !path.starts_with(disk().root)) return;
+    everything ? remember_all(disk()) : remember(disk(), path);
+    event = disk().event;
+  }
+  if (event == nullptr || in_event) return;
+  in_event = true;
+  event();
+  in_event = false;
 }
 
 bool is_database(std::string_view path) {
@@ -117,6 +128,11 @@ void watch_disk(const std::string& directory) {
   disk().synced.clear();
   disk().directories.clear();
   remember_all(disk());
+}
+
+void after_each_sync(std::function<void()> event) {
+  const std::lock_guard lock(disk().mutex);
+  disk().event = std::move(event);
 }
 
 void cut_power(const std::string& to, std::mt19937_64& random) {

@@ -4,6 +4,7 @@
 // nothing.
 #pragma once
 
+#include <functional>
 #include <random>
 #include <string>
 
@@ -11,6 +12,9 @@ namespace rsyncfs {
 
 // What is in `directory` now counts as synced. One at a time.
 void watch_disk(const std::string& directory);
+// Calls `event` after each sync that has to do with the directory, but not for those that it causes. Null: no
+// more.
+void after_each_sync(std::function<void()> event);
 // Makes `to` what the disk has after the power failed at this moment: each block as it was when it was synced
 // last or as it is now, names that were not synced or not.
 void cut_power(const std::string& to, std::mt19937_64& random);
