@@ -92,7 +92,6 @@ class DirtyFile final : public DirtyContent {
   void drop();
 
   std::atomic<bool> snapshot_lives = false;
-  int64_t noted_ms = 0;  // with changes(): the time of the last change, as the database knows it
   std::vector<uint64_t> entries_synced;  // with changes(): block files whose names are on the disk
   // The last attempt to sync the layers failed.
   std::atomic<bool> sync_failed = false;

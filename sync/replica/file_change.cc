@@ -18,8 +18,6 @@ namespace {
 
 // How often the layers may be dropped under the one who changes them.
 constexpr int kMaxAttempts = 100;
-// The time of the last change is kept no more exactly than this: it costs a page of the log.
-constexpr int64_t kNoteIntervalMs = 100;
 constexpr uint64_t kMaxFileBytes = std::numeric_limits<int64_t>::max();
 
 bool too_large(uint64_t offset, uint64_t length) {
@@ -183,12 +181,7 @@ Result<std::optional<Node>> FileChange::record(const View& view, const Effect& e
   if (layer) differences |= kBytesDiffer;
   if (effect.times) differences |= kMtimeDiffers;
   if ((node.attr.mode & clear_permissions_) != 0) differences |= kModeDiffers;
-  const int64_t now_ms = unix_ms();
-  const bool noted = (node.differences | differences) == node.differences && now_ms >= file_.noted_ms &&
-                     now_ms - file_.noted_ms < kNoteIntervalMs;
-  if (!noted) {
-    if (auto done = note_difference(**transaction, node, differences); !done) return done.error();
-  }
+  if (auto done = note_difference(**transaction, node, differences); !done) return done.error();
   if (layer) {
     if (auto done = record_layer(**transaction, view, effect); !done) return done.error();
   }
@@ -203,7 +196,6 @@ Result<std::optional<Node>> FileChange::record(const View& view, const Effect& e
   if (auto done = update_node(**transaction, node); !done) return done.error();
   if (auto done = (*transaction)->commit(); !done) return done.error();
   if (layer) take_effect(view, effect);
-  if (!noted) file_.noted_ms = now_ms;
   return std::optional<Node>(node);
 }
 

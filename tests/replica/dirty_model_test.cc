@@ -14,7 +14,7 @@
 namespace rsyncfs {
 namespace {
 
-constexpr int kFiles = 40;
+constexpr int kFiles = 25;
 constexpr int kStepsPerFile = 60;
 
 class DirtyModel : public DirtyTest {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -24,6 +25,7 @@ thread_local bool in_event = false;
 
 struct Disk {
   std::function<void()> event;
+  int error = 0;
   std::mutex mutex;
   std::string root;
   std::map<std::string, std::string> synced;                 // contents by path below the root
@@ -59,24 +61,29 @@ void remember_all(Disk& disk) {
     remember(disk, entry.path());
 }
 
-void remember_fd(int fd, bool everything) {
+int synced(int fd, bool everything) {
   std::array<char, 4096> target{};
   const std::string link = "/proc/self/fd/" + std::to_string(fd);
   const ssize_t length = readlink(link.c_str(), target.data(), target.size());
-  if (length <= 0) return;
+  if (length <= 0) return 0;
   // Also makes "/..", which the kernel has resolved, what it is.
   const std::string path(target.data(), static_cast<size_t>(length));
   std::function<void()> event;
   {
     const std::lock_guard lock(disk().mutex);
-    if (disk().root.empty() || !path.starts_with(disk().root)) return;
+    if (disk().root.empty() || !path.starts_with(disk().root)) return 0;
+    if (disk().error != 0 && path.find("/blocks/") != std::string::npos) {
+      errno = disk().error;
+      return -1;
+    }
     everything ? remember_all(disk()) : remember(disk(), path);
     event = disk().event;
   }
-  if (event == nullptr || in_event) return;
+  if (event == nullptr || in_event) return 0;
   in_event = true;
   event();
   in_event = false;
+  return 0;
 }
 
 bool is_database(std::string_view path) {
@@ -130,6 +137,11 @@ void watch_disk(const std::string& directory) {
   remember_all(disk());
 }
 
+void fail_syncs(int error) {
+  const std::lock_guard lock(disk().mutex);
+  disk().error = error;
+}
+
 void after_each_sync(std::function<void()> event) {
   const std::lock_guard lock(disk().mutex);
   disk().event = std::move(event);
@@ -165,15 +177,12 @@ void cut_power(const std::string& to, std::mt19937_64& random) {
 
 extern "C" {
 int fdatasync(int fd) {
-  rsyncfs::remember_fd(fd, false);
-  return 0;
+  return rsyncfs::synced(fd, false);
 }
 int fsync(int fd) {
-  rsyncfs::remember_fd(fd, false);
-  return 0;
+  return rsyncfs::synced(fd, false);
 }
 int syncfs(int fd) noexcept {
-  rsyncfs::remember_fd(fd, true);
-  return 0;
+  return rsyncfs::synced(fd, true);
 }
 }

@@ -12,6 +12,8 @@ namespace rsyncfs {
 
 // What is in `directory` now counts as synced. One at a time.
 void watch_disk(const std::string& directory);
+// From now on syncs of files in `blocks` fail with this errno; 0: no more.
+void fail_syncs(int error);
 // Calls `event` after each sync that has to do with the directory, but not for those that it causes. Null: no
 // more.
 void after_each_sync(std::function<void()> event);

@@ -2,6 +2,7 @@
 // The power fails while files are changed and pushed. What sync() was asked for must be there; of what came
 // later any part may be, but no byte that nobody wrote.
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -231,6 +232,25 @@ TEST_F(PowerCut, WhatIsWrittenIntoAContentIsOfOneVersion) {
     for (int j = 0; j < 2; ++j) cut();
     ASSERT_FALSE(HasFailure()) << "round " << i;
   }
+}
+
+// Whoever asks is told, once, that bytes may not have reached the disk; what the kernel has of them is
+// written again.
+TEST_F(PowerCut, AFailedSyncIsToldAndMadeUpFor) {
+  File& file = files_[2];
+  write(file);
+  fail_syncs(EIO);
+  EXPECT_EQ(local().sync(file.node).error().os_errno(), EIO);
+  EXPECT_EQ(local().sync_all().error().os_errno(), EIO);
+  fail_syncs(0);
+  cut();
+  write(file);
+  EXPECT_EQ(local().sync(file.node).error().os_errno(), EIO);
+  must(local().sync(file.node));
+  file.history.assign(1, file.local);
+  for (int i = 0; i < 5; ++i) cut();
+  must(local().sync_all());
+  cut();
 }
 
 }  // namespace
