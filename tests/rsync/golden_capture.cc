@@ -11,6 +11,7 @@
 #include <cstdlib>
 
 #include "tests/rsync/golden_cases.h"
+#include "tests/rsync/golden_pushes.h"
 #include "tests/support/blocking_pull.h"
 #include "tests/support/files.h"
 #include "tests/support/rsync_daemon.h"
@@ -89,6 +90,52 @@ std::string capture(const GoldenCase& golden, const std::string& root) {
   return bytes;
 }
 
+// Keeps its arguments and both directions of what passes through it; "$@" is HOST, the server's program and
+// its arguments.
+constexpr const char* kRecorder = R"(#!/bin/bash
+shift 2
+args=("$@")
+if [ -n "$WITHOUT_V" ]; then
+  for i in "${!args[@]}"; do args[i]=${args[i]/%e.LsfxCIvu/e.Lsf}; done
+  args=(--protocol=31 "${args[@]}")
+fi
+printf '%s\n' "${@:1:$#-1}" > "$RECORD.args"
+rsync "${args[@]}" < <(tee "$RECORD.sent") > >(tee "$RECORD.received")
+)";
+
+void capture_push(const GoldenPush& golden, const std::string& directory) {
+  const support::TempDir dir;
+  make_golden_tree(dir / "tree");
+  write_file(dir / "recorder", kRecorder, 0755);
+  support::make_dirs(dir / "destination");
+  support::run_shell("cd " + (dir / "destination") + "; set -- " + (dir / "tree") + "; " +
+                     golden.destination);
+  std::string names;
+  for (const std::string& path : golden.paths) names += path + '\0';
+  write_file(dir / "names", names);
+  std::vector<std::string> argv = {"rsync",
+                                   "-e",
+                                   dir / "recorder",
+                                   "--from0",
+                                   "--files-from=" + (dir / "names"),
+                                   "-R",
+                                   "--no-implied-dirs",
+                                   "--checksum-seed=4711",
+                                   "--no-msgs2stderr",
+                                   "--protocol=" + std::to_string(golden.config.max_protocol)};
+  if (golden.acknowledged) argv.emplace_back("--remove-source-files");
+  if (golden.config.numeric_ids) argv.emplace_back("--numeric-ids");
+  argv.insert(argv.end(), golden.options.begin(), golden.options.end());
+  argv.push_back(dir / "tree/");
+  argv.push_back("host:" + (dir / "destination/"));
+  support::ProcessOptions process;
+  process.environment = {{"RECORD", directory + "/push_" + golden.name}};
+  if (golden.without_v) process.environment.emplace_back("WITHOUT_V", "1");
+  const auto result = support::run_command(argv, std::chrono::seconds(30), process);
+  std::printf("push %s: exit %d %s%s", golden.name.c_str(), result.exit_code, result.out.c_str(),
+              result.err.empty() ? "\n" : result.err.c_str());
+}
+
 }  // namespace
 }  // namespace rsyncfs
 
@@ -105,5 +152,6 @@ int main(int argc, char** argv) {
     support::write_file(std::string(argv[1]) + "/" + golden.name + ".bin", bytes);
     std::printf("%s: %zu bytes\n", golden.name.c_str(), bytes.size());
   }
+  for (const GoldenPush& golden : golden_pushes()) capture_push(golden, argv[1]);
   return 0;
 }
