@@ -99,8 +99,8 @@ MountStatus ControlService::describe(SyncerStatus syncer, const ReplicaStatistic
   status.state_directory = facts_.state_directory;
   status.started_at_s = facts_.started_at_s;
   status.is_draining = drain_.is_running() || drain_.is_over();
-  status.writable = facts_.writable;
   status.read_only_reason = events_.read_only_reason();
+  status.writable = facts_.writable && (facts_.keeps_changes || status.read_only_reason.empty());
   status.syncer = std::move(syncer);
   status.io_engine = loop_.engine();
   status.io_reason = facts_.io_reason;

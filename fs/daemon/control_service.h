@@ -28,6 +28,7 @@ struct MountFacts {
   std::string io_reason;
   int64_t started_at_s = 0;
   bool writable = false;
+  bool keeps_changes = false;  // stays writable though the source takes no changes
 };
 
 class ControlService final : public ControlHandler {

@@ -185,7 +185,7 @@ Result<void> Daemon::open_control() {
   service_ = std::make_unique<ControlService>(
       *loop_, *executor_, *replica_, *syncer_, *tree_, *events_,
       MountFacts{plan_.canonical_source, source_path, plan_.mountpoint, plan_.store, io_reason_,
-                 time(nullptr), plan_.writable},
+                 time(nullptr), plan_.writable, given.read_write.value_or(false)},
       [this](bool lazy, Done<void> done) { unmount_for(lazy, std::move(done)); });
   record_ = {getpid(), plan_.mountpoint, plan_.canonical_source, "fuse." + given.subtype, given.fsname, ""};
   const auto end = Clock::now() + kPredecessorLimit;
@@ -234,6 +234,7 @@ Result<void> Daemon::mount() {
   Result<std::unique_ptr<Front>> front = Front::mount(front_options(), *tree_, *notifier_, std::move(events));
   if (!front) return front.error();
   front_ = std::move(front.value());
+  if (refuses_changes_) front_->refuse_changes();
   if (!front_->wait_ready(kInitLimit)) return Error(Errc::kTimedOut, "the kernel does not answer the mount");
   record_mount();
   service_->set_front(front_.get());
@@ -270,6 +271,8 @@ void Daemon::note_read_only_source() {
                                   : "; the mount is read-only, mount with rw to keep changes here");
   log_warn(line);
   if (!was_usable_) notes_.push_back(line);
+  if (!asked) refuses_changes_ = true;
+  if (!asked && front_) front_->refuse_changes();
 }
 
 // Nobody changes anything any more: what is not on the source yet is sent, within a limit.

@@ -95,7 +95,8 @@ class Daemon {
   std::unique_ptr<ControlServer> control_;
   bool control_started_ = false;
   std::unique_ptr<Front> front_;
-  std::thread unmounter_;  // takes the mount away for `rsyncfs umount`
+  std::thread unmounter_;         // takes the mount away for `rsyncfs umount`
+  bool refuses_changes_ = false;  // the source does
   bool ended_ = false;
   bool was_usable_ = false;
 };

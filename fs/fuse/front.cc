@@ -45,6 +45,7 @@ class MountedFront final : public Front {
   bool ended() const override;
   bool wait_ended(std::chrono::milliseconds limit) override;
   Result<void> unmount(bool lazy) override;
+  void refuse_changes() override { mount_.changes_refused.store(true); }
   void stop() override;
   FrontStatistics statistics() const override;
   const std::string& mountpoint() const override { return mount_.options.mountpoint; }

@@ -123,6 +123,9 @@ class Front {
   // detaches it at once and the session ends with the last user. Blocks while the kernel does it. ended()
   // follows.
   virtual Result<void> unmount(bool lazy) = 0;
+  // From now on every change fails with EROFS, as on a read-only mount. What was written into mapped files
+  // before is still taken.
+  virtual void refuse_changes() = 0;
   // Ends the session now, whoever uses it: parked requests are cancelled, users of the mount get ENOTCONN.
   virtual void stop() = 0;
 

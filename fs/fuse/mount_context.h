@@ -28,6 +28,7 @@ struct MountContext {
   std::atomic<bool> init_answered{false};
   std::atomic<bool> parallel_directories{false};  // the kernel offers it
   std::atomic<bool> no_open{false};               // what the profile became with this kernel
+  std::atomic<bool> changes_refused{false};       // though it is mounted read-write
   std::atomic<unsigned> protocol_major{0};
   std::atomic<unsigned> protocol_minor{0};
 };

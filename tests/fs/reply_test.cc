@@ -2,6 +2,7 @@
 // Requests against replies over a fake kernel: real libfuse, no mount.
 #include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <map>
 #include <random>
 #include <set>
@@ -88,8 +89,8 @@ TEST_F(ReplyTest, OpenAndFlushAreLeftToTheKernel) {
   }
 }
 
-TEST_F(ReplyTest, ChangesAreRefused) {
-  FakeKernel kernel(*tree);
+// Every change that the kernel may ask for.
+void expect_changes_are_refused(FakeKernel& kernel) {
   const std::string body(128, '\0');
   const std::string two_names = body + "a\0b\0"s;
   for (const uint32_t opcode : {FUSE_SETATTR, FUSE_MKNOD, FUSE_MKDIR, FUSE_UNLINK, FUSE_RMDIR, FUSE_SYMLINK,
@@ -98,6 +99,27 @@ TEST_F(ReplyTest, ChangesAreRefused) {
     EXPECT_EQ(kernel.call(opcode, kRootNode, two_names).error, EROFS) << "opcode " << opcode;
   }
   EXPECT_EQ(kernel.context().requests[static_cast<size_t>(FrontOp::kRefused)].load(), 15U);
+}
+
+TEST_F(ReplyTest, ChangesAreRefused) {
+  FakeKernel kernel(*tree);
+  expect_changes_are_refused(kernel);
+}
+
+TEST_F(ReplyTest, ChangesAreRefusedFromThenOn) {
+  FrontOptions options;
+  options.read_only = false;
+  FakeKernel kernel(*tree, options);
+  EXPECT_EQ(kernel.call(FUSE_UNLINK, kRootNode, "none\0"s).error, ENOENT);
+  kernel.context().changes_refused.store(true);
+  expect_changes_are_refused(kernel);
+  // What a program wrote into mapped memory before comes later.
+  fuse_write_in write{};
+  write.size = 3;
+  write.write_flags = FUSE_WRITE_CACHE;
+  std::string body(sizeof write, '\0');
+  std::memcpy(body.data(), &write, sizeof write);
+  EXPECT_EQ(kernel.call(FUSE_WRITE, nodes.at("here"), body + "abc").error, 0);
 }
 
 TEST_F(ReplyTest, AParkedReadIsAnsweredOnce) {
