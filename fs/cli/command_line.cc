@@ -61,6 +61,13 @@ Result<void> apply_in_order(const CLI::App& app, TypedOptions& typed, MountOptio
   return {};
 }
 
+Error unknown_verb(const std::string& word) {
+  const std::string near = nearest_verb(word);
+  return Error(Errc::kUsage, "'" + word + "' is neither a command nor a SOURCE" +
+                                 (near.empty() ? " (rsync://host/module, host::module or host:path)"
+                                               : "; did you mean '" + near + "'?"));
+}
+
 Result<Command> parse_mount(const Words& words) {
   CLI::App app;
   TypedOptions typed;
@@ -79,6 +86,8 @@ Result<Command> parse_mount(const Words& words) {
   if (!parsed) return parsed.error();
   if (parsed->shown) return Command(*parsed->shown);
   const Words& positional = parsed->words;
+  // Nothing without a ':' is a source; so it was to be a verb.
+  if (!positional.empty() && positional[0].find(':') == std::string::npos) return unknown_verb(positional[0]);
   if (positional.size() > 2) return one_too_many(positional[2]);
   if (positional.size() < 2) {
     return Error(Errc::kUsage,

@@ -4,7 +4,9 @@
 #include <array>
 #include <utility>
 
+#include "fs/cli/usage.h"
 #include "fs/cli/word_parser.h"
+#include "fs/daemon/nearest_word.h"
 
 namespace rsyncfs {
 namespace {
@@ -21,8 +23,8 @@ Result<Command> parse_unmount(const Words& words) {
   UnmountCommand command;
   app.add_option("--timeout", command.timeout_s,
                  "give the source so many seconds to take changes (default: 30)")
-      ->check(CLI::Range(0, kLongestTimeout))
-      ->option_text("SECONDS");
+      ->check(CLI::Range(0, kLongestTimeout).description(""))
+      ->type_name("SECONDS");
   app.add_flag("-l,--lazy", command.lazy,
                "detach at once; the daemon ends when the last user is gone and changes are sent");
   const Result<Parsed> parsed = run_verb(app, words, "MOUNTPOINT", 1, 1);
@@ -38,8 +40,8 @@ Result<Command> parse_status(const Words& words) {
   app.add_flag("--json", command.json, "as JSON (fs/control/STATUS_JSON.md)");
   app.add_flag("-w,--watch", command.watch, "again and again, until interrupted");
   app.add_option("--interval", command.interval_s, "seconds between two looks (default: 1); implies --watch")
-      ->check(CLI::Range(kShortestInterval, kLongestInterval))
-      ->option_text("SECONDS");
+      ->check(CLI::Range(kShortestInterval, kLongestInterval).description(""))
+      ->type_name("SECONDS");
   const Result<Parsed> parsed = run_verb(app, words, "MOUNTPOINT", 0, 1);
   if (!parsed) return parsed.error();
   if (parsed->shown) return Command(*parsed->shown);
@@ -78,8 +80,8 @@ Result<Command> parse_flush(const Words& words) {
   FlushCommand command;
   int timeout_s = 0;
   app.add_option("--timeout", timeout_s, "wait no longer than so many seconds (default: as long as it takes)")
-      ->check(CLI::Range(0, kLongestTimeout))
-      ->option_text("SECONDS");
+      ->check(CLI::Range(0, kLongestTimeout).description(""))
+      ->type_name("SECONDS");
   app.add_flag("-q,--quiet", command.quiet, "no progress");
   const Result<Parsed> parsed = run_verb(app, words, "MOUNTPOINT or PATH", 1, 1);
   if (!parsed) return parsed.error();
@@ -111,8 +113,12 @@ Result<Command> parse_resume(const Words& words) {
   return Command(ResumeCommand{parsed->words[0]});
 }
 
+Result<Command> parse_help(const Words& /*words*/) {
+  return Command(ShowText{mount_help()});
+}
+
 using Parser = Result<Command> (*)(const Words& words);
-constexpr std::array<std::pair<std::string_view, Parser>, 8> kVerbs{{
+constexpr std::array<std::pair<std::string_view, Parser>, 9> kVerbs{{
     {"umount", parse_unmount},
     {"unmount", parse_unmount},
     {"status", parse_status},
@@ -121,9 +127,16 @@ constexpr std::array<std::pair<std::string_view, Parser>, 8> kVerbs{{
     {"flush", parse_flush},
     {"conflicts", parse_conflicts},
     {"resume", parse_resume},
+    {"help", parse_help},
 }};
 
 }  // namespace
+
+std::string nearest_verb(const std::string& word) {
+  std::vector<std::string_view> known = {"mount"};
+  for (const auto& [name, parse] : kVerbs) known.push_back(name);
+  return nearest_word(word, known);
+}
 
 std::optional<Result<Command>> parse_verb(const std::string& verb, const std::vector<std::string>& words) {
   for (const auto& [name, parse] : kVerbs) {

@@ -10,6 +10,8 @@
 
 namespace rsyncfs {
 
+// The verb that resembles this word, which is none; "" if none does.
+std::string nearest_verb(const std::string& word);
 // nullopt: there is no such verb. kUsage, in one line.
 std::optional<Result<Command>> parse_verb(const std::string& verb, const std::vector<std::string>& words);
 

@@ -3,12 +3,11 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <numeric>
+
+#include "fs/daemon/nearest_word.h"
 
 namespace rsyncfs {
 namespace {
-
-constexpr size_t kMaxSuggestedLength = 64;  // longer words are not compared with the names we know
 
 std::string canonical_name(std::string_view name) {
   std::string out(name);
@@ -18,26 +17,6 @@ std::string canonical_name(std::string_view name) {
 
 bool starts_with_x(std::string_view name) {
   return name.size() > 2 && (name[0] == 'x' || name[0] == 'X') && (name[1] == '-' || name[1] == '_');
-}
-
-// Insertions, deletions, substitutions and swaps of neighbours that turn one word into the other.
-size_t edit_distance(std::string_view from, std::string_view to) {
-  std::vector<size_t> before;
-  std::vector<size_t> above(to.size() + 1);
-  std::iota(above.begin(), above.end(), size_t{0});
-  for (size_t i = 1; i <= from.size(); ++i) {
-    std::vector<size_t> row(to.size() + 1);
-    row[0] = i;
-    for (size_t j = 1; j <= to.size(); ++j) {
-      const size_t cost = from[i - 1] == to[j - 1] ? 0 : 1;
-      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + cost});
-      const bool swapped = i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1];
-      if (swapped) row[j] = std::min(row[j], before[j - 2] + 1);
-    }
-    before = std::move(above);
-    above = std::move(row);
-  }
-  return above.back();
 }
 
 // Names of one meaning for another reader: not a table entry, so that it is in no list.
@@ -74,20 +53,11 @@ const OptionSpec* find_option(std::string_view name) {
 }
 
 std::string nearest_option(std::string_view name) {
-  if (name.empty() || name.size() > kMaxSuggestedLength) return "";
-  const std::string wanted = canonical_name(name);
-  // A third of the letters may differ, but never so many that any short word resembles any other.
-  size_t best = std::max<size_t>(1, wanted.size() / 3) + 1;
-  std::string found;
+  std::vector<std::string_view> known;
   for (const OptionGroup& group : option_groups()) {
-    for (const OptionSpec& spec : group.options) {
-      const size_t distance = edit_distance(wanted, spec.name);
-      if (distance >= best) continue;
-      best = distance;
-      found = spec.name;
-    }
+    for (const OptionSpec& spec : group.options) known.push_back(spec.name);
   }
-  return found;
+  return nearest_word(canonical_name(name), known);
 }
 
 Result<void> apply_option(MountOptions& options, std::string_view name,

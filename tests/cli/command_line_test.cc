@@ -98,6 +98,7 @@ TEST(CommandLine, HelpAndVersion) {
   EXPECT_THAT(parse<ShowText>({"--version"}).text, HasSubstr("rsyncfs "));
   EXPECT_THAT(parse<ShowText>({"-h"}).text, HasSubstr("password_file=FILE"));
   EXPECT_THAT(parse<ShowText>({"mount", "--help"}).text, HasSubstr("MOUNTPOINT"));
+  EXPECT_THAT(parse<ShowText>({"help"}).text, HasSubstr("password_file=FILE"));
   EXPECT_THAT(parse<ShowText>({"umount", "--help"}).text, HasSubstr("--lazy"));
   EXPECT_THAT(parse<ShowText>({"fetch", "--help"}).text, HasSubstr("PATH"));
 }
@@ -105,6 +106,9 @@ TEST(CommandLine, HelpAndVersion) {
 TEST(CommandLine, MistakesAreOneLine) {
   EXPECT_THAT(complaint({}), HasSubstr("SOURCE and MOUNTPOINT"));
   EXPECT_THAT(complaint({"h::m"}), HasSubstr("MOUNTPOINT is missing"));
+  EXPECT_THAT(complaint({"umout", "/m"}), HasSubstr("did you mean 'umount'?"));
+  EXPECT_THAT(complaint({"statsu"}), HasSubstr("did you mean 'status'?"));
+  EXPECT_THAT(complaint({"/some/directory", "/m"}), HasSubstr("neither a command nor a SOURCE (rsync://"));
   EXPECT_THAT(complaint({"h::m", "/m", "/n"}), HasSubstr("'/n'"));
   EXPECT_THAT(complaint({"h::m", "/m", "--allow-otter"}), HasSubstr("'--allow-other'"));
   EXPECT_THAT(complaint({"h::m", "/m", "-Z"}), HasSubstr("-Z"));
@@ -114,6 +118,7 @@ TEST(CommandLine, MistakesAreOneLine) {
   EXPECT_THAT(complaint({"h::m", "/m", "--allow-other=yes"}), HasSubstr("no value"));
   EXPECT_THAT(complaint({"umount"}), HasSubstr("MOUNTPOINT"));
   EXPECT_THAT(complaint({"umount", "/m", "--timeout=-1"}), HasSubstr("timeout"));
+  EXPECT_THAT(complaint({"umount", "/m", "--timeout"}), HasSubstr("required SECONDS missing"));
   EXPECT_THAT(complaint({"umount", "/m", "--timeout=soon"}), HasSubstr("timeout"));
   EXPECT_THAT(complaint({"flush"}), HasSubstr("PATH"));
   EXPECT_THAT(complaint({"flush", "/a", "/b"}), HasSubstr("/b"));
