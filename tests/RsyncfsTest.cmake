@@ -6,7 +6,7 @@ include(GoogleTest)
 
 # What nearly every test includes, read once for all of them.
 if(RSYNCFS_PRECOMPILE AND NOT TARGET rsyncfs_test_headers)
-  file(WRITE ${CMAKE_BINARY_DIR}/tests/nothing.cc "")
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/tests/nothing.cc CONTENT "")
   add_library(rsyncfs_test_headers OBJECT ${CMAKE_BINARY_DIR}/tests/nothing.cc)
   target_link_libraries(rsyncfs_test_headers PRIVATE GTest::gtest GTest::gmock)
   target_precompile_headers(rsyncfs_test_headers PRIVATE <gmock/gmock.h> <gtest/gtest.h> <chrono> <filesystem> <thread>)
