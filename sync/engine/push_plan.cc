@@ -45,6 +45,7 @@ class Planner {
     NodeId node = 0;
     uint32_t type = 0;
     bool present = false;
+    bool dirty = false;  // contents differ
     uint64_t size = 0;
     bool must_clear = false;  // the occupant goes first
   };
@@ -66,6 +67,8 @@ class Planner {
   Result<bool> add_other_names(PushStep& step);
   void add(PushAction action, PushStep step, uint64_t bytes = 0);
   void add_move(PushStep step);
+  bool takes_moves(NodeId directory) const { return directory != kRootNode || rules_.root_takes_moves; }
+  Result<bool> clear_other_names(const PushStep& step);
   bool due(int64_t at_ms);
   bool contents_due(int64_t since_ms, int64_t changed_ms);
   bool held(NodeId node);
@@ -123,7 +126,7 @@ void Planner::add(PushAction action, PushStep step, uint64_t bytes) {
 
 // All of one batch go from one directory to another; the rest waits for the next plan.
 void Planner::add_move(PushStep step) {
-  const bool same_name = step.name == step.from_name;
+  const bool same_name = step.name == step.from_name && takes_moves(step.parent);
   const auto action = same_name ? PushAction::kMove : PushAction::kRenameDirectory;
   const auto& steps = queue(action).steps;
   if (!steps.empty() &&
@@ -197,6 +200,21 @@ Result<bool> Planner::add_other_names(PushStep& step) {
   return true;
 }
 
+// Names that cannot be made to lead to new contents go before, and are linked again afterwards. True: there
+// are such.
+Result<bool> Planner::clear_other_names(const PushStep& step) {
+  bool any = false;
+  for (size_t i = 0; i < step.other_names.size(); ++i) {
+    const Binding& other = step.other_names[i];
+    if (takes_moves(other.parent)) continue;
+    any = true;
+    auto gone = step_at(step.node, other.parent, other.name);
+    if (!gone) return gone.error();
+    add(PushAction::kDelete, std::move(*gone));
+  }
+  return any;
+}
+
 Result<void> Planner::mark_busy(NodeId directory) {
   while (directory != 0 && busy_.insert(directory).second) {
     const auto parent = base_.parent_of(directory);
@@ -250,13 +268,15 @@ Result<bool> Planner::consider_arrival(const PendingName& name) {
   const auto base = pending_.base_of(name.local);
   if (!base) return base.error();
   const NodeAttributes& attr = *differing ? (*differing)->local.attr : base->attr;
-  Arrival arrival{name, name.local, attr.mode & S_IFMT, base->present, attr.size};
+  const bool dirty = *differing && ((*differing)->differences & kBytesDiffer) != 0;
+  Arrival arrival{name, name.local, attr.mode & S_IFMT, base->present, dirty, attr.size};
   if (name.base != 0) {
     const auto needed = base_.needed_at(name.base, name.parent, name.name);
     if (!needed) return needed.error();
     const auto occupant = base_.type_of(name.base);
     if (!occupant) return occupant.error();
-    arrival.must_clear = !can_replace(arrival.type, *occupant);
+    const bool moves_over = arrival.present && !takes_moves(name.parent);
+    arrival.must_clear = moves_over || !can_replace(arrival.type, *occupant);
     if (*needed || arrival.must_clear) {
       jams_.add_occupied(name, *needed);
       return !*needed;
@@ -323,7 +343,7 @@ Result<void> Planner::arrive_present(const Arrival& arrival) {
   step->occupant = arrival.name.base;
   const auto leaving = leaving_place(arrival.node, arrival.name.name);
   if (!leaving) return leaving.error();
-  if (*leaving && (*leaving)->parent != arrival.name.parent) {
+  if (*leaving && (*leaving)->parent != arrival.name.parent && takes_moves(arrival.name.parent)) {
     if (auto done = set_from(*step, **leaving); !done) return done;
     add_move(std::move(*step));
     return {};
@@ -333,7 +353,11 @@ Result<void> Planner::arrive_present(const Arrival& arrival) {
     return {};
   }
   auto from = any_place(arrival.node, true);
-  if (from && !*from) from = any_place(arrival.node, false);
+  if (!from) return from.error();
+  // Its contents come first: the server makes a new inode of them, to which the link would have to be made
+  // again.
+  if (*from && arrival.dirty) return {};
+  if (!*from) from = any_place(arrival.node, false);
   if (!from) return from.error();
   if (!*from) return {};
   if (auto done = set_from(*step, **from); !done) return done;
@@ -406,6 +430,9 @@ Result<void> Planner::consider_in_place(const PendingNode& node) {
     if (!contents_due(node.since_ms, node.changed_ms)) return {};
     const auto separate = add_other_names(step);
     if (!separate) return separate.error();
+    const auto clearing = clear_other_names(step);
+    if (!clearing) return clearing.error();
+    if (*clearing) return {};
     const auto& queued = queue(PushAction::kData).steps;
     // What has several names is a batch of its own.
     const bool alone = step.other_names.empty() || queued.empty();

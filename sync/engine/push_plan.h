@@ -78,6 +78,8 @@ struct PushRules {
   uint64_t max_bytes = uint64_t{8} << 20;
   size_t max_small_steps = 2'048;  // a batch of anything else
   size_t max_scanned = 16'384;     // differences looked at for one plan, names and nodes each
+  // False: nothing can be moved into the root. No daemon takes its module's top as a backup directory.
+  bool root_takes_moves = true;
   const PushHold* hold = nullptr;
   // A name that nothing has, for what must get out of another's way (spare_names.h).
   std::string spare_name;

@@ -153,6 +153,8 @@ void Pusher::plan() {
   rules.max_steps = batch_limit_;
   rules.max_small_steps = std::min(kMaxSmallSteps, batch_limit_ * kMaxSmallSteps / PushRules().max_steps);
   rules.max_small_steps = std::max<size_t>(1, rules.max_small_steps);
+  const Source& source = context_.options.source;
+  rules.root_takes_moves = source.kind != Source::Kind::kDaemon || !source.path.empty();
   rules.spare_name = spare_name(static_cast<uint32_t>(random_()));
   std::unordered_set<NodeId> held;
   for (const auto& [node, failure] : failures_) {

@@ -2,6 +2,7 @@
 #include "tests/engine/engine_rig.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <stdexcept>
@@ -119,6 +120,78 @@ Result<void> EngineRig::hydrate(NodeId node) {
 
 Result<void> EngineRig::fetch_xattrs(NodeId node) {
   return wait<void>([&](Done<void> done) { syncer_->fetch_xattrs(node, std::move(done)); });
+}
+
+Result<void> EngineRig::flush(std::optional<NodeId> below) {
+  return wait<void>([&](Done<void> done) { syncer_->flush(below, std::move(done)); });
+}
+
+Result<std::pair<Node, std::string>> EngineRig::parent_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  auto parent = find(slash == std::string::npos ? "" : path.substr(0, slash));
+  if (!parent) return parent.error();
+  if (!syncer_->may_answer_listing(*parent)) {
+    if (const auto listed = list(parent->id); !listed) return listed.error();
+  }
+  return std::pair(*parent, slash == std::string::npos ? path : path.substr(slash + 1));
+}
+
+Result<Node> EngineRig::write(const std::string& path, std::string_view contents) {
+  auto place = parent_of(path);
+  if (!place) return place.error();
+  auto& [parent, name] = *place;
+  auto& local = replica_->local();
+  auto node = replica_->lookup(parent.id, name);
+  if (!node && node.error().code() == Errc::kNotFound) {
+    NewNode made;
+    made.mode = S_IFREG | 0644;
+    made.uid = ::getuid();
+    made.gid = ::getgid();
+    node = local.create(parent.id, name, made);
+  } else if (node) {
+    node = local.resize(node->id, 0);
+  }
+  if (!node) return node;
+  if (!contents.empty()) node = local.write(node->id, 0, std::as_bytes(std::span(contents)));
+  if (node) syncer_->note_change(node->id);
+  return node;
+}
+
+Result<Node> EngineRig::make_directory(const std::string& path) {
+  auto place = parent_of(path);
+  if (!place) return place.error();
+  NewNode made;
+  made.mode = S_IFDIR | 0755;
+  made.uid = ::getuid();
+  made.gid = ::getgid();
+  auto node = replica_->local().create(place->first.id, place->second, made);
+  if (node) syncer_->note_change(node->id);
+  return node;
+}
+
+Result<void> EngineRig::rename(const std::string& from, const std::string& to) {
+  auto old_place = parent_of(from);
+  if (!old_place) return old_place.error();
+  auto place = parent_of(to);
+  if (!place) return place.error();
+  const auto done = replica_->local().rename(old_place->first.id, old_place->second, place->first.id,
+                                             place->second, RenameMode::kReplace);
+  if (!done) return done.error();
+  syncer_->note_change(done->node.id);
+  return {};
+}
+
+Result<void> EngineRig::remove(const std::string& path) {
+  auto place = parent_of(path);
+  if (!place) return place.error();
+  auto& local = replica_->local();
+  const auto node = replica_->lookup(place->first.id, place->second);
+  if (!node) return node.error();
+  const auto done = S_ISDIR(node->attr.mode) ? local.remove_directory(place->first.id, place->second)
+                                             : local.unlink(place->first.id, place->second);
+  if (!done) return done.error();
+  syncer_->note_change(node->id);
+  return {};
 }
 
 SyncerStatus EngineRig::status() {

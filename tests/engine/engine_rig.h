@@ -7,7 +7,9 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "io/loop.h"
@@ -37,6 +39,13 @@ class EngineRig final : public SyncerEvents {
   Result<std::string> read_all(const std::string& path);
   Result<void> hydrate(NodeId node);
   Result<void> fetch_xattrs(NodeId node);
+  // Everything that is pending is pushed.
+  Result<void> flush(std::optional<NodeId> below = std::nullopt);
+  // Writes a whole file as a user does: made if it is missing, its old contents gone.
+  Result<Node> write(const std::string& path, std::string_view contents);
+  Result<Node> make_directory(const std::string& path);
+  Result<void> rename(const std::string& from, const std::string& to);
+  Result<void> remove(const std::string& path);
   SyncerStatus status();
   // Until the whole tree's list is in; false if it does not come.
   bool wait_for_tree();
@@ -48,6 +57,7 @@ class EngineRig final : public SyncerEvents {
  private:
   template <class T, class Call>
   Result<T> wait(Call call);
+  Result<std::pair<Node, std::string>> parent_of(const std::string& path);
 
   std::unique_ptr<Loop> loop_;
   std::unique_ptr<Replica> replica_;

@@ -270,6 +270,7 @@ bool SourceModel::move(const std::string& from, const std::string& to) {
   const InodePtr parent = parent_of(from, name);
   const InodePtr new_parent = parent_of(to, new_name);
   if (!parent || !new_parent || !parent->children.contains(name)) return false;
+  if (new_parent == root_ && !root_takes_moves) return false;
   const InodePtr moved = parent->children[name];
   InodePtr& slot = new_parent->children[new_name];
   if (slot && S_ISDIR(slot->attr.mode) && !slot->children.empty()) return false;

@@ -87,6 +87,7 @@ class SourceModel {
   using InodePtr = std::shared_ptr<Inode>;
   SourceModel();
 
+  bool root_takes_moves = true;
   InodePtr find(const std::string& path) const;
   // False: not done, as the server would leave it.
   bool make(const std::string& path, NodeId node, const NodeAttributes& attr);

@@ -31,6 +31,7 @@ class Pushing {
     rules.max_steps = max_steps;
     rules.max_small_steps = max_steps;
     rules.hold = hold;
+    rules.root_takes_moves = source_.root_takes_moves;
     rules.spare_name = spare_name(next_spare_++);
     auto plan = plan_push(pending_, rules);
     EXPECT_TRUE(plan.ok());
@@ -539,24 +540,26 @@ class Users {
   std::mt19937_64& random_;
 };
 
-class RandomPushTest : public ::testing::TestWithParam<bool> {};
+class RandomPushTest : public ::testing::TestWithParam<std::tuple<bool, bool>> {};
 
 // Whatever users do while it is being pushed, in batches of any size and with or without breaks in the
 // middle: it ends with the source equal, and until then nothing is lost.
 TEST_P(RandomPushTest, Converges) {
   const uint64_t seed = support::test_seed();
+  const auto [breaks, root_takes_moves] = GetParam();
   constexpr int kTrees = 400;
   size_t spares = 0;
   for (int tree = 0; tree < kTrees; ++tree) {
     std::mt19937_64 random(seed + static_cast<uint64_t>(tree));
     PendingModel pending;
     SourceModel source;
+    source.root_takes_moves = root_takes_moves;
     Pushing pushing(pending, source);
     Users users(pending, random);
     pushing.max_steps = 1 + random() % 8;
     for (int round = 0; round < 6; ++round) {
       for (uint64_t i = random() % 25; i > 0; --i) users.act();
-      for (uint64_t i = random() % 6; i > 0; --i) pushing.step(GetParam() ? random() % 6 : SIZE_MAX);
+      for (uint64_t i = random() % 6; i > 0; --i) pushing.step(breaks ? random() % 6 : SIZE_MAX);
     }
     const size_t left = pending.names(0, SIZE_MAX)->size() + pending.nodes(0, SIZE_MAX)->size();
     pushing.batches = 0;
@@ -571,7 +574,8 @@ TEST_P(RandomPushTest, Converges) {
   EXPECT_GT(spares, 0U) << "no ring was among them";
 }
 
-INSTANTIATE_TEST_SUITE_P(WithAndWithoutBreaks, RandomPushTest, ::testing::Bool());
+INSTANTIATE_TEST_SUITE_P(WithAndWithoutBreaks, RandomPushTest,
+                         ::testing::Combine(::testing::Bool(), ::testing::Bool()));
 
 TEST(SpareNameTest, IsKnownAgain) {
   EXPECT_EQ(spare_name(0x12ab), ".rsyncfs-000012ab");

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Local changes on their way to a real server.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include <gtest/gtest.h>
+
+#include "tests/engine/engine_rig.h"
+#include "tests/support/files.h"
+#include "tests/support/rsync_daemon.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/wait.h"
+
+namespace rsyncfs {
+namespace {
+
+using support::RsyncDaemon;
+using support::TempDir;
+using support::write_file;
+namespace fs = std::filesystem;
+
+class PusherTest : public ::testing::Test {
+ protected:
+  static support::DaemonOptions writable(const std::string& path) {
+    auto options = RsyncDaemon::serving(path);
+    options.modules[0].read_only = false;
+    return options;
+  }
+  void start(support::DaemonOptions options) {
+    server_ = std::make_unique<RsyncDaemon>(std::move(options));
+    open();
+  }
+  void start() { start(writable(tree_.path())); }
+  void open() {
+    rig_ = std::make_unique<EngineRig>(server_->url(), store_ / "s", options_);
+    const auto started = rig_->start();
+    ASSERT_TRUE(started.ok()) << started.error().message();
+    ASSERT_TRUE(rig_->wait_for_tree());
+  }
+  std::string served(const std::string& name) const { return tree_ / name; }
+  std::string remote(const std::string& name) const { return support::read_file(served(name)); }
+  bool exists(const std::string& name) const { return fs::exists(fs::symlink_status(served(name))); }
+  void flush() {
+    const auto done = rig_->flush();
+    ASSERT_TRUE(done.ok()) << done.error().message();
+    const auto left = rig_->replica().pending().summary();
+    EXPECT_EQ(left.names, 0U);
+    EXPECT_EQ(left.nodes, 0U);
+    const auto sound = rig_->replica().check();
+    EXPECT_TRUE(sound.ok()) << sound.error().message();
+  }
+  // What the source has, one name a line, but for nothing that pushing left behind.
+  std::vector<std::string> listing() const {
+    std::vector<std::string> out;
+    for (const auto& entry : fs::recursive_directory_iterator(tree_.path()))
+      out.push_back(fs::relative(entry.path(), tree_.path()).string());
+    std::sort(out.begin(), out.end());
+    return out;
+  }
+
+  SyncerOptions options_;
+  TempDir tree_;
+  TempDir store_;
+  std::unique_ptr<RsyncDaemon> server_;
+  std::unique_ptr<EngineRig> rig_;
+};
+
+using Names = std::vector<std::string>;
+
+TEST_F(PusherTest, ANewFileInANewDirectory) {
+  start();
+  ASSERT_TRUE(rig_->make_directory("d").ok());
+  ASSERT_TRUE(rig_->write("d/f", "hello").ok());
+  flush();
+  EXPECT_EQ(remote("d/f"), "hello");
+  EXPECT_EQ(listing(), (Names{"d", "d/f"}));
+}
+
+TEST_F(PusherTest, ItGoesByItselfWithinTheDelay) {
+  options_.writeback_delay = std::chrono::milliseconds(100);
+  start();
+  ASSERT_TRUE(rig_->write("f", "hello").ok());
+  EXPECT_TRUE(
+      support::wait_until([&] { return exists("f") && remote("f") == "hello"; }, std::chrono::seconds(60)));
+}
+
+TEST_F(PusherTest, AChangedFileGoesByDelta) {
+  const std::string before = support::random_bytes(4 << 20, 5);
+  write_file(served("f"), before);
+  start();
+  const auto node = rig_->find("f");
+  ASSERT_TRUE(rig_->hydrate(node->id).ok());
+  std::string after = before;
+  after.replace(1 << 20, 5, "HELLO");
+  ASSERT_TRUE(rig_->replica().local().write(node->id, 1 << 20, std::as_bytes(std::span("HELLO", 5))).ok());
+  const uint64_t out = rig_->status().bytes_out;
+  flush();
+  EXPECT_TRUE(remote("f") == after);
+  EXPECT_LT(rig_->status().bytes_out - out, 100'000U);
+}
+
+TEST_F(PusherTest, AFileThatGrewIsAppendedTo) {
+  const std::string before = support::random_bytes(1 << 20, 6);
+  write_file(served("log"), before);
+  start();
+  const auto node = rig_->find("log");
+  ASSERT_TRUE(
+      rig_->replica().local().write(node->id, before.size(), std::as_bytes(std::span("more", 4))).ok());
+  const uint64_t out = rig_->status().bytes_out;
+  flush();
+  EXPECT_TRUE(remote("log") == before + "more");
+  EXPECT_LT(rig_->status().bytes_out - out, 2'000U);
+  EXPECT_FALSE(rig_->replica().content_state(node->id)->complete) << "nothing had to be fetched";
+}
+
+TEST_F(PusherTest, NamesAreMovedWithoutTheirBytes) {
+  fs::create_directory(served("a"));
+  fs::create_directory(served("b"));
+  write_file(served("a/big"), support::random_bytes(1 << 20, 7));
+  write_file(served("a/other"), "x");
+  start();
+  ASSERT_TRUE(rig_->rename("a/big", "b/big").ok());
+  ASSERT_TRUE(rig_->rename("a/other", "a/another").ok());
+  flush();
+  EXPECT_EQ(listing(), (Names{"a", "a/another", "b", "b/big"}));
+  EXPECT_LT(rig_->status().bytes_out, 20'000U);
+  ASSERT_TRUE(rig_->rename("b", "c").ok());
+  flush();
+  EXPECT_EQ(listing(), (Names{"a", "a/another", "c", "c/big"}));
+  ASSERT_TRUE(rig_->rename("c", "a/c").ok());
+  flush();
+  EXPECT_EQ(listing(), (Names{"a", "a/another", "a/c", "a/c/big"}));
+}
+
+TEST_F(PusherTest, ASaveOverAFileAndARenameOverOne) {
+  write_file(served("f"), "old");
+  write_file(served("g"), "the other");
+  start();
+  ASSERT_TRUE(rig_->write("f.tmp", "new").ok());
+  ASSERT_TRUE(rig_->rename("f.tmp", "f").ok());
+  flush();
+  EXPECT_EQ(remote("f"), "new");
+  ASSERT_TRUE(rig_->rename("g", "f").ok());
+  flush();
+  EXPECT_EQ(remote("f"), "the other");
+  EXPECT_EQ(listing(), (Names{"f"}));
+}
+
+TEST_F(PusherTest, FilesChangePlaces) {
+  write_file(served("a"), "aaa");
+  write_file(served("b"), "bbbb");
+  start();
+  ASSERT_TRUE(rig_->find("a").ok());
+  ASSERT_TRUE(rig_->replica().local().rename(kRootNode, "a", kRootNode, "b", RenameMode::kExchange).ok());
+  flush();
+  EXPECT_EQ(remote("a"), "bbbb");
+  EXPECT_EQ(remote("b"), "aaa");
+  EXPECT_EQ(listing(), (Names{"a", "b"}));
+}
+
+TEST_F(PusherTest, ATreeIsRemoved) {
+  fs::create_directories(served("a/b/c"));
+  write_file(served("a/b/c/f"), "x");
+  write_file(served("a/g"), "x");
+  write_file(served("kept"), "x");
+  start();
+  for (const char* path : {"a/b/c/f", "a/b/c", "a/b", "a/g", "a"})
+    ASSERT_TRUE(rig_->remove(path).ok()) << path;
+  flush();
+  EXPECT_EQ(listing(), (Names{"kept"}));
+}
+
+TEST_F(PusherTest, AttributesAndTimes) {
+  write_file(served("f"), "x");
+  fs::create_directory(served("d"));
+  start();
+  auto& local = rig_->replica().local();
+  const auto file = rig_->find("f");
+  const auto dir = rig_->find("d");
+  ASSERT_TRUE(
+      local.change_attributes(file->id, {.permissions = 0600, .mtime = FileTime{1'000'000'000, 5}}).ok());
+  ASSERT_TRUE(rig_->write("d/in", "x").ok());
+  ASSERT_TRUE(
+      local.change_attributes(dir->id, {.permissions = 0700, .mtime = FileTime{1'100'000'000, 0}}).ok());
+  flush();
+  struct stat got {};
+  ASSERT_EQ(::stat(served("f").c_str(), &got), 0);
+  EXPECT_EQ(got.st_mode & 07777, 0600U);
+  EXPECT_EQ(got.st_mtim.tv_sec, 1'000'000'000);
+  EXPECT_EQ(got.st_mtim.tv_nsec, 5);
+  ASSERT_EQ(::stat(served("d").c_str(), &got), 0);
+  EXPECT_EQ(got.st_mode & 07777, 0700U);
+  EXPECT_EQ(got.st_mtim.tv_sec, 1'100'000'000);
+}
+
+TEST_F(PusherTest, LinksOfEveryKind) {
+  write_file(served("f"), "x");
+  start();
+  auto& local = rig_->replica().local();
+  const auto file = rig_->find("f");
+  ASSERT_TRUE(local.link(file->id, kRootNode, "g").ok());
+  NewNode link;
+  link.mode = S_IFLNK | 0777;
+  link.link_target = "f";
+  ASSERT_TRUE(local.create(kRootNode, "s", link).ok());
+  NewNode fifo;
+  fifo.mode = S_IFIFO | 0600;
+  ASSERT_TRUE(local.create(kRootNode, "p", fifo).ok());
+  flush();
+  struct stat got {};
+  ASSERT_EQ(::stat(served("g").c_str(), &got), 0);
+  EXPECT_EQ(got.st_nlink, 2U);
+  EXPECT_EQ(fs::read_symlink(served("s")).string(), "f");
+  EXPECT_TRUE(fs::is_fifo(served("p")));
+  // New contents reach every name.
+  ASSERT_TRUE(rig_->write("f", "changed").ok());
+  flush();
+  EXPECT_EQ(remote("g"), "changed");
+  ASSERT_EQ(::stat(served("g").c_str(), &got), 0);
+  EXPECT_EQ(got.st_nlink, 2U);
+  EXPECT_EQ(listing(), (Names{"f", "g", "p", "s"}));
+}
+
+TEST_F(PusherTest, WhatIsPendingIsPushedByTheNextMount) {
+  write_file(served("f"), "old");
+  options_.writeback_delay = std::chrono::seconds(1000);
+  start();
+  ASSERT_TRUE(rig_->write("f", "new").ok());
+  rig_.reset();
+  EXPECT_EQ(remote("f"), "old");
+  open();
+  flush();
+  EXPECT_EQ(remote("f"), "new");
+}
+
+TEST_F(PusherTest, AFileThatCannotBeWrittenHoldsNobodyElseUp) {
+  fs::create_directory(served("d"));
+  auto options = writable(tree_.path());
+  options.modules[0].parameters.emplace_back("exclude", "/secret");
+  start(std::move(options));
+  ASSERT_TRUE(rig_->write("secret", "x").ok());
+  ASSERT_TRUE(rig_->write("d/good", "x").ok());
+  const auto done = rig_->flush();
+  ASSERT_FALSE(done.ok());
+  EXPECT_NE(done.error().message().find("secret"), std::string::npos) << done.error().message();
+  EXPECT_EQ(remote("d/good"), "x");
+  EXPECT_EQ(rig_->status().push.failing.size(), 1U);
+  EXPECT_EQ(rig_->status().push.pending_names, 1U);
+}
+
+TEST_F(PusherTest, AReadOnlyModuleIsToldAtOnce) {
+  start(RsyncDaemon::serving(tree_.path()));
+  ASSERT_TRUE(rig_->write("f", "x").ok());
+  const auto done = rig_->flush();
+  ASSERT_FALSE(done.ok());
+  EXPECT_EQ(done.error().code(), Errc::kRefused) << done.error().message();
+  EXPECT_NE(done.error().message().find("read only"), std::string::npos) << done.error().message();
+}
+
+TEST_F(PusherTest, OneConnectionIsEnough) {
+  write_file(served("f"), "old");
+  auto options = writable(tree_.path());
+  options.modules[0].parameters = {{"max connections", "1"}, {"lock file", store_ / "lock"}};
+  start(std::move(options));
+  ASSERT_TRUE(rig_->write("f", "new").ok());
+  ASSERT_TRUE(rig_->make_directory("d").ok());
+  flush();
+  EXPECT_EQ(remote("f"), "new");
+}
+
+}  // namespace
+}  // namespace rsyncfs
