@@ -15,8 +15,11 @@ namespace rsyncfs::testing {
 
 using std::chrono::seconds;
 
-MountServer::MountServer(std::string source)
-    : source_(std::move(source)), store_(dir_.make_dir("store")), mountpoint_(dir_.make_dir("mnt")) {
+MountServer::MountServer(std::string source, std::string profile)
+    : source_(std::move(source)),
+      profile_(std::move(profile)),
+      store_(dir_.make_dir("store")),
+      mountpoint_(dir_.make_dir("mnt")) {
   ::chmod(store_.c_str(), 0700);
   start();
 }
@@ -28,7 +31,7 @@ MountServer::~MountServer() {
 
 void MountServer::start() {
   process_ = std::make_unique<support::ChildProcess>(
-      std::vector<std::string>{RSYNCFS_MOUNT_SERVER, store_, mountpoint_, source_});
+      std::vector<std::string>{RSYNCFS_MOUNT_SERVER, store_, mountpoint_, source_, profile_});
   const bool ready = support::wait_until(
       [this] { return process_->out().starts_with("ready") || !process_->running(); }, seconds(30));
   if (!ready || !process_->running()) support::fail_setup("no mount: " + process_->err());

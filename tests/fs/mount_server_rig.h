@@ -14,7 +14,8 @@ namespace rsyncfs::testing {
 class MountServer {
  public:
   // `source` "-": an empty directory that never changes by itself.
-  explicit MountServer(std::string source = "-");
+  // `profile`: "no_open" or "keep_cache".
+  explicit MountServer(std::string source = "-", std::string profile = "no_open");
   ~MountServer();
   MountServer(const MountServer&) = delete;
   MountServer& operator=(const MountServer&) = delete;
@@ -31,6 +32,7 @@ class MountServer {
 
  private:
   std::string source_;
+  std::string profile_;
   support::TempDir dir_;
   std::string store_;
   std::string mountpoint_;
