@@ -77,9 +77,17 @@ Result<NodeId> PendingReconciler::reconcile_node(const Sides& sides, const Known
   }
   const Side base = known.base_side();
   const Side local = known.local_side();
-  switch (judge(base, local, remote)) {
-    case Verdict::kNothing:
-      return sides.base;
+  const Verdict verdict = judge(base, local, remote);
+  if (verdict == Verdict::kNothing) return sides.base;
+  // Whether bytes, target or number are other ones.
+  const bool other_object = judge(base, Side(), remote) == Verdict::kResurrect;
+  if (other_object && sides.local != 0 && sides.local != sides.base) {
+    // What users put here may have arrived there already.
+    auto arrived = find_arrived(sides);
+    if (!arrived) return arrived.error();
+    if (*arrived) return converge(sides, **arrived);
+  }
+  switch (verdict) {
     case Verdict::kConverged: {
       auto set = listed_xattr_set(transaction_, *sides.listed, known.base.xattr_set);
       if (!set) return set.error();
@@ -92,16 +100,24 @@ Result<NodeId> PendingReconciler::reconcile_node(const Sides& sides, const Known
     case Verdict::kMerge:
       if (sides.listed == nullptr) return lose(sides, known);
       if (!same_type(*sides.listed, known.node)) return replace_object(sides, known);
-      // Whether bytes, target or number are other ones.
-      return judge(base, Side(), remote) == Verdict::kResurrect ? replace_version(sides, known)
-                                                                : follow(sides, known);
+      return other_object ? replace_version(sides, known) : follow(sides, known);
     case Verdict::kRecreate:
       return lose(sides, known);
+    case Verdict::kNothing:
     case Verdict::kConflict:
     case Verdict::kResurrect:
       break;
   }
   return sides.base == sides.local ? collide(sides) : replace_object(sides, known);
+}
+
+Result<std::optional<KnownNode>> PendingReconciler::find_arrived(const Sides& sides) {
+  auto local = read_known_node(transaction_.db(), sides.local);
+  if (!local) return local.error();
+  auto verdict = judge_name(sides, nullptr, &*local);
+  if (!verdict) return verdict.error();
+  if (*verdict != Verdict::kConverged) return std::optional<KnownNode>();
+  return std::optional<KnownNode>(std::move(*local));
 }
 
 Result<bool> PendingReconciler::is_moved(NodeId node) {
@@ -179,19 +195,8 @@ Result<NodeId> PendingReconciler::replace_object(const Sides& sides, const Known
     if (*held) return collide(sides);
   }
   Sides now = sides;
-  if (sides.base != sides.local && sides.local != 0) {
-    // Users see something else here already: can both be?
-    auto local = read_known_node(transaction_.db(), sides.local);
-    if (!local) return local.error();
-    now.base = 0;
-    auto verdict = judge_name(now, nullptr, &*local);
-    if (!verdict) return verdict.error();
-    if (*verdict != Verdict::kConverged) return collide(sides);
-    if (auto done = put_base_name(transaction_, directory_, sides.name, 0, sides.local); !done)
-      return done.error();
-    losses_.add(sides.base);
-    return converge(now, *local);
-  }
+  // Users see something else here already.
+  if (sides.base != sides.local && sides.local != 0) return collide(sides);
   auto gone = lose(sides, known);
   if (!gone) return gone;
   now.base = 0;
@@ -251,6 +256,21 @@ Result<Verdict> PendingReconciler::judge_name(const Sides& sides, const KnownNod
   return judge(before, moved, remote);
 }
 
+// A directory that was removed here, and made anew, is the source's one without what was in it.
+Result<void> PendingReconciler::unite(const Sides& sides) {
+  auto children = base_children(transaction_.db(), sides.base, kAllNames);
+  if (!children) return children.error();
+  for (const Binding& child : *children) {
+    if (auto done = put_base_name(transaction_, sides.base, child.name, 0, 0); !done) return done;
+    auto local = local_binding(transaction_.db(), sides.local, child.name);
+    if (!local) return local.error();
+    if (auto done = put_base_name(transaction_, sides.local, child.name, child.node, *local); !done) {
+      return done;
+    }
+  }
+  return {};
+}
+
 Result<NodeId> PendingReconciler::reconcile_name(const Sides& sides) {
   std::optional<KnownNode> base;
   std::optional<KnownNode> local;
@@ -259,6 +279,13 @@ Result<NodeId> PendingReconciler::reconcile_name(const Sides& sides) {
     auto read = read_known_node(transaction_.db(), id);
     if (!read) return read.error();
     *known = std::move(*read);
+  }
+  const bool made_anew = base && local && sides.listed != nullptr && S_ISDIR(sides.listed->attr.mode) &&
+                         S_ISDIR(base->node.attr.mode) && S_ISDIR(local->node.attr.mode) &&
+                         base->node.orphan && !local->base.present;
+  if (made_anew) {
+    if (auto done = unite(sides); !done) return done.error();
+    return converge(sides, *local);
   }
   auto verdict = judge_name(sides, base ? &*base : nullptr, local ? &*local : nullptr);
   if (!verdict) return verdict.error();

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,6 +54,8 @@ class PendingReconciler {
   // Users see another node here than base, which they see nowhere, or only where the source has it, too.
   Result<NodeId> reconcile_name(const Sides& sides);
 
+  // What users see here, if it is what the source has here now.
+  Result<std::optional<KnownNode>> find_arrived(const Sides& sides);
   // Users see it by a name that the source does not have.
   Result<bool> is_moved(NodeId node);
   Result<NodeId> follow(const Sides& sides, const KnownNode& known);
@@ -63,6 +66,7 @@ class PendingReconciler {
   Result<NodeId> appear(const Sides& sides);
   // What users made is what the source has by now.
   Result<NodeId> converge(const Sides& sides, const KnownNode& local);
+  Result<void> unite(const Sides& sides);
   Result<NodeId> collide(const Sides& sides);
   Result<void> move_names(const Sides& sides, const KnownNode& known, NodeId version);
   Result<void> give_up_old_places(NodeId directory);

@@ -64,6 +64,7 @@ class World {
       if (testing::Test::HasFailure()) return;
       bool pushed = false;
       while (pusher_.step()) pushed = true;
+      bring_back_directories();
       if (!pushed && collided_ == 0) break;
       collided_ = 0;
     }
@@ -81,14 +82,14 @@ class World {
                   base.attr.size, base.attr.mtime_s, node.orphan,
                   must(store_->pending().base_children(name.base, 100)).size(),
                   must(store_->pending().base_names_of(name.base, 100)).size());
-
     }
     compare(0, kRootNode, "");
   }
 
  private:
   void consistent(const std::string& after) {
-    if (const auto checked = store_->check(); !checked) ADD_FAILURE() << after << ": " << checked.error().message();
+    if (const auto checked = store_->check(); !checked)
+      ADD_FAILURE() << after << ": " << checked.error().message();
   }
   std::vector<Entry> entries() {
     std::vector<Entry> out;
@@ -213,6 +214,23 @@ class World {
       });
       must(store_->pending().keep_both(collision.parent, collision.name, &theirs, copy));
       consistent("keeping both of " + std::to_string(collision.parent) + "/" + collision.name);
+    }
+  }
+  // Directories that were removed here, and in which somebody else has changed something.
+  void bring_back_directories() {
+    for (const PendingName& name : must(store_->pending().names(0, 1000))) {
+      if (name.base == 0 || !must(store_->node(name.base)).orphan || must(store_->node(name.parent)).orphan) {
+        continue;
+      }
+      const auto path = store_->pending().remote_path(name.parent, name.name);
+      const auto there = path ? source_.find(*path) : std::nullopt;
+      if (!there || source_.inode(*there).children.empty()) continue;
+      Collision collision;
+      collision.parent = name.parent;
+      collision.name = name.name;
+      collision.theirs.name = name.name;
+      collision.theirs.attr = source_.inode(*there).attr;
+      decide({collision});
     }
   }
   void list_tree(uint64_t inode, NodeId node) {
