@@ -3,6 +3,8 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+
 namespace rsyncfs {
 namespace {
 
@@ -72,6 +74,12 @@ uint32_t ModelSource::links(uint64_t id) const {
     for (const auto& [name, child] : inode.children) count += child == id;
   }
   return count;
+}
+
+bool ModelSource::has_version(int64_t version) const {
+  return std::any_of(inodes_.begin(), inodes_.end(), [version](const auto& item) {
+    return S_ISREG(item.second.attr.mode) && item.second.attr.mtime_s == version;
+  });
 }
 
 std::optional<uint64_t> ModelSource::find(const std::string& path) const {

@@ -32,6 +32,7 @@ class ModelSource {
 
   const SourceInode& inode(uint64_t id) const { return inodes_.at(id); }
   uint32_t links(uint64_t id) const;
+  bool has_version(int64_t version) const;
   // Empty: the root. nullopt: nothing is there.
   std::optional<uint64_t> find(const std::string& path) const;
 
