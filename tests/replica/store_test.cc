@@ -13,6 +13,7 @@
 
 #include "sync/replica/database.h"
 #include "sync/replica/schema.h"
+#include "sync/replica/xattr_sets.h"
 #include "tests/replica/replica_rig.h"
 
 namespace rsyncfs {
@@ -76,6 +77,80 @@ TEST(Store, RefusesANewerFormat) {
   ASSERT_FALSE(newer.ok());
   EXPECT_EQ(newer.error().code(), Errc::kUnsupported);
   EXPECT_THAT(newer.error().message(), HasSubstr("newer"));
+}
+
+// The tables of format 1, as they were.
+constexpr const char* kFormat1 =
+    "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; BEGIN IMMEDIATE; PRAGMA application_id=1920165425;"
+    "CREATE TABLE meta(key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE nodes(id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  ino INTEGER NOT NULL, mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL,"
+    "  nlink INTEGER NOT NULL, rdev INTEGER NOT NULL, size INTEGER NOT NULL,"
+    "  mtime_s INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,"
+    "  xattr_set INTEGER NOT NULL, listed_at_s INTEGER NOT NULL, orphan INTEGER NOT NULL, link_target BLOB);"
+    "CREATE INDEX orphans ON nodes(id) WHERE orphan=1;"
+    "CREATE TABLE names(parent INTEGER NOT NULL, name BLOB NOT NULL, node INTEGER NOT NULL,"
+    "  PRIMARY KEY(parent, name)) WITHOUT ROWID;"
+    "CREATE INDEX names_of_node ON names(node);"
+    "CREATE TABLE xattr_sets(id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  hash INTEGER NOT NULL, uses INTEGER NOT NULL, items BLOB NOT NULL);"
+    "CREATE INDEX xattr_sets_by_hash ON xattr_sets(hash);"
+    "CREATE TABLE xattr_values(digest BLOB NOT NULL, size INTEGER NOT NULL, value BLOB NOT NULL,"
+    "  PRIMARY KEY(digest, size));"
+    "CREATE TABLE id_names(kind INTEGER NOT NULL, id INTEGER NOT NULL, name BLOB NOT NULL,"
+    "  PRIMARY KEY(kind, id)) WITHOUT ROWID;"
+    "CREATE TABLE contents(node INTEGER PRIMARY KEY, slab INTEGER NOT NULL, position INTEGER NOT NULL,"
+    "  size INTEGER NOT NULL, present INTEGER NOT NULL, epoch INTEGER NOT NULL, extents BLOB,"
+    "  digest_name BLOB, digest BLOB);"
+    "CREATE UNIQUE INDEX content_files ON contents(position) WHERE slab=0 AND position>0;"
+    "CREATE TABLE slabs(id INTEGER PRIMARY KEY, used INTEGER NOT NULL, live_files INTEGER NOT NULL,"
+    "  live_bytes INTEGER NOT NULL, sealed INTEGER NOT NULL);"
+    "CREATE TABLE totals(id INTEGER PRIMARY KEY CHECK(id=1), nodes INTEGER NOT NULL,"
+    "  orphans INTEGER NOT NULL, cached_bytes INTEGER NOT NULL, cached_files INTEGER NOT NULL,"
+    "  partial_files INTEGER NOT NULL);"
+    "INSERT INTO nodes VALUES(1, 1, 16877, 0, 0, 2, 0, 0, 5, 6, 0, 99, 0, NULL);"
+    "INSERT INTO nodes VALUES(2, 2, 33188, 7, 8, 1, 0, 0, 11, 12, 1, 0, 0, NULL);"
+    "INSERT INTO nodes VALUES(9, 9, 33188, 0, 0, 0, 0, 4, 1, 1, 0, 0, 1, NULL);"
+    "INSERT INTO names VALUES(1, x'66', 2);"
+    "INSERT INTO contents VALUES(2, 0, 0, 0, 0, 1, NULL, 'test', x'00');"
+    "INSERT INTO totals VALUES(1, 3, 1, 0, 1, 0);"
+    "INSERT INTO meta VALUES(CAST('schema' AS BLOB), CAST('1' AS BLOB));"
+    "INSERT INTO meta VALUES(CAST('source' AS BLOB), CAST('rsync://test/module' AS BLOB));"
+    "INSERT INTO meta VALUES(CAST('user.x' AS BLOB), CAST('kept' AS BLOB));"
+    "COMMIT;";
+
+TEST(Store, BringsFormat1UpToDate) {
+  const TemporaryDirectory tmp;
+  { const auto store = open_store(tmp.path()); }
+  std::filesystem::remove(tmp.path() + "/store.db");
+  std::filesystem::remove(tmp.path() + "/store.db-wal");
+  const StoredXattrs xattrs = {{"user.a", "b", 1, false}};
+  {
+    const auto db = must(Connection::open(tmp.path() + "/store.db", Connection::Mode::kWrite, 1 << 16));
+    must(db->execute(kFormat1));
+    static constexpr Sql kSet{"INSERT INTO xattr_sets VALUES(1, 0, 1, ?)"};
+    const std::string items = encode_xattrs(xattrs);
+    must(Query(*db, kSet).blob(items).run());
+  }
+  for (int opening = 0; opening < 2; ++opening) {
+    const auto store = open_store(tmp.path());
+    must(store->check());
+    const Node file = must(store->lookup(kRootNode, "f"));
+    EXPECT_EQ(file.id, 2U);
+    EXPECT_EQ(file.attr.uid, 7U);
+    EXPECT_EQ(file.attr.mtime_ns, 12U);
+    EXPECT_EQ(file.differences, 0U);
+    EXPECT_FALSE(file.ctime.has_value());
+    EXPECT_EQ(must(store->xattrs(file.id)), xattrs);
+    EXPECT_EQ(must(store->meta("x")), "kept");
+    EXPECT_EQ(store->pending().summary().names, 0U);
+  }
+  const auto store = open_store(tmp.path());
+  NewNode node;
+  node.mode = S_IFREG | 0644;
+  EXPECT_GT(must(store->local().create(kRootNode, "new", node)).id, 9U);
+  EXPECT_EQ(must(store->purge_orphans(10)), 1U);
+  must(store->check());
 }
 
 TEST(Store, RefusesAForeignDatabase) {
