@@ -136,8 +136,18 @@ bool ModelPusher::is_as_base_says(const std::string& path, const BaseNode& base)
                                now.mtime_ns == base.attr.mtime_ns);
 }
 
-void ModelPusher::acknowledge(const Acknowledged& news) {
-  if (lose_answers_ && random_() % 4 == 0) return;
+// When the answer is lost, what was to be made may be there or not, and is taken for absent until a listing
+// shows it. What was to be removed, or replaced, counts as gone: it must not be taken for a place where the
+// last copy of something is.
+void ModelPusher::acknowledge(Acknowledged news) {
+  if (lose_answers_ && random_() % 4 == 0) {
+    news.nodes.clear();
+    for (Binding& name : news.names) {
+      const NodeId before = must(store_->pending().base_binding(name.parent, name.name));
+      const bool needed = before != 0 && !must(store_->node(before)).orphan;
+      if (name.node != 0) name.node = needed ? 0 : before;
+    }
+  }
   must(store_->pending().acknowledge(news));
 }
 

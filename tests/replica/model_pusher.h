@@ -30,7 +30,7 @@ class ModelPusher {
   bool replace(const PendingName& name, const std::string& path);
   bool set_aside(const PendingName& name);
   bool is_as_base_says(const std::string& path, const BaseNode& base);
-  void acknowledge(const Acknowledged& news);
+  void acknowledge(Acknowledged news);
   BaseNode state_at(const std::string& path, NodeId node);
 
   Replica* store_;
