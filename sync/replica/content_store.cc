@@ -229,7 +229,6 @@ Result<void> ContentStore::put_small(Transaction& transaction, ContentRow row,
 }
 
 void ContentStore::committed(const Aftermath& aftermath) {
-  cache_.drop(aftermath.contents_changed);
   epochs_.wrote(aftermath.written);
   for (const BytesPlace& place : aftermath.written) {
     if (place.slab == 0 && place.position != 0) blocks_.recorded(place.position);

@@ -51,7 +51,8 @@ class ContentStore {
   Result<void> put_small(Transaction& transaction, ContentRow row, std::span<const std::byte> bytes);
   void small_stored() { slabs_.committed(); }
 
-  // The writer tells of every commit.
+  // The writer tells of every commit: first the one, then the other.
+  void forget_maps(const Aftermath& aftermath) { cache_.drop(aftermath.contents_changed); }
   void committed(const Aftermath& aftermath);
 
  private:

@@ -194,8 +194,8 @@ Result<std::optional<Node>> FileChange::record(const View& view, const Effect& e
     node.attr.mtime_ns = node.ctime->ns;
   }
   if (auto done = update_node(**transaction, node); !done) return done.error();
+  if (layer) (*transaction)->aftermath().then.emplace_back([&] { take_effect(view, effect); });
   if (auto done = (*transaction)->commit(); !done) return done.error();
-  if (layer) take_effect(view, effect);
   return std::optional<Node>(node);
 }
 

@@ -12,24 +12,38 @@
 namespace rsyncfs {
 namespace {
 
-std::vector<uint64_t> block_files(const DirtyFile::View& view) {
-  std::vector<uint64_t> out;
-  for (const auto& row : {view.sealed, view.open}) {
-    if (row && row->block_file != 0) out.push_back(row->block_file);
-  }
-  return out;
+struct OpenLayer {
+  uint64_t block_file = 0;
+  SharedFd fd;
+  LayerExtents extents;
+};
+
+// A sealed layer may go at any time, and its file with it, but not while the state is looked at.
+Result<std::vector<OpenLayer>> open_layers(DirtyStore& store, DirtyFile& file, bool with_extents) {
+  return file.look([&](const DirtyState& state) -> Result<std::vector<OpenLayer>> {
+    std::vector<OpenLayer> out;
+    for (const auto* layer : {&state.sealed, &state.open}) {
+      if (!*layer || (*layer)->block_file == 0) continue;
+      auto fd = store.files.open((*layer)->block_file);
+      if (!fd) return fd.error();
+      out.push_back({(*layer)->block_file, *fd, with_extents ? (*layer)->extents : LayerExtents()});
+    }
+    return out;
+  });
 }
 
-Result<void> sync_block_files(DirtyStore& store, DirtyFile& file, const std::vector<uint64_t>& ids) {
-  for (const uint64_t id : ids) {
-    auto fd = store.files.open(id);
-    if (!fd) return fd.error();
-    if (fdatasync((*fd)->get()) != 0) return Error::os(errno, "syncing a local change");
-    auto& known = file.entries_synced;
-    if (std::find(known.begin(), known.end(), id) != known.end()) continue;
-    if (auto done = sync_entry(store.directory.block_file(id)); !done) return done;
+Result<void> sync_layers(DirtyStore& store, DirtyFile& file) {
+  auto layers = open_layers(store, file, false);
+  if (!layers) return layers.error();
+  std::vector<uint64_t> ids;
+  for (const OpenLayer& layer : *layers) {
+    ids.push_back(layer.block_file);
+    if (fdatasync(layer.fd->get()) != 0) return Error::os(errno, "syncing a local change");
+    const auto& known = file.entries_synced;
+    if (std::find(known.begin(), known.end(), layer.block_file) != known.end()) continue;
+    if (auto done = sync_entry(store.directory.block_file(layer.block_file)); !done) return done;
   }
-  file.entries_synced = ids;
+  file.entries_synced = std::move(ids);
   return {};
 }
 
@@ -50,29 +64,23 @@ Result<void> record_synced(DirtyStore& store, DirtyFile& file, const DirtyFile::
   for (const Step& step : steps) {
     if (auto done = write_extents(**transaction, step.first, step.second); !done) return done;
   }
-  if (auto done = (*transaction)->commit(); !done) return done;
-  file.change([&](DirtyState& state) {
-    for (const Step& step : steps) {
-      for (auto* layer : {&state.sealed, &state.open}) {
-        if (*layer && (*layer)->block_file == step.first) (*layer)->extents.apply(step.second);
+  (*transaction)->aftermath().then.emplace_back([&] {
+    file.change([&](DirtyState& state) {
+      for (const Step& step : steps) {
+        for (auto* layer : {&state.sealed, &state.open}) {
+          if (*layer && (*layer)->block_file == step.first) (*layer)->extents.apply(step.second);
+        }
       }
-    }
+    });
   });
-  return {};
+  return (*transaction)->commit();
 }
 
 Result<void> write_anew_locked(DirtyStore& store, DirtyFile& file) {
-  std::vector<Layer> layers;
-  file.look([&](const DirtyState& state) {
-    for (const auto* layer : {&state.sealed, &state.open}) {
-      if (*layer) layers.push_back(**layer);
-    }
-  });
-  for (const Layer& layer : layers) {
-    if (layer.block_file == 0) continue;
-    auto fd = store.files.open(layer.block_file);
-    if (!fd) return fd.error();
-    if (auto done = write_anew((*fd)->get(), layer.extents); !done) return done;
+  auto layers = open_layers(store, file, true);
+  if (!layers) return layers.error();
+  for (const OpenLayer& layer : *layers) {
+    if (auto done = write_anew(layer.fd->get(), layer.extents); !done) return done;
   }
   return {};
 }
@@ -95,7 +103,7 @@ Result<void> sync_bytes(DirtyStore& store, DirtyFile& file) {
     file.sync_failed = false;
     return Error::os(EIO, "local changes could not be written to the disk");
   }
-  if (auto done = sync_block_files(store, file, block_files(*view)); !done) {
+  if (auto done = sync_layers(store, file); !done) {
     static_cast<void>(write_anew_locked(store, file));
     return done;
   }

@@ -45,13 +45,14 @@ class LayerUnion {
     if (!transaction) return transaction.error();
     if (!file_.is_current(view_)) return Error(Errc::kNotFound, "the changes of the file were dropped");
     if (auto done = record(**transaction, other, moved); !done) return done;
-    if (auto done = (*transaction)->commit(); !done) return done;
-    file_.change([this](DirtyState& state) {
-      state.sealed.reset();
-      state.open = std::move(result_);
-      state.cut_synced = true;
+    (*transaction)->aftermath().then.emplace_back([this] {
+      file_.change([this](DirtyState& state) {
+        state.sealed.reset();
+        state.open = std::move(result_);
+        state.cut_synced = true;
+      });
     });
-    return {};
+    return (*transaction)->commit();
   }
 
  private:
@@ -265,12 +266,13 @@ Result<void> end_sealed(Transaction& transaction, DirtyFile& file, const LayerRo
   auto left = find_layers(transaction.db(), row.node);
   if (!left) return left.error();
   if (left->empty()) transaction.aftermath().layers_gone.push_back(row.node);
-  if (auto done = transaction.commit(); !done) return done;
-  file.change([](DirtyState& state) {
-    state.sealed.reset();
-    state.acknowledged.reset();
+  transaction.aftermath().then.emplace_back([&file] {
+    file.change([](DirtyState& state) {
+      state.sealed.reset();
+      state.acknowledged.reset();
+    });
   });
-  return {};
+  return transaction.commit();
 }
 
 Result<void> finish_acknowledged(DirtyStore& store, DirtyFile& file) {

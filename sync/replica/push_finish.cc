@@ -155,8 +155,10 @@ Result<void> PushFinish::into_content() {
     if (auto done = put_layer(**transaction, row_); !done) return done;
     if (auto done = bind_names(**transaction); !done) return done;
     if (auto done = put_base_node(**transaction, now_); !done) return done;
+    (*transaction)->aftermath().then.emplace_back([this] {
+      snapshot_.file().change([this](DirtyState& state) { state.acknowledged = digest_; });
+    });
     if (auto done = (*transaction)->commit(); !done) return done;
-    snapshot_.file().change([this](DirtyState& state) { state.acknowledged = digest_; });
   }
   return finish_acknowledged(store_, snapshot_.file());
 }

@@ -105,13 +105,15 @@ Result<std::shared_ptr<PushSnapshot>> take_snapshot(DirtyStore& store,
   if (view->open) {
     if (auto done = seal_layer(**transaction, file->node(), found->node.attr.size); !done)
       return done.error();
-    if (auto done = (*transaction)->commit(); !done) return done.error();
-    file->change([&](DirtyState& state) {
-      state.sealed = std::move(state.open);
-      state.sealed->size = found->node.attr.size;
-      state.open.reset();
-      state.cut_synced = false;
+    (*transaction)->aftermath().then.emplace_back([&] {
+      file->change([&](DirtyState& state) {
+        state.sealed = std::move(state.open);
+        state.sealed->size = found->node.attr.size;
+        state.open.reset();
+        state.cut_synced = false;
+      });
     });
+    if (auto done = (*transaction)->commit(); !done) return done.error();
   }
   auto layer = file->look([](const DirtyState& state) { return state.sealed; });
   return std::shared_ptr<PushSnapshot>(std::make_shared<StoredSnapshot>(

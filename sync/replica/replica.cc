@@ -90,9 +90,12 @@ StoredReplica::StoredReplica(StateDirectory directory, std::unique_ptr<Writer> w
       local_(*writer_, dirty_),
       pending_(*writer_, reads_, dirty_) {
   writer_->after_commit([this](const Aftermath& aftermath) {
-    // In this order: who finds no local changes any more must find the new content.
-    contents_.committed(aftermath);
+    // In this order: who finds no local changes any more finds the new content, and who finds a file finds it
+    // still there.
+    contents_.forget_maps(aftermath);
+    for (const auto& step : aftermath.then) step();
     dirty_.committed(aftermath);
+    contents_.committed(aftermath);
   });
 }
 

@@ -54,6 +54,8 @@ struct Aftermath {
   std::vector<NodeId> layers_made;     // have local changes of bytes
   std::vector<NodeId> layers_gone;     // have none any more: they are part of the content
   std::vector<NodeId> layers_dropped;  // have none any more: they were given up
+  // What is to change in memory with the commit, before anything is freed. With the writer held.
+  std::vector<std::function<void()>> then;
 };
 
 class Writer;
