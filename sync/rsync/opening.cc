@@ -14,7 +14,6 @@ namespace {
 // Compatibility flags (compat.c CF_*).
 constexpr uint32_t kCompatIncRecurse = 0x1;
 constexpr uint32_t kCompatAvoidXattrOptimisation = 0x10;
-constexpr uint32_t kCompatSeedFirst = 0x20;
 constexpr uint32_t kCompatVarintFlags = 0x80;
 constexpr uint32_t kCompatId0Names = 0x100;
 
@@ -54,12 +53,6 @@ Error nothing_common(const char* what, std::string_view ours, std::string_view t
 }
 
 }  // namespace
-
-Error unusable_server(const SessionConfig& config) {
-  return Error(Errc::kUnsupported, config.compression == CompressionKind::kZstd
-                                       ? "the server cannot negotiate compression; zlibx may work"
-                                       : "the server is older than it was taken for");
-}
 
 Opening::Opening(const SessionConfig& config, OpeningScript script, size_t max_line_bytes, ByteQueue& out)
     : config_(config),
@@ -219,7 +212,6 @@ Result<void> Opening::on_compat_flags(uint32_t flags) {
   }
   agreement_.varint_flags = (flags & kCompatVarintFlags) != 0;
   agreement_.id0_names = (flags & kCompatId0Names) != 0;
-  agreement_.seed_first = (flags & kCompatSeedFirst) != 0;
   agreement_.spares_xattrs = agreement_.protocol >= 31 && (flags & kCompatAvoidXattrOptimisation) == 0;
   agreement_.unusable = !agreement_.varint_flags && (rest_sent_ || negotiates_compression());
   agreement_.checksum = config_.checksum.value_or(ChecksumKind::kMd5);
