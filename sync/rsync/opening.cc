@@ -54,6 +54,12 @@ Error nothing_common(const char* what, std::string_view ours, std::string_view t
 
 }  // namespace
 
+Error unusable_server(const SessionConfig& config) {
+  return Error(Errc::kUnsupported, config.compression == CompressionKind::kZstd
+                                       ? "the server cannot negotiate compression; zlibx may work"
+                                       : "the server is older than it was taken for");
+}
+
 Opening::Opening(const SessionConfig& config, OpeningScript script, size_t max_line_bytes, ByteQueue& out)
     : config_(config),
       script_(std::move(script)),

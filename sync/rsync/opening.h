@@ -34,6 +34,9 @@ struct Agreement {
   bool unusable = false;
 };
 
+// What to say of a server that turned out to be Agreement::unusable and gives no reason itself.
+Error unusable_server(const SessionConfig& config);
+
 // What a role says in the opening.
 struct OpeningScript {
   std::vector<std::string> daemon_arguments;

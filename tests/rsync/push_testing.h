@@ -77,16 +77,14 @@ class PushTarget {
 };
 
 inline struct stat stat_of(const std::string& path) {
-  struct stat st {};
+  struct stat st{};
   if (lstat(path.c_str(), &st) != 0) st.st_mode = 0;
   return st;
 }
 
 class PushInterop : public testing::TestWithParam<PushPeer> {
  protected:
-  explicit PushInterop(support::DaemonParameters parameters = {})
-      : target_(GetParam(), std::move(parameters)) {}
-  PushTarget target_;
+  PushTarget target_{GetParam()};
 };
 
 inline auto all_push_peers() {
