@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/rsync/push_arguments.h"
 
+#include <algorithm>
+
 #include "sync/rsync/server_arguments.h"
 
 namespace rsyncfs {
@@ -35,10 +37,49 @@ void add_option_bundle(const PushConfig& config, std::vector<std::string>& out) 
   out.push_back(std::move(bundle));
 }
 
+// `path` without empty and "." components, each ".." taking back what is before it; those that are left over
+// stand in front.
+std::string lexical_path(std::string_view path) {
+  std::vector<std::string_view> parts;
+  while (!path.empty()) {
+    const size_t slash = std::min(path.find('/'), path.size());
+    const std::string_view part = path.substr(0, slash);
+    path.remove_prefix(std::min(slash + 1, path.size()));
+    if (part.empty() || part == ".") continue;
+    if (part == ".." && !parts.empty() && parts.back() != "..") {
+      parts.pop_back();
+    } else {
+      parts.push_back(part);
+    }
+  }
+  std::string out;
+  for (const std::string_view part : parts) out.append(out.empty() ? "" : "/").append(part);
+  return out;
+}
+
+// As the server takes it. A daemon cuts a path with ".." short, so it gets it from the module's top.
+std::string backup_path(const PushConfig& config) {
+  const bool absolute = config.backup_dir.starts_with('/');
+  if (config.peer == PeerKind::kShell) return (absolute ? "/" : "") + lexical_path(config.backup_dir);
+  return "/" + lexical_path(absolute ? config.backup_dir : config.root + "/" + config.backup_dir);
+}
+
+// A daemon takes backslashes out of its options.
+std::string option_value(const PushConfig& config, std::string_view value) {
+  std::string out;
+  for (const char c : value) {
+    if (c == '\\' && config.peer == PeerKind::kDaemon) out += '\\';
+    out += c;
+  }
+  return out;
+}
+
 void add_kind_options(const PushConfig& config, std::vector<std::string>& out) {
   if (config.block_length != 0) add_number(out, "-B", static_cast<int>(config.block_length));
-  if (!config.backup_dir.empty()) out.insert(out.end(), {"--backup-dir", config.backup_dir});
-  if (!config.suffix.empty()) out.push_back("--suffix=" + config.suffix);
+  if (!config.backup_dir.empty()) {
+    out.insert(out.end(), {"--backup-dir", option_value(config, backup_path(config))});
+  }
+  if (!config.suffix.empty()) out.push_back("--suffix=" + option_value(config, config.suffix));
   if (config.max_delete > 0) add_number(out, "--max-delete=", config.max_delete);
   if (config.force) out.emplace_back("--force");
   if (config.kind == PushKind::kAttributes) out.emplace_back("--size-only");
@@ -71,6 +112,15 @@ bool has_nul(std::string_view text) {
   return text.find('\0') != std::string_view::npos;
 }
 
+// A server that is told of its own directory makes no backups at all: what is to be moved would be removed.
+bool valid_backup_dir(const PushConfig& config) {
+  constexpr size_t kMaxBackupDir = 3900;  // options.c leaves room for a name
+  const std::string path = backup_path(config);
+  const bool leaves_module = config.peer == PeerKind::kDaemon && path.starts_with("/..");
+  return !path.empty() && path != "/" + lexical_path(config.root) && path.size() <= kMaxBackupDir &&
+         !has_nul(path) && !leaves_module;
+}
+
 }  // namespace
 
 bool pushes_devices(PushKind kind) {
@@ -81,8 +131,7 @@ Result<void> validate_push_config(const PushConfig& config) {
   if (auto valid = validate_session_config(config); !valid.ok()) return valid;
   if (config.block_length > kMaxBlockLength) return usage("the block length is too large");
   if (config.kind == PushKind::kMove && config.backup_dir.empty()) return usage("nowhere to move to");
-  if (has_nul(config.backup_dir) || config.backup_dir.starts_with('-'))
-    return usage("not a backup directory");
+  if (!config.backup_dir.empty() && !valid_backup_dir(config)) return usage("not a backup directory");
   if (has_nul(config.suffix) || config.suffix.find('/') != std::string::npos) return usage("not a suffix");
   if (config.max_delete < 0) return usage("not a number of deletions");
   if ((config.acls || config.xattrs) && removes(config.kind))

@@ -83,8 +83,10 @@ struct PushConfig : SessionConfig {
   std::map<uint32_t, std::string> user_names, group_names;
   bool fsync = true;  // contents are on the server's disk before they are acknowledged; rsync 3.2.4 or later
   uint32_t block_length = 0;  // of the sums asked for, up to kMaxBlockLength; 0: the server's choice
-  // Where what is replaced or removed goes instead. Below the module if it begins with '/' on a daemon, else
-  // relative to root. Needed by kMove; also for kData, kWholeData, kDelete, kCreate.
+  // Where what is replaced or removed goes instead: relative to root, "../to", or absolute, which on a daemon
+  // is below the module. Made if it is missing. Needed by kMove; also for kData, kWholeData, kCreate,
+  // kDelete. On a pipe ".." leads where the host's directories do. A daemon before rsync 3.2.4 misreads
+  // backslashes.
   std::string backup_dir;
   std::string suffix;          // for names put into backup_dir, or without one, beside
   bool force = false;          // kMove, kDelete: directories with all that is in them
