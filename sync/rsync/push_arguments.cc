@@ -57,11 +57,16 @@ std::string lexical_path(std::string_view path) {
   return out;
 }
 
+// From the module's top or the host's; from wherever the remote shell begins if root is relative.
+std::string resolved_backup_dir(const PushConfig& config) {
+  const bool absolute = config.backup_dir.starts_with('/');
+  return lexical_path(absolute ? config.backup_dir : config.root + "/" + config.backup_dir);
+}
+
 // As the server takes it. A daemon cuts a path with ".." short, so it gets it from the module's top.
 std::string backup_path(const PushConfig& config) {
-  const bool absolute = config.backup_dir.starts_with('/');
-  if (config.peer == PeerKind::kShell) return (absolute ? "/" : "") + lexical_path(config.backup_dir);
-  return "/" + lexical_path(absolute ? config.backup_dir : config.root + "/" + config.backup_dir);
+  if (config.peer == PeerKind::kDaemon) return "/" + resolved_backup_dir(config);
+  return (config.backup_dir.starts_with('/') ? "/" : "") + lexical_path(config.backup_dir);
 }
 
 // A daemon takes backslashes out of its options.
@@ -112,12 +117,12 @@ bool has_nul(std::string_view text) {
   return text.find('\0') != std::string_view::npos;
 }
 
-// A server that is told of its own directory makes no backups at all: what is to be moved would be removed.
+// A server that is told of its own directory makes no backups: what is to be moved would be removed.
 bool valid_backup_dir(const PushConfig& config) {
   constexpr size_t kMaxBackupDir = 3900;  // options.c leaves room for a name
   const std::string path = backup_path(config);
   const bool leaves_module = config.peer == PeerKind::kDaemon && path.starts_with("/..");
-  return !path.empty() && path != "/" + lexical_path(config.root) && path.size() <= kMaxBackupDir &&
+  return resolved_backup_dir(config) != lexical_path(config.root) && path.size() <= kMaxBackupDir &&
          !has_nul(path) && !leaves_module;
 }
 

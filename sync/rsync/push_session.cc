@@ -125,6 +125,7 @@ class PushSession::Impl : public MuxHandler, public GeneratorHandler {
     if (auto opened = opening_->receive(data); !opened.ok()) return opened;
     if (!opening_->established()) return {};
     stream_agreement_ = opening_->agreement();
+    if (agreement().protocol < 31) messages_.expect_exit_in_words();
     state_ = PushState::kReady;
     if (list_) begin_answering();
     events_.on_established();

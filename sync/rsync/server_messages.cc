@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/rsync/server_messages.h"
 
+#include "sync/rsync/server_text.h"
 #include "sync/rsync/wire.h"
 
 namespace rsyncfs {
@@ -24,21 +25,12 @@ Result<uint32_t> ServerMessages::number(std::span<const std::byte> payload) {
 
 Result<bool> ServerMessages::take(MuxTag tag, std::span<const std::byte> payload) {
   const std::string_view text = as_text(payload);
-  // Said of what is to be removed from a directory that is not in the list; it is removed all the same.
-  constexpr std::string_view kNoParentListed = "WARNING: parent dir is absent in the file list: ";
   switch (tag) {
     case MuxTag::kError:
     case MuxTag::kErrorSocket:
     case MuxTag::kErrorXfer:
-    case MuxTag::kErrorUtf8: {
-      if (text.starts_with(kNoParentListed)) {
-        on_text_(MessageKind::kWarning, text);
-        return true;
-      }
-      words_.error(text, tag == MuxTag::kError || tag == MuxTag::kErrorSocket);
-      on_text_(MessageKind::kError, text);
-      return true;
-    }
+    case MuxTag::kErrorUtf8:
+      return take_error(text, tag == MuxTag::kError || tag == MuxTag::kErrorSocket);
     case MuxTag::kWarning:
       words_.warning(text);
       on_text_(MessageKind::kWarning, text);
@@ -67,6 +59,21 @@ Result<bool> ServerMessages::take(MuxTag tag, std::span<const std::byte> payload
     default:
       return false;
   }
+}
+
+Result<bool> ServerMessages::take_error(std::string_view text, bool about_itself) {
+  // Said of what is to be removed from a directory that is not in the list; it is removed all the same.
+  constexpr std::string_view kNoParentListed = "WARNING: parent dir is absent in the file list: ";
+  if (text.starts_with(kNoParentListed)) {
+    on_text_(MessageKind::kWarning, text);
+    return true;
+  }
+  words_.error(text, about_itself);
+  on_text_(MessageKind::kError, text);
+  const auto code = exit_in_words_ ? exit_summary_code(text) : std::nullopt;
+  if (!code) return true;
+  exit_code_ = *code;
+  return words_.exited(*code);
 }
 
 }  // namespace rsyncfs

@@ -25,6 +25,10 @@ class ServerMessages {
   // The one number that a message holds; kProtocol for another size.
   static Result<uint32_t> number(std::span<const std::byte> payload);
 
+  // A receiver before protocol 31 has no MSG_ERROR_EXIT: it says in words that it is done for, and then
+  // waits.
+  void expect_exit_in_words() { exit_in_words_ = true; }
+
   LastWords& words() { return words_; }
   const LastWords& words() const { return words_; }
   // Exit code of a MSG_ERROR_EXIT, once take() has failed over it.
@@ -34,7 +38,10 @@ class ServerMessages {
  private:
   LastWords words_;
   std::function<void(MessageKind, std::string_view)> on_text_;
+  Result<bool> take_error(std::string_view text, bool about_itself);
+
   std::optional<int> exit_code_;
+  bool exit_in_words_ = false;
   int io_timeout_s_ = 0;
 };
 

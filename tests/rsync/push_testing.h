@@ -77,7 +77,7 @@ class PushTarget {
 };
 
 inline struct stat stat_of(const std::string& path) {
-  struct stat st{};
+  struct stat st {};
   if (lstat(path.c_str(), &st) != 0) st.st_mode = 0;
   return st;
 }
