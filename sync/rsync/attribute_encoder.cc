@@ -20,8 +20,10 @@ PosixAcl beyond_mode(const PushEntry& entry) {
   PosixAcl acl = entry.access_acl.value_or(PosixAcl{});
   acl.user_obj.reset();
   acl.other_obj.reset();
+  // With a mask, which names always have, the group's bits of the mode are the mask's.
   const auto group_bits = static_cast<uint8_t>(entry.mode >> 3 & 7);
-  if (!acl.mask_obj || acl.group_obj == group_bits) acl.group_obj.reset();
+  const bool masked = acl.mask_obj.has_value() || !acl.names.empty();
+  if (!masked || acl.group_obj == group_bits) acl.group_obj.reset();
   if (!acl.names.empty() && acl.mask_obj == group_bits) acl.mask_obj.reset();
   return acl;
 }

@@ -84,7 +84,9 @@ inline struct stat stat_of(const std::string& path) {
 
 class PushInterop : public testing::TestWithParam<PushPeer> {
  protected:
-  PushTarget target_{GetParam()};
+  explicit PushInterop(support::DaemonParameters parameters = {})
+      : target_(GetParam(), std::move(parameters)) {}
+  PushTarget target_;
 };
 
 inline auto all_push_peers() {
