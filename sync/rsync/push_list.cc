@@ -90,6 +90,11 @@ Result<void> validate(PushKind kind, PushEntry& entry) {
   const bool root = entry.path == "." && S_ISDIR(entry.mode);
   if (!root && !valid_path(entry.path)) return unusable(entry, "not a path");
   if (!fits(kind, entry)) return unusable(entry, "its type does not belong into such a list");
+  if (entry.mode == 0) {  // as rsync names what is missing
+    PushEntry missing;
+    missing.path = std::move(entry.path);
+    entry = std::move(missing);
+  }
   if (entry.mtime_ns > kMaxNs) return unusable(entry, "not a time");
   const std::string& target = entry.link_target;
   if (S_ISLNK(entry.mode) &&
