@@ -14,6 +14,7 @@ namespace {
 // Compatibility flags (compat.c CF_*).
 constexpr uint32_t kCompatIncRecurse = 0x1;
 constexpr uint32_t kCompatAvoidXattrOptimisation = 0x10;
+constexpr uint32_t kCompatSeedFirst = 0x20;
 constexpr uint32_t kCompatVarintFlags = 0x80;
 constexpr uint32_t kCompatId0Names = 0x100;
 
@@ -218,6 +219,7 @@ Result<void> Opening::on_compat_flags(uint32_t flags) {
   }
   agreement_.varint_flags = (flags & kCompatVarintFlags) != 0;
   agreement_.id0_names = (flags & kCompatId0Names) != 0;
+  agreement_.seed_first = (flags & kCompatSeedFirst) != 0;
   agreement_.spares_xattrs = agreement_.protocol >= 31 && (flags & kCompatAvoidXattrOptimisation) == 0;
   agreement_.unusable = !agreement_.varint_flags && (rest_sent_ || negotiates_compression());
   agreement_.checksum = config_.checksum.value_or(ChecksumKind::kMd5);

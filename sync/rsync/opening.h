@@ -27,6 +27,8 @@ struct Agreement {
   ChecksumKind checksum = ChecksumKind::kMd5;
   CompressionKind compression = CompressionKind::kNone;
   int32_t checksum_seed = 0;
+  // Block sums are seeded as block_sum() does it.
+  bool seed_first = false;
   // An item that a local copy or link settles has no extended attributes asked for.
   bool spares_xattrs = false;
   // The server did not take the capabilities that we had to assume: it is old, or it refuses an option and is

@@ -137,6 +137,9 @@ class PushSession::Impl : public MuxHandler, public GeneratorHandler {
 
   Result<void> on_mux_data(std::span<const std::byte> data) override {
     if (agreement().unusable) return unusable_server(config_);
+    // Whoever compares its sums would find every file changed.
+    if (config_.kind == PushKind::kData && !agreement().seed_first)
+      return Error(Errc::kUnsupported, "the server is too old for its block sums to be compared");
     if (state_ == PushState::kEnded) return {};
     if (!requests_) return Error(Errc::kProtocol, "the server speaks of a list that it was not sent");
     return stream_.feed(data, [this](std::span<const std::byte> bytes) { return requests_->parse(bytes); });
