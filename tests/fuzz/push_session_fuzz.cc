@@ -45,7 +45,7 @@ std::vector<PushEntry> some_entries(PushKind kind) {
 class Sender : public PushEvents {
  public:
   Sender(PushConfig config, uint8_t manners)
-      : late_((manners & 1) != 0), manners_(manners), session_(std::move(config), *this, limits()) {}
+      : late_((manners & 1) != 0), session_(std::move(config), *this, limits()) {}
 
   bool feed(std::span<const std::byte> data, size_t piece) {
     while (!data.empty()) {
@@ -108,7 +108,6 @@ class Sender : public PushEvents {
   }
 
   const bool late_;
-  const uint8_t manners_;
   std::deque<PushRequest> waiting_;
   size_t answered_ = 0;
   bool finished_ = false;
