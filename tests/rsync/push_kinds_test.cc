@@ -259,6 +259,27 @@ TEST_P(PushKinds, DeletesNoMoreThanAllowed) {
   EXPECT_TRUE(exists("c"));
 }
 
+// What a small change costs, login included.
+TEST_P(PushKinds, FewBytes) {
+  make("d/file", "12345");
+  const auto bytes_of = [&](PushKind kind, const PushEntry& entry) {
+    PushConfig config = target_.config(kind);
+    config.entries = {entry};
+    if (kind == PushKind::kMove) {
+      config.backup_dir = "../elsewhere";
+      config.root = "d";
+    }
+    const auto done = push(config);
+    EXPECT_EQ(done->succeeded.size() + done->deleted.size(), 1u);
+    return done->bytes_sent() + done->bytes_received();
+  };
+  PushEntry attributes = file_entry("d/file", 5, kNewTime);
+  attributes.mode = S_IFREG | 0600;
+  EXPECT_LT(bytes_of(PushKind::kAttributes, attributes), 550u);
+  EXPECT_LT(bytes_of(PushKind::kMove, gone_entry("file")), 550u);
+  EXPECT_LT(bytes_of(PushKind::kDelete, gone_entry("elsewhere/file")), 550u);
+}
+
 // Any bytes are a name, in any depth, long ones too.
 TEST_P(PushKinds, NamesOfAllSorts) {
   std::vector<std::string> paths = {"a b", "-x",          "\xff\xfe", "new\nline", "*",

@@ -13,6 +13,7 @@
 
 #include "tests/rsync/pull_testing.h"
 #include "tests/support/blocking_push.h"
+#include "tests/support/old_rsync.h"
 
 namespace rsyncfs {
 
@@ -22,9 +23,10 @@ using support::BlockingPushOptions;
 struct PushPeer {
   PeerKind peer = PeerKind::kDaemon;
   int protocol = 32;
+  bool old = false;  // the oldest rsync 3.2, over a pipe
 };
 inline void PrintTo(const PushPeer& peer, std::ostream* out) {
-  *out << (peer.peer == PeerKind::kDaemon ? "daemon" : "pipe") << peer.protocol;
+  *out << (peer.old ? "old" : peer.peer == PeerKind::kDaemon ? "daemon" : "pipe") << peer.protocol;
 }
 
 inline PushEntry file_entry(std::string path, uint64_t size, int64_t mtime_s = 1'600'000'000) {
@@ -66,7 +68,8 @@ class PushTarget {
   std::unique_ptr<BlockingPush> open(PushConfig config, BlockingPushOptions options = {}) {
     if (daemon_) return BlockingPush::over_tcp(daemon_->port(), std::move(config), std::move(options));
     config.root = config.root.empty() ? path() : path() + "/" + config.root;
-    return BlockingPush::over_pipe("rsync", std::move(config), std::move(options));
+    const std::string program = peer_.old ? support::require_old_rsync() : "rsync";
+    return BlockingPush::over_pipe(program, std::move(config), std::move(options));
   }
   RsyncDaemon& daemon() { return *daemon_; }
 
@@ -92,7 +95,8 @@ class PushInterop : public testing::TestWithParam<PushPeer> {
 inline auto all_push_peers() {
   return testing::Values(PushPeer{PeerKind::kDaemon, 30}, PushPeer{PeerKind::kDaemon, 31},
                          PushPeer{PeerKind::kDaemon, 32}, PushPeer{PeerKind::kShell, 30},
-                         PushPeer{PeerKind::kShell, 31}, PushPeer{PeerKind::kShell, 32});
+                         PushPeer{PeerKind::kShell, 31}, PushPeer{PeerKind::kShell, 32},
+                         PushPeer{PeerKind::kShell, 31, true});
 }
 
 }  // namespace rsyncfs
