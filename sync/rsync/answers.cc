@@ -16,8 +16,10 @@ constexpr size_t kMaxPendingBeside = 16;
 constexpr int kTransferPhases = 2;
 }  // namespace
 
-Answers::Answers(const Agreement& agreement, int compress_level, const PushList& list, ByteQueue& out)
+Answers::Answers(const Agreement& agreement, int compress_level, bool append, const PushList& list,
+                 ByteQueue& out)
     : agreement_(agreement),
+      append_(append),
       list_(list),
       out_(out),
       tokens_(TokenWriter::create(agreement.compression, compress_level)),
@@ -69,7 +71,7 @@ void Answers::say_what_can_be() {
   write_scratch();
 }
 
-void Answers::remove(std::deque<Pending>::iterator request) {
+void Answers::remove(const std::deque<Pending>::const_iterator& request) {
   sum_bytes_ -= request->sum_bytes;
   --unanswered_;
   pending_.erase(request);
@@ -95,6 +97,8 @@ void Answers::begin_file(uint32_t ndx, const SumHead& head) {
   RSYNCFS_CHECK(head.strong_length <= checksum_size(agreement_.checksum));
   // A copy of what is not there ends the session, and all that is in it.
   RSYNCFS_CHECK(head.count == 0 || (head.block_length > 0 && (next.item.iflags & kItemIsNew) == 0));
+  // The tail goes where the head says that the remote file ends.
+  RSYNCFS_CHECK(!append_ || next.item.again || head == next.item.head);
   write_head(next.item, scratch_);
   head.write(scratch_);
   write_scratch();

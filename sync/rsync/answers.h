@@ -23,8 +23,9 @@ namespace rsyncfs {
 
 class Answers {
  public:
-  // Writes frames to `out`. `list` and `out` belong to the session.
-  Answers(const Agreement& agreement, int compress_level, const PushList& list, ByteQueue& out);
+  // Writes frames to `out`. `append`: the server was called with --append. `list` and `out` belong to the
+  // session.
+  Answers(const Agreement& agreement, int compress_level, bool append, const PushList& list, ByteQueue& out);
 
   // What the generator said. Items and phases are echoed when all before them is answered. kProtocol, kLimit.
   Result<void> echo(GeneratorItem item);
@@ -56,12 +57,13 @@ class Answers {
   int all_dones() const { return agreement_.protocol >= 31 ? 5 : 4; }
   Result<void> add(Pending pending);
   void say_what_can_be();
-  void remove(std::deque<Pending>::iterator request);
+  void remove(const std::deque<Pending>::const_iterator& request);
   void write_head(const GeneratorItem& item, ByteQueue& out);
   void write_xattrs(const GeneratorItem& item, ByteQueue& out) const;
   void write_scratch();
 
   Agreement agreement_;
+  const bool append_;
   const PushList& list_;
   ByteQueue& out_;
   NdxCoder ndx_;

@@ -16,6 +16,11 @@ bool removes(PushKind kind) {
   return kind == PushKind::kMove || kind == PushKind::kDelete;
 }
 
+// Of what is there already, or compares them.
+bool sets_attributes(PushKind kind) {
+  return kind == PushKind::kAttributes || kind == PushKind::kCreate || kind == PushKind::kLink;
+}
+
 // Attributes of a removed entry are nobody's; those of a link are what it is recognised by.
 void add_option_bundle(const PushConfig& config, std::vector<std::string>& out) {
   const PushKind kind = config.kind;
@@ -88,6 +93,9 @@ void add_kind_options(const PushConfig& config, std::vector<std::string>& out) {
   if (config.max_delete > 0) add_number(out, "--max-delete=", config.max_delete);
   if (config.force) out.emplace_back("--force");
   if (config.kind == PushKind::kAttributes) out.emplace_back("--size-only");
+  // Otherwise times that differ only by nanoseconds are equal. The short form, which clients use, is too new
+  // for some servers, and for rrsync.
+  if (sets_attributes(config.kind) && config.max_protocol >= 31) out.emplace_back("--modify-window=-1");
   if (removes(config.kind)) out.emplace_back("--delete-missing-args");
   if (config.only_missing) out.emplace_back("--ignore-existing");
   if (config.only_existing) out.emplace_back("--existing");

@@ -116,8 +116,9 @@ class PushSession::Impl : public MuxHandler, public GeneratorHandler {
 
   void begin_answering() {
     state_ = PushState::kActive;
-    answers_.emplace(agreement(), config_.compress_level, *list_, output_);
-    requests_.emplace(agreement(), config_.xattrs, config_.kind == PushKind::kAppend, *list_, *this);
+    const bool append = config_.kind == PushKind::kAppend;
+    answers_.emplace(agreement(), config_.compress_level, append, *list_, output_);
+    requests_.emplace(agreement(), config_.xattrs, append, *list_, *this);
   }
 
   Result<void> take(std::span<const std::byte> data) {

@@ -41,7 +41,8 @@ enum class PushKind : uint8_t {
   // Directories, symbolic links, FIFOs, sockets, devices. What stands in their place is replaced without
   // asking.
   kCreate,
-  // New names for existing inodes (-H): same size and mtime, or nothing happens.
+  // New names for existing inodes (-H), which must still have that size and mtime (to the nanosecond since
+  // protocol 31), or nothing happens.
   kLink,
   // Renamed into backup_dir: same name, other directory. What stands there is replaced without asking.
   kMove,

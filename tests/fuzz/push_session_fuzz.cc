@@ -45,7 +45,9 @@ std::vector<PushEntry> some_entries(PushKind kind) {
 class Sender : public PushEvents {
  public:
   Sender(PushConfig config, uint8_t manners)
-      : late_((manners & 1) != 0), session_(std::move(config), *this, limits()) {}
+      : late_((manners & 1) != 0),
+        append_(config.kind == PushKind::kAppend),
+        session_(std::move(config), *this, limits()) {}
 
   bool feed(std::span<const std::byte> data, size_t piece) {
     while (!data.empty()) {
@@ -80,7 +82,7 @@ class Sender : public PushEvents {
     RSYNCFS_CHECK(request.index < kEntries);
     if (++answered_ % 3 == 0) return session_.decline(request.index);
     const bool copies = (request.iflags & kItemIsNew) == 0 && request.head.count > 0;
-    session_.begin_file(request.index, copies ? request.head : SumHead());
+    session_.begin_file(request.index, copies || append_ ? request.head : SumHead());
     const std::vector<std::byte> data(answered_ * 100);
     session_.literal(data);
     if (copies) session_.copy(request.head.count - 1);
@@ -108,6 +110,7 @@ class Sender : public PushEvents {
   }
 
   const bool late_;
+  const bool append_;
   std::deque<PushRequest> waiting_;
   size_t answered_ = 0;
   bool finished_ = false;

@@ -135,6 +135,7 @@ TEST_P(GoldenPushes, Arguments) {
   std::string text = load(GetParam().name + ".args");
   for (size_t end = 0; (end = text.find('\n')) != std::string::npos; text.erase(0, end + 1)) {
     theirs.push_back(text.substr(0, end));
+    if (theirs.back() == "-@-1") theirs.back() = "--modify-window=-1";
   }
   std::vector<std::string> ours = shell_arguments(GetParam().config);
   ASSERT_GT(theirs.size(), 4u);

@@ -82,6 +82,9 @@ inline std::vector<GoldenPush> golden_pushes() {
   std::vector<GoldenPush> pushes;
   const auto add = [&](const std::string& name, PushKind kind, int protocol, std::vector<std::string> options,
                        std::vector<std::string> paths, std::vector<std::string> parents = {}) -> GoldenPush& {
+    const bool sets_attributes =
+        kind == PushKind::kAttributes || kind == PushKind::kCreate || kind == PushKind::kLink;
+    if (sets_attributes && protocol >= 31) options.emplace_back("--modify-window=-1");
     GoldenPush push{
         .name = name, .config = {}, .options = std::move(options), .paths = paths, .destination = ":"};
     push.config.kind = kind;

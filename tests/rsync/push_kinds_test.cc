@@ -127,6 +127,38 @@ TEST_P(PushKinds, NewNamesOfEveryType) {
   EXPECT_EQ(stat_of(target_ / "made/too").st_mode & 0700, static_cast<mode_t>(0700));
 }
 
+// Everything but contents takes a name without asking whose it was; contents only an empty directory's.
+TEST_P(PushKinds, WhatIsReplacedUnasked) {
+  make("a", "somebody's");
+  make("b", "somebody's");
+  support::make_dirs(target_ / "empty");
+  support::make_dirs(target_ / "full/of");
+  PushConfig config = target_.config(PushKind::kCreate);
+  config.entries = {of_type("a", S_IFLNK | 0777), of_type("b", S_IFDIR | 0755),
+                    of_type("full", S_IFIFO | 0600)};
+  config.entries[0].link_target = "x";
+  const auto created = push(config);
+  EXPECT_TRUE(S_ISLNK(stat_of(target_ / "a").st_mode));
+  EXPECT_TRUE(S_ISDIR(stat_of(target_ / "b").st_mode));
+  EXPECT_TRUE(exists("full/of"));
+  EXPECT_NE(created->complaints().find("full"), std::string::npos);
+  config = target_.config(PushKind::kData);
+  config.entries = {of_type("empty", S_IFREG | 0644)};
+  const auto declining = target_.open(config);
+  ASSERT_OK(declining->finish());
+  EXPECT_EQ(declining->requests.size(), 1u);
+  EXPECT_FALSE(exists("empty"));
+}
+
+TEST_P(PushKinds, TimesWithinTheSameSecond) {
+  make("f", "12345");
+  support::set_mtime(target_ / "f", kOldTime, 500'000'000);
+  PushConfig config = target_.config(PushKind::kAttributes);
+  config.entries = {file_entry("f", 5, kOldTime)};
+  push(config);
+  EXPECT_EQ(stat_of(target_ / "f").st_mtim.tv_nsec, GetParam().protocol >= 31 ? 0 : 500'000'000);
+}
+
 TEST_P(PushKinds, UntouchedParentKeepsItsTimes) {
   make("parent/file", "12345");
   support::set_mtime(target_ / "parent", kOldTime, 0);
@@ -157,19 +189,26 @@ TEST_P(PushKinds, LinkGivesAFileAnotherName) {
   for (const size_t index : {1u, 2u}) EXPECT_EQ(std::ranges::count(done->succeeded, index), 1) << index;
 }
 
-// The old name must still be the file that was to be linked.
+// The old name must still be the file that was to be linked; a nanosecond is enough to tell, where there are
+// any.
 TEST_P(PushKinds, LinkOfWhatIsNoLongerTheSame) {
-  make("old", "changed by somebody");
-  PushConfig config = target_.config(PushKind::kLink);
-  for (const char* path : {"old", "new"}) {
-    config.entries.push_back(file_entry(path, 13, kOldTime));
-    config.entries.back().hlink_group = 1;
+  for (const bool size : {true, false}) {
+    const bool told = size || GetParam().protocol >= 31;
+    make("old", size ? "changed by somebody" : "and once more");
+    support::set_mtime(target_ / "old", kOldTime, 1);
+    PushConfig config = target_.config(PushKind::kLink);
+    for (const char* path : {"old", "new"}) {
+      config.entries.push_back(file_entry(path, 13, kOldTime));
+      config.entries.back().hlink_group = 1;
+    }
+    const auto done = push(config);
+    EXPECT_EQ(done->declined.empty(), !told);
+    EXPECT_EQ(done->succeeded.empty(), told);
+    EXPECT_EQ(exists("new"), !told);
+    if (size) {
+      EXPECT_EQ(support::read_file(target_ / "old"), "changed by somebody");
+    }
   }
-  const auto done = push(config);
-  EXPECT_FALSE(done->declined.empty());
-  EXPECT_TRUE(done->succeeded.empty());
-  EXPECT_FALSE(exists("new"));
-  EXPECT_EQ(support::read_file(target_ / "old"), "changed by somebody");
 }
 
 TEST_P(PushKinds, LinkDoesNotReplace) {
@@ -206,6 +245,8 @@ TEST_P(PushKinds, MoveOfATree) {
   make("from/tree/a/b", "contents");
   make("from/tree/c", "contents");
   const ino_t inode = stat_of(target_ / "from/tree/a/b").st_ino;
+  ASSERT_EQ(chmod((target_ / "from/tree/a").c_str(), 0710), 0);
+  support::set_mtime(target_ / "from/tree/a", kOldTime, 0);
   PushConfig config = target_.config(PushKind::kMove);
   config.root = "from";
   config.backup_dir = "../to";
@@ -215,6 +256,9 @@ TEST_P(PushKinds, MoveOfATree) {
   EXPECT_FALSE(exists("from/tree"));
   EXPECT_EQ(stat_of(target_ / "to/tree/a/b").st_ino, inode);
   EXPECT_TRUE(exists("to/tree/c"));
+  // The directories are others.
+  EXPECT_EQ(stat_of(target_ / "to/tree/a").st_mode, static_cast<mode_t>(S_IFDIR | 0710));
+  EXPECT_NE(stat_of(target_ / "to/tree/a").st_mtim.tv_sec, kOldTime);
   EXPECT_EQ(done->deleted.size(), 4u);
   EXPECT_EQ(done->deleted.back(), (std::pair<std::string, bool>("tree", true)));
 }
