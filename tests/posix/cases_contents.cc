@@ -184,6 +184,10 @@ void maps(Probe& p) {
   p.close(writer);
 }
 
+void put(char* at, std::string_view bytes) {
+  bytes.copy(at, bytes.size());
+}
+
 // Mappings outlive what they were made from.
 void maps_that_stay(Probe& p) {
   constexpr size_t kSize = 8192;
@@ -196,18 +200,18 @@ void maps_that_stay(Probe& p) {
     return;
   }
   p.close(fd);
-  std::memcpy(shared, "shared", 6);
-  std::memcpy(own + 100, "private", 7);
+  put(shared, "shared");
+  put(own + 100, "private");
   p.contents("a");
   p.call("msync", raw(::msync(shared, kSize, MS_SYNC)));
   fd = p.open("a", O_RDWR);
   p.pwrite(fd, "written", 50);
   p.note("the map sees a write", summary({shared + 50, 7}));
   p.rename("a", "b");
-  std::memcpy(shared + 200, "renamed", 7);
+  put(shared + 200, "renamed");
   p.contents("b");
   p.unlink("b");
-  std::memcpy(shared + 300, "removed", 7);
+  put(shared + 300, "removed");
   p.pread(fd, kSize, 0);
   p.note("the private one", summary({own + 100, 7}));
   ::munmap(shared, kSize);
