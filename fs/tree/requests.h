@@ -32,7 +32,7 @@ struct ShownAttributes {
 };
 
 struct TreeOptions {
-  ShownAttributes shown;
+  ShownAttributes shown = {};
   // What the source is asked for, and can so be given: without, setting them fails with EOPNOTSUPP.
   bool xattrs = true;
   bool acls = true;
@@ -74,12 +74,12 @@ struct CreateFlags {
 
 // Only what is set is changed. Ids and permissions are those that are shown.
 struct AttributeRequest {
-  std::optional<uint32_t> permissions;  // the lower 12 bits of the mode
-  std::optional<uint32_t> uid;
-  std::optional<uint32_t> gid;
-  std::optional<uint64_t> size;
-  std::optional<FileTime> mtime;
-  std::optional<FileTime> atime;
+  std::optional<uint32_t> permissions = std::nullopt;  // the lower 12 bits of the mode
+  std::optional<uint32_t> uid = std::nullopt;
+  std::optional<uint32_t> gid = std::nullopt;
+  std::optional<uint64_t> size = std::nullopt;
+  std::optional<FileTime> mtime = std::nullopt;
+  std::optional<FileTime> atime = std::nullopt;
 };
 
 struct SetXattrFlags {

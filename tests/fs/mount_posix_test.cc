@@ -107,7 +107,7 @@ TEST_P(MountPosix, ATreeKeepsItself) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Profiles, MountPosix, ::testing::Values("no_open", "keep_cache"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& profile) { return profile.param; });
 
 }  // namespace
 }  // namespace rsyncfs::testing

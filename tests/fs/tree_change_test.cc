@@ -294,7 +294,7 @@ TEST_F(TreeChangeTest, SetIdBitsGoWithTheBytes) {
     ASSERT_TRUE(setattr(id, {.permissions = c.before, .uid = 0, .gid = 77}, root).ok());
     const auto permissions = [&] { return getattr(id)->st_mode & 07777U; };
     const auto again = [&] {
-      setattr(id, {.permissions = c.before}, root);
+      ASSERT_TRUE(setattr(id, {.permissions = c.before}, root).ok());
       EXPECT_EQ(permissions(), c.before);
     };
     again();
@@ -314,7 +314,7 @@ TEST_F(TreeChangeTest, SetIdBitsGoWithTheBytes) {
     ASSERT_TRUE(unlink(kRootNode, "file").ok());
   }
   const NodeId owned = new_file("owned");
-  setattr(owned, {.permissions = 06755}, root);
+  ASSERT_TRUE(setattr(owned, {.permissions = 06755}, root).ok());
   EXPECT_EQ(setattr(owned, {.uid = 5}, root)->st_mode & 07777, 0755U);
 }
 
@@ -401,7 +401,7 @@ TEST_F(TreeChangeTest, AnAccessAclAndTheModeAreOne) {
 TEST_F(TreeChangeTest, SettingAnAclTakesAForeignGroupsBit) {
   const Caller root{0, 0, 022, {}};
   const NodeId file = new_file("file");
-  setattr(file, {.permissions = 02755, .gid = 77}, root);
+  ASSERT_TRUE(setattr(file, {.permissions = 02755, .gid = 77}, root).ok());
   ASSERT_TRUE(setxattr(file, kAccessAcl, acl(7, 7, 5, 7, 5), {}, root).ok());
   EXPECT_EQ(getattr(file)->st_mode & 07777, 02775U);
   ASSERT_TRUE(setxattr(file, kAccessAcl, acl(7, 7, 5, 7, 5), {}, kUser).ok());
