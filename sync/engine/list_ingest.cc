@@ -171,6 +171,11 @@ Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::
   std::vector<ListedName> names = listing_->names(path);
   hide_spare_names(node, names);
   const bool complete = !unreadable_.doubt(path).has_value();
+  if (node == kRootNode && names.empty() && complete && !believe_emptied_ && has_names(node)) {
+    const auto totals = replica_.statistics();
+    outcome_.emptied = totals && totals->nodes > kManyNodes;
+    if (outcome_.emptied) return size_t{1};
+  }
   if (names.empty() && unreadable_.any()) {
     if (complete && has_names(node)) outcome_.unsettled.push_back({node, path, std::nullopt});
     return size_t{1};

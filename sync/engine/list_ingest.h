@@ -41,6 +41,8 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
     // Or something was pushed there since this one began.
     std::vector<WantedDirectory> unsettled;
     std::vector<StepCollision> collisions;
+    // The root shows no name at all, where there were many: not believed (kManyNodes).
+    bool emptied = false;
   };
   using Changes = std::function<void(std::vector<NameChange>)>;  // on the loop, for each slice
   using Finished = UniqueFunction<void(Outcome)>;                // on the loop, once
@@ -48,6 +50,11 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
   using Outdated = std::function<bool(NodeId)>;
   // On the store strand: whether something was pushed there since the list began.
   using Stale = std::function<bool(NodeId)>;
+
+  // A source with more than so many nodes that shows nothing any more is rather one that is not mounted.
+  static constexpr uint64_t kManyNodes = 50;
+  // Before start(): believe it.
+  void believe_emptied() { believe_emptied_ = true; }
 
   // `wanted` empty: the whole tree. The session is kept alive until the end and released on the loop.
   ListIngest(Loop& loop, Strand& store, Replica& replica, IdMap& ids, std::shared_ptr<RemoteSession> session,
@@ -80,6 +87,7 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
   std::shared_ptr<RemoteSession> session_;
   const bool with_xattrs_;
   const bool whole_tree_;
+  bool believe_emptied_ = false;
   Outdated outdated_;
   Stale stale_;
   Changes changes_;

@@ -174,6 +174,7 @@ void Lister::ingest_tree(std::shared_ptr<RemoteSession> session) {
       changes(), [this, entries, opened_at_s](ListIngest::Outcome outcome) {
         tree_done(std::move(outcome), entries, opened_at_s);
       });
+  if (believe_emptied_) ingest->believe_emptied();
   ingest->start();
 }
 
@@ -195,7 +196,7 @@ void Lister::tree_done(ListIngest::Outcome outcome, uint64_t entries, int64_t op
   tree_listed_at_s_ = opened_at_s;
   tree_fresh_.store(true, std::memory_order_release);
   for (WantedDirectory& directory : outcome.unsettled) refresh(directory.node, std::move(directory.path));
-  if (collisions_ && !outcome.collisions.empty()) collisions_(std::move(outcome.collisions));
+  note_outcome(outcome);
   pump();
   log_info("whole tree listed: " + std::to_string(entries) + " entries");
 }
@@ -215,11 +216,12 @@ void Lister::ingest_directories(std::shared_ptr<RemoteSession> session) {
       context_.loop, context_.store, context_.replica, context_.ids, std::move(session),
       features.xattrs || features.acls, std::move(wanted), [](NodeId) { return false; }, std::move(stale),
       changes(), [this, alone](ListIngest::Outcome outcome) { directories_done(std::move(outcome), alone); });
+  if (believe_emptied_) ingest->believe_emptied();
   ingest->start();
 }
 
 void Lister::directories_done(ListIngest::Outcome outcome, bool alone) {
-  if (collisions_ && !outcome.collisions.empty()) collisions_(std::move(outcome.collisions));
+  note_outcome(outcome);
   for (const WantedDirectory& wanted : outcome.wanted) {
     const auto found = jobs_.find(wanted.node);
     if (found == jobs_.end()) continue;
@@ -244,6 +246,18 @@ void Lister::directories_done(ListIngest::Outcome outcome, bool alone) {
       finish(wanted.node, {});
     }
   }
+  pump();
+}
+
+void Lister::note_outcome(ListIngest::Outcome& outcome) {
+  if (collisions_ && !outcome.collisions.empty()) collisions_(std::move(outcome.collisions));
+  if (outcome.emptied && brake_) brake_("the source shows no files at all any more; they are kept here");
+}
+
+void Lister::resume() {
+  if (believe_emptied_) return;
+  believe_emptied_ = true;
+  refresh(kRootNode, "");
   pump();
 }
 

@@ -31,6 +31,10 @@ class Lister final : public SessionUser {
   // Who is told of names that were changed both here and at the source. Once, before the first list.
   void set_collisions(std::function<void(std::vector<StepCollision>)> told) { collisions_ = std::move(told); }
 
+  // Who is told that the source shows nothing any more; until resume() that is not believed.
+  void set_brake(std::function<void(const std::string&)> told) { brake_ = std::move(told); }
+  void resume();
+
   // Lists `path` (the node's own) and answers. `stored`: the Replica has names from an earlier list, good
   // enough when the source does not answer soon.
   void want(RequestId id, NodeId node, std::string path, bool stored, Done<void> done);
@@ -89,6 +93,7 @@ class Lister final : public SessionUser {
   void ingest_directories(std::shared_ptr<RemoteSession> session);
   void directories_done(ListIngest::Outcome outcome, bool alone);
   void list_again(Job& job);
+  void note_outcome(ListIngest::Outcome& outcome);
   void tree_done(ListIngest::Outcome outcome, uint64_t entries, int64_t opened_at_s);
   void retry_tree_later();
   void finish(NodeId node, const Result<void>& result);
@@ -103,6 +108,8 @@ class Lister final : public SessionUser {
   SessionPool& pool_;
   const PushFences& fences_;
   std::function<void(std::vector<StepCollision>)> collisions_;
+  std::function<void(const std::string&)> brake_;
+  bool believe_emptied_ = false;
   std::unordered_map<NodeId, Job> jobs_;
   bool tree_wanted_ = false;
   bool tree_ingesting_ = false;

@@ -37,6 +37,7 @@ class Decider {
       ExpectedEntry expected{(*differs)->base.attr, {}};
       if (S_ISREG(expected.attr.mode) && expected.matches(*at_.theirs)) return distrust((*differs)->base);
     }
+    if (*base == *local && at_.theirs && only_attributes(**differs)) return nothing();
     if (!at_.theirs) return *base == 0 ? nothing() : ours_stays();
     const Node& ours = (*differs ? **differs : PendingNode()).local;
     if (ours.id != 0 && S_ISDIR(ours.attr.mode) && S_ISDIR(at_.theirs->attr.mode)) return merge(*local);
@@ -48,6 +49,12 @@ class Decider {
     ConflictDecision out;
     out.nothing = true;
     return out;
+  }
+
+  // Ours can be set on whatever they have made of it, which the next list brings.
+  bool only_attributes(const PendingNode& ours) const {
+    const bool same_type = (ours.local.attr.mode & S_IFMT) == (at_.theirs->attr.mode & S_IFMT);
+    return same_type && (ours.differences & (kBytesDiffer | kAbsentAtSource)) == 0;
   }
 
   // We removed it (or never had it): what they have made of it comes back.

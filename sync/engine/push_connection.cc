@@ -12,6 +12,8 @@ namespace rsyncfs {
 namespace {
 // More than this is not queued for sending, so that memory stays small and a broken link is noticed.
 constexpr size_t kMaxUnsentBytes = 2 << 20;
+constexpr int kMaxRefusals = 5;
+constexpr std::chrono::milliseconds kRefusalPause{100};
 
 class Nobody final : public PushUser {
  public:
@@ -102,7 +104,7 @@ bool PushConnection::full() const {
 }
 
 void PushConnection::on_bytes(std::span<const std::byte> data) {
-  if (ended_) return;
+  if (ended_ || !stream_) return;
   touch();
   pool_.slot_received();
   const Result<void> result = wire_->receive(data);
@@ -124,7 +126,7 @@ void PushConnection::on_sent() {
 }
 
 void PushConnection::on_end(Result<void> why) {
-  if (ended_) return;
+  if (ended_ || !stream_) return;
   const Result<void> over = wire_->end_of_input();
   if (ended_) return;
   if (finished_) {
@@ -183,8 +185,23 @@ void PushConnection::close(const Error& why) {
   loop_.post([self = self_.lock()]() mutable { self.reset(); });
 }
 
+// A server with a limit of connections counts one of ours for a moment after it was closed.
+bool PushConnection::try_again(const Result<void>& why) {
+  if (why || why.error().code() != Errc::kRefused || established_ || ++refusals_ > kMaxRefusals) return false;
+  attempt_.reset();
+  // It may be on the stack of its own callback.
+  loop_.post([stream = std::shared_ptr<Stream>(std::move(stream_))]() mutable { stream.reset(); });
+  PushEvents& events = *this;
+  loop_.run_after(kRefusalPause * refusals_, [self = self_.lock(), &events] {
+    if (self->ended_) return;
+    self->wire_ = std::make_unique<PushSession>(self->config_, events);
+    self->start();
+  });
+  return true;
+}
+
 void PushConnection::end(Result<void> why) {
-  if (ended_) return;
+  if (ended_ || try_again(why)) return;
   release(why ? Error(Errc::kCanceled, "done") : why.error());
   loop_.post(
       [self = self_.lock(), why = std::move(why)]() mutable { self->user_->on_ended(std::move(why)); });

@@ -59,6 +59,7 @@ class PushConnection final : private Stream::Handler, private PushEvents {
   void start();
   void attached(Result<std::unique_ptr<Stream>> stream);
   void end(Result<void> why);
+  bool try_again(const Result<void>& why);
   void release(const Error& why);
   Error with_last_words(const Error& why) const;
 
@@ -85,6 +86,7 @@ class PushConnection final : private Stream::Handler, private PushEvents {
   bool established_ = false;
   bool finished_ = false;
   bool ended_ = false;
+  int refusals_ = 0;
   Clock::time_point waiting_since_;
   std::weak_ptr<PushConnection> self_;
 };

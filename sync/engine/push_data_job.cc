@@ -14,8 +14,6 @@ namespace {
 
 // Files that grew by less than a delta of them would cost anyway are pushed like any other.
 constexpr uint64_t kMinAppendBase = 64 * 1024;
-// Of larger ones the source's sums would be more than a few large literals are.
-constexpr uint64_t kLargeBlocksFrom = uint64_t{256} << 20;
 
 bool only_grew(const PushSnapshot& snapshot) {
   const uint64_t before = snapshot.base().attr.size;
@@ -32,7 +30,8 @@ PushDataJob::PushDataJob(const Surroundings& around, PushBatch batch, SentVersio
 
 // Snapshots are let go where the store may be written.
 PushDataJob::~PushDataJob() {
-  context().store.post([files = std::move(files_), successes = std::move(successes_)] {});
+  context().store.post(
+      [files = std::move(files_), successes = std::move(successes_), doubtful = std::move(doubtful_)] {});
 }
 
 void PushDataJob::start() {
@@ -164,12 +163,12 @@ void PushDataJob::remember() {
 void PushDataJob::run(Way way) {
   running_.clear();
   std::vector<PushFile> session;
-  uint64_t largest = 0;
+  bool searched = false;
   for (size_t i = 0; i < files_.size(); ++i) {
     if (files_[i].dropped || files_[i].way != way) continue;
     running_.push_back(i);
     session.push_back(files_[i].push);
-    largest = std::max(largest, files_[i].push.entry.size);
+    searched = searched || files_[i].push.basis == PushBasis::kOther;
   }
   if (session.empty()) {
     if (way != Way::kReplace) return run(next_way(way));
@@ -178,7 +177,8 @@ void PushDataJob::run(Way way) {
   PushConfig config;
   config.kind = way == Way::kAppend ? PushKind::kAppend : PushKind::kData;
   config.only_missing = way == Way::kNew;
-  if (way == Way::kReplace && largest >= kLargeBlocksFrom) config.block_length = kMaxBlockLength;
+  // Sums are for comparing, unless blocks are searched for: few and large ones cost least.
+  if (way == Way::kReplace && !searched) config.block_length = kMaxBlockLength;
   run_ = std::make_unique<PushDataRun>(
       context(), pool(), std::move(config), std::move(session), [this, way](PushDataResult result) {
         context().loop.post(
@@ -192,22 +192,21 @@ void PushDataJob::settle(File& file, const PushedFile& result, const PushDataRes
   const auto why = all.errors.about(step.path);
   const bool appended = file.way == Way::kAppend;
   if (result.succeeded && (result.digest || !result.requested)) {
-    // An error about its attributes: those stay to be pushed, the contents are there.
-    NodeAttributes attr = file.facts.local.attr;
-    if (why) {
-      attr.mode = S_IFREG;
-      attr.mtime_s = INT64_MIN / 2;
-      fail(step, *why);
-    }
     Success success{file.push.snapshot,
-                    pushed_base(file.facts.local, attr, pool().features().protocol >= 31),
+                    pushed_base(file.facts.local, file.facts.local.attr, pool().features().protocol >= 31),
                     {},
                     {{step.parent, step.name, step.node}}};
     if (!appended && result.digest) {
       const auto digest = result.digest->span();
       success.digest.assign(reinterpret_cast<const char*>(digest.data()), digest.size());  // NOLINT: bytes
     }
-    successes_.push_back(std::move(success));
+    if (why) {
+      fail(step, *why);
+      doubtful_.push_back(std::move(success));
+      doubtful_paths_.push_back(step.path);
+    } else {
+      successes_.push_back(std::move(success));
+    }
   } else if (result.declined || (all.end && !result.requested && !why)) {
     declined_.push_back(step);
   } else if (result.failure || why) {
@@ -224,11 +223,29 @@ void PushDataJob::ran(Way way, PushDataResult result) {
   for (size_t i = 0; i < running_.size(); ++i) settle(files_[running_[i]], result.files[i], result);
   if (!result.end) {
     record([this, why = result.end.error()] { break_off(why); });
+  } else if (!doubtful_.empty()) {
+    learn_attributes([this, way] { way == Way::kReplace ? link_others() : run(next_way(way)); });
   } else if (way != Way::kReplace) {
     run(next_way(way));
   } else {
     link_others();
   }
+}
+
+// The server complained of an attribute after it had taken the contents: what it has now stays to be changed.
+void PushDataJob::learn_attributes(Task then) {
+  look(std::exchange(doubtful_paths_, {}),
+       [this, then = std::move(then)](const std::vector<RemoteFinding>& found) mutable {
+         for (size_t i = 0; i < doubtful_.size(); ++i) {
+           Success& success = doubtful_[i];
+           if (!found[i].entry || !S_ISREG(found[i].entry->attr.mode)) continue;
+           if (found[i].entry->attr.size != success.now.attr.size) continue;
+           success.now.attr = found[i].entry->attr;
+           successes_.push_back(std::move(success));
+         }
+         doubtful_.clear();
+         then();
+       });
 }
 
 // The server made a new inode for one name: the file's other names are to lead there, too.

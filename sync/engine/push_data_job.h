@@ -48,6 +48,7 @@ class PushDataJob final : public PushJob {
   void link_others();
   void record(Task then);
   void look_again();
+  void learn_attributes(Task then);
   static Way next_way(Way way) { return way == Way::kNew ? Way::kAppend : Way::kReplace; }
 
   struct Success {
@@ -63,6 +64,8 @@ class PushDataJob final : public PushJob {
   std::unique_ptr<PushDataRun> run_;
   std::unique_ptr<PushJob> others_;
   std::vector<Success> successes_;
+  std::vector<Success> doubtful_;  // the contents are there, some of the attributes are not
+  std::vector<std::string> doubtful_paths_;
   std::string digest_name_;
   std::vector<PushStep> declined_;
   size_t fetching_ = 0;

@@ -67,7 +67,7 @@ void PushNamesJob::judge(const std::vector<RemoteFinding>& found) {
         note_done(facts, at.entry ? &*at.entry : nullptr);
         break;
       case Verdict::kCollides:
-        collide(facts.step, at);
+        note_collision(facts, at, from);
         break;
       case Verdict::kUnknown:
         fail(facts.step, at.unknown ? *at.unknown : *from.unknown);
@@ -75,6 +75,18 @@ void PushNamesJob::judge(const std::vector<RemoteFinding>& found) {
     }
   }
   going_.empty() ? record() : run();
+}
+
+// Of a move, the place that is not as it should be.
+void PushNamesJob::note_collision(const StepFacts& facts, const RemoteFinding& at,
+                                  const RemoteFinding& from) {
+  const PushStep& step = facts.step;
+  const bool from_fits = from.entry && facts.at_source && facts.at_source->same_type(*from.entry);
+  if (action() == PushAction::kMove && !from_fits) {
+    outcome().collisions.push_back({step.from_parent, step.from_name, step.from_path, from.entry});
+  } else {
+    collide(step, at);
+  }
 }
 
 PushNamesJob::Verdict PushNamesJob::judge_step(const StepFacts& facts, const RemoteFinding& at,

@@ -24,6 +24,7 @@ class PushNamesJob final : public PushJob {
 
   void look_first();
   void judge(const std::vector<RemoteFinding>& found);
+  void note_collision(const StepFacts& facts, const RemoteFinding& at, const RemoteFinding& from);
   Verdict judge_step(const StepFacts& facts, const RemoteFinding& at, const RemoteFinding& from) const;
   static Verdict judge_creation(const StepFacts& facts, const RemoteFinding& at);
   Verdict judge_move(const StepFacts& facts, const RemoteFinding& at, const RemoteFinding& from) const;

@@ -12,6 +12,7 @@ namespace {
 // covered by the digest of the whole.
 constexpr uint64_t kCompareAllBytes = uint64_t{8} << 20;
 constexpr size_t kReadBytes = 256 * 1024;
+constexpr uint32_t kMinTokenBlock = 4096;
 
 // Servers without the 'C' capability put the seed behind the block.
 ChecksumValue old_block_sum(ChecksumKind kind, int32_t seed, std::span<const std::byte> block) {
@@ -154,13 +155,56 @@ void PushSender::plan_copies() {
         [this](uint64_t offset, std::span<std::byte> out) { return snapshot_->read(offset, out); });
     return;
   }
+  const uint64_t remote = request_.head.size();
+  const uint32_t length = choose_block_length();
+  head_.block_length = length;
+  head_.count = static_cast<uint32_t>((remote + length - 1) / length);
+  head_.remainder = static_cast<uint32_t>(remote % length);
+  const uint64_t kept = kept_end();
+  // The last block of all may be short, any other is copied as a whole or not at all.
+  const uint64_t copied = kept == remote ? kept : kept - kept % length;
   uint64_t at = 0;
-  for (uint32_t block = 0; block < request_.head.count && at < size(); ++block) {
-    const uint64_t end = at + request_.head.length_of(block);
-    add_run(at, std::min(end, size()), is_kept(at, end));
-    at = end;
+  for (const ExtentSet::Range& range : snapshot_->changed().ranges()) {
+    if (range.begin >= copied) break;
+    const uint64_t begin = std::max(at, range.begin - range.begin % length);
+    const uint64_t end = std::min((range.end + length - 1) / length * length, copied);
+    add_run(at, begin, true);
+    add_run(begin, end, false);
+    at = std::max(at, end);
   }
-  add_run(std::min(at, size()), size(), false);
+  add_run(at, copied, true);
+  add_run(std::max(at, copied), size(), false);
+}
+
+// Up to here the source has what the new contents have, but for changed().
+uint64_t PushSender::kept_end() const {
+  return std::min({snapshot_->base_limit(), request_.head.size(), size()});
+}
+
+// The blocks that the answer speaks of need not be those of the sums: as small as what changed, but not so
+// small that naming all the others costs more.
+uint32_t PushSender::choose_block_length() const {
+  constexpr uint64_t kTokenBytes = 4;
+  uint32_t best = kMaxBlockLength;
+  uint64_t least = UINT64_MAX;
+  for (uint32_t length = kMinTokenBlock; length <= kMaxBlockLength; length *= 2) {
+    uint64_t blocks = 0;
+    uint64_t after = 0;  // the block behind the last one counted
+    for (const ExtentSet::Range& range : snapshot_->changed().ranges()) {
+      if (range.begin >= kept_end()) break;
+      const uint64_t first = std::max(after, range.begin / length);
+      const uint64_t last = (std::min(range.end, kept_end()) + length - 1) / length;
+      if (last <= first) continue;
+      blocks += last - first;
+      after = last;
+    }
+    const uint64_t cost = blocks * length + kept_end() / length * kTokenBytes;
+    if (cost < least) {
+      least = cost;
+      best = length;
+    }
+  }
+  return best;
 }
 
 Result<PushPieces> PushSender::next(size_t budget) {

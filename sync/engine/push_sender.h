@@ -63,6 +63,8 @@ class PushSender {
   Result<bool> matches_base() const;
   Result<bool> matches_new() const;
   Result<bool> base_block(uint32_t block, std::vector<std::byte>& out) const;
+  uint64_t kept_end() const;
+  uint32_t choose_block_length() const;
   void plan_copies();
   void add_run(uint64_t begin, uint64_t end, bool copy);
   Result<PushPieces> next_planned(size_t budget);

@@ -57,29 +57,6 @@ bool is_below(const PendingChanges& pending, NodeId node, NodeId top) {
   return false;
 }
 
-// One path of what was pending below `top` at that moment and still is.
-std::optional<std::string> find_left(const Replica& replica, std::optional<NodeId> top, int64_t asked_ms) {
-  const PendingChanges& pending = replica.pending();
-  const auto names = pending.names(0, kMaxFlushScan);
-  if (!names) return names.error().message();
-  for (const PendingName& name : *names) {
-    if (name.since_ms > asked_ms) break;
-    const bool concerned = !top || is_below(pending, name.parent, *top) || name.local == *top;
-    if (!concerned) continue;
-    const auto path = replica.path_of(name.parent);
-    return (path && !path->empty() ? *path + "/" : std::string()) + name.name;
-  }
-  const auto nodes = pending.nodes(0, kMaxFlushScan);
-  if (!nodes) return nodes.error().message();
-  for (const PendingNode& node : *nodes) {
-    if (node.since_ms > asked_ms) break;
-    if (top && !is_below(pending, node.local.id, *top)) continue;
-    const auto path = replica.path_of(node.local.id);
-    if (path) return *path;
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 Pusher::Pusher(const EngineContext& context, SessionPool& pool, Lister& lister, PushFences& fences,
@@ -163,17 +140,42 @@ void Pusher::plan() {
   std::vector<Question> flushes;
   for (const Flush& flush : flushes_) flushes.push_back({flush.id, flush.below, flush.asked_ms});
   context_.store.post([this, alive = alive_, rules, first = !started_, held = HeldNodes(std::move(held)),
-                       flushes = std::move(flushes)]() mutable {
+                       flushes = std::move(flushes), steps = steps_]() mutable {
     rules.hold = &held;
-    auto found = find(rules, first, flushes);
+    auto found = find(rules, first, flushes, steps);
     context_.loop.post([this, alive = std::move(alive), found = std::move(found)]() mutable {
       if (*alive) planned(std::move(found));
     });
   });
 }
 
-Result<Pusher::Found> Pusher::find(const PushRules& rules, bool first,
-                                   const std::vector<Question>& flushes) const {
+// One path of what was pending at that moment and still is, or that a step on its way has left to be done.
+std::optional<std::string> Pusher::find_left(const Replica& replica, const Question& flush,
+                                             const NameSet& steps) {
+  const PendingChanges& pending = replica.pending();
+  const auto names = pending.names(0, kMaxFlushScan);
+  if (!names) return names.error().message();
+  for (const PendingName& name : *names) {
+    if (name.since_ms > flush.asked_ms && !steps.contains({name.parent, name.name})) continue;
+    const bool concerned =
+        !flush.below || is_below(pending, name.parent, *flush.below) || name.local == *flush.below;
+    if (!concerned) continue;
+    const auto path = replica.path_of(name.parent);
+    return (path && !path->empty() ? *path + "/" : std::string()) + name.name;
+  }
+  const auto nodes = pending.nodes(0, kMaxFlushScan);
+  if (!nodes) return nodes.error().message();
+  for (const PendingNode& node : *nodes) {
+    if (node.since_ms > flush.asked_ms) continue;
+    if (flush.below && !is_below(pending, node.local.id, *flush.below)) continue;
+    const auto path = replica.path_of(node.local.id);
+    if (path) return *path;
+  }
+  return std::nullopt;
+}
+
+Result<Pusher::Found> Pusher::find(const PushRules& rules, bool first, const std::vector<Question>& flushes,
+                                   const NameSet& steps) const {
   Found out;
   const PendingChanges& pending = context_.replica.pending();
   if (first) {
@@ -187,8 +189,7 @@ Result<Pusher::Found> Pusher::find(const PushRules& rules, bool first,
   auto plan = plan_push(pending, rules);
   if (!plan) return plan.error();
   out.plan = std::move(*plan);
-  for (const Question& flush : flushes)
-    out.left[flush.id] = find_left(context_.replica, flush.below, flush.asked_ms);
+  for (const Question& flush : flushes) out.left[flush.id] = find_left(context_.replica, flush, steps);
   return out;
 }
 
@@ -261,6 +262,7 @@ std::unique_ptr<PushJob> Pusher::make_job(PushBatch batch, bool again) {
 
 void Pusher::start_job(PushBatch batch, bool again) {
   if (!again && brakes(batch)) return;
+  note_steps(batch);
   log_debug("pushing: " + std::string(push_action_name(batch.action)) + ", " +
             std::to_string(batch.steps.size()) + " from " + escape_control(batch.steps.front().path));
   fences_.begin(batch);
@@ -276,6 +278,14 @@ void Pusher::start_job(PushBatch batch, bool again) {
   job_->start();
 }
 
+void Pusher::note_steps(const PushBatch& batch) {
+  if (flushes_.empty()) return steps_.clear();
+  for (const PushStep& step : batch.steps) {
+    steps_.emplace(step.parent, step.name);
+    if (step.from_parent != 0) steps_.emplace(step.from_parent, step.from_name);
+  }
+}
+
 void Pusher::job_over(PushOutcome outcome) {
   const std::unique_ptr<PushJob> job = std::move(job_);
   if (closing_) return;
@@ -288,7 +298,15 @@ void Pusher::job_over(PushOutcome outcome) {
   note_done(outcome, job->batch());
   for (const StepFailure& failure : outcome.failures) note_failure(failure.node, failure.path, failure.why);
   for (StepCollision& collision : outcome.collisions) collisions_.push_back(std::move(collision));
-  if (outcome.broken) note_broken(*outcome.broken, job->batch());
+  if (outcome.broken) {
+    note_broken(*outcome.broken, job->batch());
+  } else if (outcome.done == 0 && outcome.failures.empty() && outcome.collisions.empty() && !unfinished_) {
+    // Somebody else is at it. A plan that leads to nothing is not made again at once.
+    idle_runs_ = std::min(idle_runs_ + 1, kMaxDoublings);
+    link_retry_ = Clock::now() + kSoon * (1U << idle_runs_);
+  } else {
+    idle_runs_ = 0;
+  }
   dirty_ = true;
   pump();
 }
@@ -374,16 +392,21 @@ bool Pusher::brakes(const PushBatch& batch) {
   if (batch.action != PushAction::kDelete || most == 0 || deletions_allowed_) return false;
   const uint64_t would_be = deleted_in_row_ + batch.steps.size();
   if (would_be <= most) return false;
-  stopped_ =
-      std::to_string(would_be) + " deletions or more are to be pushed, max_delete is " + std::to_string(most);
+  stop(std::to_string(would_be) + " deletions or more are to be pushed, max_delete is " + std::to_string(most));
+  return true;
+}
+
+void Pusher::stop(const std::string& why) {
+  if (closing_ || !stopped_.empty()) return;
+  stopped_ = why;
   log_warn("pushing is stopped: " + stopped_);
   std::vector<Flush> waiting = std::exchange(flushes_, {});
   for (Flush& flush : waiting) flush.done(Error(Errc::kRefused, "pushing is stopped: " + stopped_));
-  return true;
 }
 
 void Pusher::resume() {
   stopped_.clear();
+  read_only_.clear();
   deletions_allowed_ = true;
   dirty_ = true;
   pump();

@@ -9,9 +9,11 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "sync/engine/lister.h"
@@ -42,6 +44,8 @@ class Pusher {
   void tick(Clock::time_point now);
   void flush(RequestId id, std::optional<NodeId> below, Done<void> done);
   bool cancel(RequestId id);
+  // A brake: nothing is pushed until resume().
+  void stop(const std::string& why);
   void resume();
   // The source has something else than base says at these names, as a list showed.
   void decide(std::vector<StepCollision> collisions);
@@ -77,10 +81,15 @@ class Pusher {
     std::optional<NodeId> below;
     int64_t asked_ms = 0;
   };
-  Result<Found> find(const PushRules& rules, bool first, const std::vector<Question>& flushes) const;
+  using NameSet = std::set<std::pair<NodeId, std::string>>;
+  Result<Found> find(const PushRules& rules, bool first, const std::vector<Question>& flushes,
+                     const NameSet& steps) const;
+  static std::optional<std::string> find_left(const Replica& replica, const Question& flush,
+                                              const NameSet& steps);
   void planned(Result<Found> found);
   void start_job(PushBatch batch, bool again);
   std::unique_ptr<PushJob> make_job(PushBatch batch, bool again);
+  void note_steps(const PushBatch& batch);
   void job_over(PushOutcome outcome);
   void note_broken(const Error& why, const PushBatch& batch);
   void note_failure(NodeId node, const std::string& path, const Error& why);
@@ -111,6 +120,8 @@ class Pusher {
   std::vector<StepCollision> collisions_;
   std::unordered_map<NodeId, Failure> failures_;
   std::vector<Flush> flushes_;
+  NameSet
+      steps_;  // names that batches were about while somebody waits: what they leave to be done counts, too
   std::string read_only_;  // why nothing can be pushed at all
   std::string stopped_;
   uint64_t deleted_in_row_ = 0;
@@ -121,6 +132,7 @@ class Pusher {
   Clock::time_point link_retry_{};
   bool wants_session_ = false;  // until then, or until the pool says that one may be had
   unsigned link_failures_ = 0;
+  unsigned idle_runs_ = 0;
   PushStatus totals_;
   std::mt19937 random_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

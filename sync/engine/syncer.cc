@@ -44,6 +44,7 @@ class SyncerImpl final : public Syncer {
                 [this](NodeId file, Done<void> done) { hydrate(file, std::move(done)); }) {
     lister_.set_collisions(
         [this](std::vector<StepCollision> collisions) { pusher_.decide(std::move(collisions)); });
+    lister_.set_brake([this](const std::string& why) { pusher_.stop(why); });
     pool_.set_xattr_user(xattrs_);
   }
 
@@ -270,6 +271,7 @@ RequestId SyncerImpl::flush(std::optional<NodeId> below, Done<void> done) {
 
 void SyncerImpl::resume(Done<void> done) {
   post<void>(std::move(done), [this](RequestId, Done<void> answer) {
+    lister_.resume();
     pusher_.resume();
     answer(Result<void>());
   });

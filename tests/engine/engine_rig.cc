@@ -126,6 +126,10 @@ Result<void> EngineRig::flush(std::optional<NodeId> below) {
   return wait<void>([&](Done<void> done) { syncer_->flush(below, std::move(done)); });
 }
 
+void EngineRig::resume() {
+  static_cast<void>(wait<void>([&](Done<void> done) { syncer_->resume(std::move(done)); }));
+}
+
 Result<std::pair<Node, std::string>> EngineRig::parent_of(const std::string& path) {
   const size_t slash = path.rfind('/');
   auto parent = find(slash == std::string::npos ? "" : path.substr(0, slash));

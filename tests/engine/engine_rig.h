@@ -41,6 +41,7 @@ class EngineRig final : public SyncerEvents {
   Result<void> fetch_xattrs(NodeId node);
   // Everything that is pending is pushed.
   Result<void> flush(std::optional<NodeId> below = std::nullopt);
+  void resume();
   // Writes a whole file as a user does: made if it is missing, its old contents gone.
   Result<Node> write(const std::string& path, std::string_view contents);
   Result<Node> make_directory(const std::string& path);

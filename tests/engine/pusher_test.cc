@@ -7,67 +7,17 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/engine/engine_rig.h"
-#include "tests/support/files.h"
-#include "tests/support/rsync_daemon.h"
-#include "tests/support/temp_dir.h"
+#include "tests/engine/push_rig.h"
 #include "tests/support/wait.h"
 
 namespace rsyncfs {
 namespace {
 
 using support::RsyncDaemon;
-using support::TempDir;
 using support::write_file;
 namespace fs = std::filesystem;
 
-class PusherTest : public ::testing::Test {
- protected:
-  static support::DaemonOptions writable(const std::string& path) {
-    auto options = RsyncDaemon::serving(path);
-    options.modules[0].read_only = false;
-    return options;
-  }
-  void start(support::DaemonOptions options) {
-    server_ = std::make_unique<RsyncDaemon>(std::move(options));
-    open();
-  }
-  void start() { start(writable(tree_.path())); }
-  void open() {
-    rig_ = std::make_unique<EngineRig>(server_->url(), store_ / "s", options_);
-    const auto started = rig_->start();
-    ASSERT_TRUE(started.ok()) << started.error().message();
-    ASSERT_TRUE(rig_->wait_for_tree());
-  }
-  std::string served(const std::string& name) const { return tree_ / name; }
-  std::string remote(const std::string& name) const { return support::read_file(served(name)); }
-  bool exists(const std::string& name) const { return fs::exists(fs::symlink_status(served(name))); }
-  void flush() {
-    const auto done = rig_->flush();
-    ASSERT_TRUE(done.ok()) << done.error().message();
-    const auto left = rig_->replica().pending().summary();
-    EXPECT_EQ(left.names, 0U);
-    EXPECT_EQ(left.nodes, 0U);
-    const auto sound = rig_->replica().check();
-    EXPECT_TRUE(sound.ok()) << sound.error().message();
-  }
-  // What the source has, one name a line, but for nothing that pushing left behind.
-  std::vector<std::string> listing() const {
-    std::vector<std::string> out;
-    for (const auto& entry : fs::recursive_directory_iterator(tree_.path()))
-      out.push_back(fs::relative(entry.path(), tree_.path()).string());
-    std::sort(out.begin(), out.end());
-    return out;
-  }
-
-  SyncerOptions options_;
-  TempDir tree_;
-  TempDir store_;
-  std::unique_ptr<RsyncDaemon> server_;
-  std::unique_ptr<EngineRig> rig_;
-};
-
-using Names = std::vector<std::string>;
+using PusherTest = PushTest;
 
 TEST_F(PusherTest, ANewFileInANewDirectory) {
   start();
