@@ -108,14 +108,16 @@ class Store {
     HardLinkGroups groups;
     {
       auto batch = must(replica_->begin());
-      changes += must(batch->apply_directory(kRootNode, top_.listed, true, groups, directories_)).changes.size();
+      changes +=
+          must(batch->apply_directory(kRootNode, top_.listed, true, groups, directories_)).changes.size();
       must(batch->commit());
     }
     std::vector<NodeId> nodes;
     for (size_t i = 0; i < kDirectories; i += kDirectoriesPerBatch) {
       auto batch = must(replica_->begin());
       for (size_t k = i; k < i + kDirectoriesPerBatch; ++k) {
-        changes += must(batch->apply_directory(directories_[k], files_.listed, true, groups, nodes)).changes.size();
+        changes +=
+            must(batch->apply_directory(directories_[k], files_.listed, true, groups, nodes)).changes.size();
       }
       must(batch->commit());
     }

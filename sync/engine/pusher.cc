@@ -392,7 +392,8 @@ bool Pusher::brakes(const PushBatch& batch) {
   if (batch.action != PushAction::kDelete || most == 0 || deletions_allowed_) return false;
   const uint64_t would_be = deleted_in_row_ + batch.steps.size();
   if (would_be <= most) return false;
-  stop(std::to_string(would_be) + " deletions or more are to be pushed, max_delete is " + std::to_string(most));
+  stop(std::to_string(would_be) + " deletions or more are to be pushed, max_delete is " +
+       std::to_string(most));
   return true;
 }
 
