@@ -50,6 +50,16 @@ Result<DirtyState> DirtyFile::read_rows(Connection& db) const {
   return state;
 }
 
+Result<DirtyState> DirtyFile::read_state() const {
+  auto connection = store_.reads.take();
+  if (!connection) return connection.error();
+  const ReadPool::Lease lease(store_.reads, *connection);
+  if (auto done = Query(*lease, kBegin).run(); !done) return done.error();
+  auto state = read_rows(*lease);
+  static_cast<void>(Query(*lease, kEnd).run());
+  return state;
+}
+
 // What was read is only good if nothing changed meanwhile.
 Result<void> DirtyFile::load() const {
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
@@ -59,12 +69,8 @@ Result<void> DirtyFile::load() const {
       if (loaded_ && state_.has_layers()) return {};
       version = version_;
     }
-    auto connection = store_.reads.take();
-    if (!connection) return connection.error();
-    const ReadPool::Lease lease(store_.reads, *connection);
-    if (auto done = Query(*lease, kBegin).run(); !done) return done;
-    auto state = read_rows(*lease);
-    static_cast<void>(Query(*lease, kEnd).run());
+    // Without the connection the state is waited for: others wait for a connection with the state held.
+    auto state = read_state();
     if (!state) return state.error();
     const std::unique_lock lock(mutex_);
     if (version != version_) continue;

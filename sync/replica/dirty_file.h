@@ -101,6 +101,7 @@ class DirtyFile final : public DirtyContent {
   // The state, loaded and held still.
   Result<SharedLock> hold() const;
   Result<void> load() const;
+  Result<DirtyState> read_state() const;
   Result<DirtyState> read_rows(Connection& db) const;
   LayerStack stack() const;
 

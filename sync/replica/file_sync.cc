@@ -104,7 +104,8 @@ Result<void> sync_bytes(DirtyStore& store, DirtyFile& file) {
     return Error::os(EIO, "local changes could not be written to the disk");
   }
   if (auto done = sync_layers(store, file); !done) {
-    static_cast<void>(write_anew_locked(store, file));
+    // If that can't be done either, it is due at the next attempt.
+    file.sync_failed = !write_anew_locked(store, file);
     return done;
   }
   return all_synced(file) ? Result<void>() : record_synced(store, file, *view);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/replica/layer_rows.h"
 
+#include "sync/replica/content_rows.h"
+
 namespace rsyncfs {
 namespace {
 
@@ -111,6 +113,10 @@ Result<void> erase_layers(Transaction& transaction, NodeId node) {
   for (const LayerRow& row : *rows) {
     if (auto done = erase_layer(transaction, row); !done) return done;
     free_layer_file(transaction, row.block_file);
+    // It may be written into the content just now, which is of no version until that is done.
+    if (row.acknowledged) {
+      if (auto done = erase_content(transaction, node); !done) return done;
+    }
   }
   if (!rows->empty()) transaction.aftermath().layers_dropped.push_back(node);
   return {};
