@@ -44,13 +44,15 @@ void must(const Result<void>& result) {
 void make_root(Replica& replica) {
   ListedName root;
   root.attr.mode = S_IFDIR | 0755;
+  root.attr.uid = ::geteuid();
+  root.attr.gid = ::getegid();
   root.attr.nlink = 2;
   root.attr.mtime_s = 1'600'000'000;
   HardLinkGroups groups;
   std::vector<NodeId> nodes;
   auto batch = must(replica.begin());
   must(batch->apply_attributes(kRootNode, root));
-  must(batch->apply_directory(kRootNode, {}, false, groups, nodes));
+  must(batch->apply_directory(kRootNode, {}, true, groups, nodes));
   must(batch->commit());
 }
 
