@@ -6,6 +6,7 @@
 
 #include "io/base/log.h"
 #include "io/base/text.h"
+#include "sync/engine/left_to_push.h"
 #include "sync/engine/push_data_job.h"
 #include "sync/engine/push_journal.h"
 #include "sync/engine/push_names_job.h"
@@ -27,8 +28,6 @@ constexpr unsigned kMaxDoublings = 9;
 constexpr unsigned kMaxFinishAttempts = 5;
 constexpr milliseconds kSoon{20};
 constexpr size_t kMaxSmallSteps = 2'048;
-constexpr size_t kMaxFlushScan = 4'096;
-constexpr int kMaxDepth = 4'096;
 constexpr std::chrono::nanoseconds kStallParts{3};
 
 int64_t unix_ms_now() {
@@ -44,18 +43,6 @@ class HeldNodes final : public PushHold {
  private:
   const std::unordered_set<NodeId> nodes_;
 };
-
-// As users see the tree.
-bool is_below(const PendingChanges& pending, NodeId node, NodeId top) {
-  for (int depth = 0; depth < kMaxDepth; ++depth) {
-    if (node == top) return true;
-    if (node == kRootNode || node == 0) return false;
-    const auto names = pending.local_names_of(node, 1);
-    if (!names || names->empty()) return false;
-    node = names->front().parent;
-  }
-  return false;
-}
 
 }  // namespace
 
@@ -140,42 +127,17 @@ void Pusher::plan() {
   std::vector<Question> flushes;
   for (const Flush& flush : flushes_) flushes.push_back({flush.id, flush.below, flush.asked_ms});
   context_.store.post([this, alive = alive_, rules, first = !started_, held = HeldNodes(std::move(held)),
-                       flushes = std::move(flushes), steps = steps_]() mutable {
+                       flushes = std::move(flushes)]() mutable {
     rules.hold = &held;
-    auto found = find(rules, first, flushes, steps);
+    auto found = find(rules, first, flushes);
     context_.loop.post([this, alive = std::move(alive), found = std::move(found)]() mutable {
       if (*alive) planned(std::move(found));
     });
   });
 }
 
-// One path of what was pending at that moment and still is, or that a step on its way has left to be done.
-std::optional<std::string> Pusher::find_left(const Replica& replica, const Question& flush,
-                                             const NameSet& steps) {
-  const PendingChanges& pending = replica.pending();
-  const auto names = pending.names(0, kMaxFlushScan);
-  if (!names) return names.error().message();
-  for (const PendingName& name : *names) {
-    if (name.since_ms > flush.asked_ms && !steps.contains({name.parent, name.name})) continue;
-    const bool concerned =
-        !flush.below || is_below(pending, name.parent, *flush.below) || name.local == *flush.below;
-    if (!concerned) continue;
-    const auto path = replica.path_of(name.parent);
-    return (path && !path->empty() ? *path + "/" : std::string()) + name.name;
-  }
-  const auto nodes = pending.nodes(0, kMaxFlushScan);
-  if (!nodes) return nodes.error().message();
-  for (const PendingNode& node : *nodes) {
-    if (node.since_ms > flush.asked_ms) continue;
-    if (flush.below && !is_below(pending, node.local.id, *flush.below)) continue;
-    const auto path = replica.path_of(node.local.id);
-    if (path) return *path;
-  }
-  return std::nullopt;
-}
-
-Result<Pusher::Found> Pusher::find(const PushRules& rules, bool first, const std::vector<Question>& flushes,
-                                   const NameSet& steps) const {
+Result<Pusher::Found> Pusher::find(const PushRules& rules, bool first,
+                                   const std::vector<Question>& flushes) const {
   Found out;
   const PendingChanges& pending = context_.replica.pending();
   if (first) {
@@ -189,7 +151,11 @@ Result<Pusher::Found> Pusher::find(const PushRules& rules, bool first, const std
   auto plan = plan_push(pending, rules);
   if (!plan) return plan.error();
   out.plan = std::move(*plan);
-  for (const Question& flush : flushes) out.left[flush.id] = find_left(context_.replica, flush, steps);
+  for (const Question& flush : flushes) {
+    auto left = find_left(context_.replica, flush.below, flush.asked_ms);
+    if (!left) return left.error();
+    out.left[flush.id] = std::move(*left);
+  }
   return out;
 }
 
@@ -262,7 +228,6 @@ std::unique_ptr<PushJob> Pusher::make_job(PushBatch batch, bool again) {
 
 void Pusher::start_job(PushBatch batch, bool again) {
   if (!again && brakes(batch)) return;
-  note_steps(batch);
   log_debug("pushing: " + std::string(push_action_name(batch.action)) + ", " +
             std::to_string(batch.steps.size()) + " from " + escape_control(batch.steps.front().path));
   fences_.begin(batch);
@@ -276,14 +241,6 @@ void Pusher::start_job(PushBatch batch, bool again) {
   }
   job_ = make_job(std::move(batch), again);
   job_->start();
-}
-
-void Pusher::note_steps(const PushBatch& batch) {
-  if (flushes_.empty()) return steps_.clear();
-  for (const PushStep& step : batch.steps) {
-    steps_.emplace(step.parent, step.name);
-    if (step.from_parent != 0) steps_.emplace(step.from_parent, step.from_name);
-  }
 }
 
 void Pusher::job_over(PushOutcome outcome) {

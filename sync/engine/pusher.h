@@ -9,11 +9,9 @@
 #include <memory>
 #include <optional>
 #include <random>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
-#include <utility>
 #include <vector>
 
 #include "sync/engine/lister.h"
@@ -81,15 +79,10 @@ class Pusher {
     std::optional<NodeId> below;
     int64_t asked_ms = 0;
   };
-  using NameSet = std::set<std::pair<NodeId, std::string>>;
-  Result<Found> find(const PushRules& rules, bool first, const std::vector<Question>& flushes,
-                     const NameSet& steps) const;
-  static std::optional<std::string> find_left(const Replica& replica, const Question& flush,
-                                              const NameSet& steps);
+  Result<Found> find(const PushRules& rules, bool first, const std::vector<Question>& flushes) const;
   void planned(Result<Found> found);
   void start_job(PushBatch batch, bool again);
   std::unique_ptr<PushJob> make_job(PushBatch batch, bool again);
-  void note_steps(const PushBatch& batch);
   void job_over(PushOutcome outcome);
   void note_broken(const Error& why, const PushBatch& batch);
   void note_failure(NodeId node, const std::string& path, const Error& why);
@@ -120,8 +113,6 @@ class Pusher {
   std::vector<StepCollision> collisions_;
   std::unordered_map<NodeId, Failure> failures_;
   std::vector<Flush> flushes_;
-  NameSet
-      steps_;  // names that batches were about while somebody waits: what they leave to be done counts, too
   std::string read_only_;  // why nothing can be pushed at all
   std::string stopped_;
   uint64_t deleted_in_row_ = 0;

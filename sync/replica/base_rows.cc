@@ -3,8 +3,6 @@
 
 #include <sys/stat.h>
 
-#include <chrono>
-
 namespace rsyncfs {
 namespace {
 
@@ -19,6 +17,7 @@ constexpr Sql kPutNode{
     " ON CONFLICT(node) DO UPDATE SET present=excluded.present, foreign_bytes=excluded.foreign_bytes,"
     " mode=excluded.mode, uid=excluded.uid, gid=excluded.gid, rdev=excluded.rdev, size=excluded.size,"
     " mtime_s=excluded.mtime_s, mtime_ns=excluded.mtime_ns, xattr_set=excluded.xattr_set"};
+constexpr Sql kYounger{"UPDATE base_nodes SET since_ms=max(since_ms, ?) WHERE node=?"};
 constexpr Sql kEraseNode{"DELETE FROM base_nodes WHERE node=?"};
 constexpr Sql kHasLayers{"SELECT 1 FROM layers WHERE node=? LIMIT 1"};
 constexpr Sql kIsBound{"SELECT 1 FROM base_names WHERE node=? AND node<>0 LIMIT 1"};
@@ -53,7 +52,7 @@ Result<void> write_node(Transaction& transaction, const BaseNode& base, bool is_
       .integer(base.attr.gid)
       .unsigned_integer(join_rdev(base.attr));
   put.unsigned_integer(base.attr.size).integer(base.attr.mtime_s).integer(base.attr.mtime_ns);
-  put.unsigned_integer(base.xattr_set).integer(unix_ms());
+  put.unsigned_integer(base.xattr_set).integer(transaction.since_ms());
   if (auto done = put.run(); !done) return done;
   transaction.use_xattr_set(base.xattr_set, 1);
   if (is_new) ++transaction.totals().pending_nodes;
@@ -89,7 +88,7 @@ Result<void> erase_name_row(Transaction& transaction, NodeId parent, std::string
 Result<void> write_name(Transaction& transaction, NodeId parent, std::string_view name, NodeId node,
                         bool is_new) {
   Query put(transaction.db(), kPutName);
-  put.unsigned_integer(parent).blob(name).unsigned_integer(node).integer(unix_ms());
+  put.unsigned_integer(parent).blob(name).unsigned_integer(node).integer(transaction.since_ms());
   if (auto done = put.run(); !done) return done;
   if (is_new) ++transaction.totals().pending_names;
   return {};
@@ -110,12 +109,6 @@ Result<void> insert_relic(Transaction& transaction, const BaseNode& base) {
 }
 
 }  // namespace
-
-int64_t unix_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 Result<std::optional<BaseNode>> find_base_node(Connection& db, NodeId node) {
   Query query(db, kFindNode);
@@ -195,6 +188,7 @@ Result<void> put_base_node(Transaction& transaction, const BaseNode& base) {
   if (base.foreign) differences |= kBytesDiffer;
   if (before->has_value()) transaction.use_xattr_set((*before)->xattr_set, -1);
   if (differences != 0) {
+    if (auto done = before->has_value() ? Result<void>() : transaction.inherit_age(); !done) return done;
     if (auto done = write_node(transaction, base, !before->has_value()); !done) return done;
   } else if (before->has_value()) {
     Query erase(transaction.db(), kEraseNode);
@@ -203,6 +197,12 @@ Result<void> put_base_node(Transaction& transaction, const BaseNode& base) {
     --transaction.totals().pending_nodes;
   }
   return set_differences(transaction, base.node, differences);
+}
+
+Result<void> note_pushed_until(Transaction& transaction, NodeId node, int64_t unix_ms) {
+  Query update(transaction.db(), kYounger);
+  update.integer(unix_ms).unsigned_integer(node);
+  return update.run();
 }
 
 Result<void> erase_base_node(Transaction& transaction, NodeId node) {
@@ -247,6 +247,7 @@ Result<void> put_base_name(Transaction& transaction, NodeId parent, std::string_
   auto known = find_base_name(transaction.db(), parent, name);
   if (!known) return known.error();
   if (known->has_value() && **known == node) return {};
+  if (auto done = transaction.inherit_age(); !done) return done;
   return write_name(transaction, parent, name, node, !known->has_value());
 }
 

@@ -28,6 +28,8 @@ Result<void> note_absent(Transaction& transaction, NodeId node);
 // What the source has now. The row goes when nothing differs any more: no layer of bytes, equal attributes.
 // A node that was deleted here meanwhile comes back as an orphan, so that its removal can be pushed.
 Result<void> put_base_node(Transaction& transaction, const BaseNode& base);
+// What still differs of the node was changed after that moment.
+Result<void> note_pushed_until(Transaction& transaction, NodeId node, int64_t unix_ms);
 Result<void> erase_base_node(Transaction& transaction, NodeId node);
 // An orphan that the source does not have (any more): it has no base. `differences`: those of its row.
 Result<void> leave_to_itself(Transaction& transaction, NodeId node, uint32_t differences);
@@ -46,7 +48,5 @@ Result<void> note_name(Transaction& transaction, NodeId parent, std::string_view
 // Base leads the name to `node` now (0: nowhere); `local`: where users see it lead.
 Result<void> put_base_name(Transaction& transaction, NodeId parent, std::string_view name, NodeId node,
                            NodeId local);
-
-int64_t unix_ms();
 
 }  // namespace rsyncfs

@@ -68,6 +68,7 @@ class StoredPendingChanges final : public PendingChanges {
   auto changing(const Body& body) -> decltype(body(std::declval<Transaction&>())) {
     auto transaction = writer_.begin();
     if (!transaction) return transaction.error();
+    if (auto aged = (*transaction)->inherit_age(); !aged) return aged.error();
     auto result = body(**transaction);
     if (!result) return result;
     if (auto done = (*transaction)->commit(); !done) return done.error();

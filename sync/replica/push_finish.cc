@@ -58,7 +58,13 @@ ContentRow PushFinish::content_row() const {
   return row;
 }
 
+// Names lead where they lead at the source now; what still differs of the file came after the snapshot.
 Result<void> PushFinish::bind_names(Transaction& transaction) {
+  if (auto done = transaction.inherit_age(); !done) return done;
+  if (const auto& changed = snapshot_.node().ctime) {
+    const int64_t changed_ms = changed->s * 1000 + changed->ns / 1'000'000;
+    if (auto done = note_pushed_until(transaction, snapshot_.node().id, changed_ms); !done) return done;
+  }
   for (const Binding& binding : names_) {
     auto local = find_name(transaction.db(), binding.parent, binding.name);
     if (!local) return local.error();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/replica/writer.h"
 
+#include <chrono>
+
 namespace rsyncfs {
 namespace {
 
@@ -15,6 +17,10 @@ constexpr Sql kTakeNodeIds{"UPDATE sqlite_sequence SET seq=seq+? WHERE name='nod
 constexpr Sql kLastNodeId{"SELECT seq FROM sqlite_sequence WHERE name='nodes'"};
 constexpr Sql kUseSlab{"UPDATE slabs SET live_files=live_files+?, live_bytes=live_bytes+? WHERE id=?"};
 constexpr Sql kDropEmptySlab{"DELETE FROM slabs WHERE id=? AND live_files=0 AND sealed=1"};
+
+constexpr Sql kOldestDifference{
+    "SELECT min(since_ms) FROM (SELECT min(since_ms) AS since_ms FROM base_names"
+    " UNION ALL SELECT min(since_ms) FROM base_nodes)"};
 
 // So many at once: the sequence is not written for every node.
 constexpr NodeId kNodeIdsTaken = 64;
@@ -51,6 +57,22 @@ bool Transaction::something_pending() const {
   const Totals before = writer_.totals();
   return before.pending_names + totals_.pending_names != 0 ||
          before.pending_nodes + totals_.pending_nodes != 0;
+}
+
+Result<void> Transaction::inherit_age() {
+  if (inherited_since_ms_) return {};
+  inherited_since_ms_ = since_ms();
+  if (!something_pending()) return {};
+  Query query(db(), kOldestDifference);
+  if (auto row = query.step(); !row) return row.error();
+  inherited_since_ms_ = query.integer_at(0);
+  return {};
+}
+
+int64_t Transaction::since_ms() const {
+  if (inherited_since_ms_) return *inherited_since_ms_;
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
 }
 
 void Transaction::use_xattr_set(uint64_t set, int64_t by) {

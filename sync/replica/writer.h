@@ -75,6 +75,11 @@ class Transaction {
   bool something_pending() const;
   void use_xattr_set(uint64_t set, int64_t by);
   void use_slab(uint64_t slab, int64_t files, int64_t bytes);
+  // The differences that it records from now on follow from earlier ones and are as old as the oldest there
+  // is: whoever waits until all that was changed up to now is pushed waits for them, too.
+  Result<void> inherit_age();
+  // Since when a difference counts that is recorded now; Unix time.
+  int64_t since_ms() const;
   // After a failure half way: commit() will refuse.
   void fail(const Error& why) { failure_ = why; }
   Result<void> commit();
@@ -95,6 +100,7 @@ class Transaction {
   std::map<uint64_t, int64_t> xattr_uses_;
   std::map<uint64_t, SlabUse> slab_uses_;
   std::optional<Error> failure_;
+  std::optional<int64_t> inherited_since_ms_;
   bool committed_ = false;
 };
 

@@ -26,7 +26,6 @@ class PushConflictTest : public PushTest {
 };
 
 TEST_F(PushConflictTest, TheirsKeepsTheNameAndOursIsBesideIt) {
-  GTEST_SKIP() << "to be mended before mounts become writable";
   write_file(served("f"), "base");
   options_.writeback_delay = std::chrono::seconds(1000);
   start();
@@ -40,7 +39,6 @@ TEST_F(PushConflictTest, TheirsKeepsTheNameAndOursIsBesideIt) {
 }
 
 TEST_F(PushConflictTest, AnEditThatKeepsSizeAndTimeIsSeenByItsBlocks) {
-  GTEST_SKIP() << "to be mended before mounts become writable";
   write_file(served("f"), "base");
   options_.writeback_delay = std::chrono::seconds(1000);
   start();
@@ -56,7 +54,6 @@ TEST_F(PushConflictTest, AnEditThatKeepsSizeAndTimeIsSeenByItsBlocks) {
 }
 
 TEST_F(PushConflictTest, PoliciesByNameDecide) {
-  GTEST_SKIP() << "to be mended before mounts become writable";
   for (const char* name : {"a.log", "b.mine", "c"}) write_file(served(name), "base");
   options_.writeback_delay = std::chrono::seconds(1000);
   options_.conflict_rules = {{"*.log", ConflictPolicy::kRemote}, {"*.mine", ConflictPolicy::kLocal}};
@@ -122,7 +119,6 @@ TEST_F(PushConflictTest, OthersFilesKeepADirectoryThatIsRemovedHere) {
 }
 
 TEST_F(PushConflictTest, TwoMountsLoseNoVersion) {
-  GTEST_SKIP() << "to be mended before mounts become writable";
   write_file(served("f"), "base");
   options_.writeback_delay = std::chrono::seconds(1000);
   start();
@@ -142,7 +138,6 @@ TEST_F(PushConflictTest, TwoMountsLoseNoVersion) {
 }
 
 TEST_F(PushConflictTest, TooManyDeletionsStopUntilSomebodySaysTheyAreMeant) {
-  GTEST_SKIP() << "to be mended before mounts become writable";
   for (int i = 0; i < 10; ++i) write_file(served("f" + std::to_string(i)), "x");
   options_.max_delete = 5;
   start();

@@ -76,7 +76,6 @@ TEST_F(PushOutageTest, EverythingArrivesWithoutTrouble) {
 }
 
 TEST_F(PushOutageTest, ConnectionsThatBreakAtAnyMoment) {
-  GTEST_SKIP() << "to be mended before mounts become writable";
   const uint64_t seed = support::test_seed();
   std::mt19937_64 random(seed);
   make_source();

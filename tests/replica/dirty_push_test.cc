@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What is pushed, and what becomes of it here.
+#include <chrono>
 #include <memory>
+#include <thread>
 
 #include "sync/replica/pending.h"
 #include "tests/replica/dirty_rig.h"
@@ -59,6 +61,26 @@ TEST_F(DirtyPush, OneAtATime) {
   EXPECT_EQ(store_->pending().snapshot(file).error().code(), Errc::kRefused);
   snapshot = nullptr;
   EXPECT_TRUE(store_->pending().snapshot(file).ok());
+}
+
+TEST_F(DirtyPush, WhatIsLeftOfAFileIsAsOldAsWhatWasPushedOfIt) {
+  const NodeId file = add_cached(known_bytes(1, kHuge));
+  const auto since = [&] { return must(store_->pending().node(file))->since_ms; };
+  const auto changed = [&] { return must(store_->pending().node(file))->changed_ms; };
+  const auto write = [&](int value) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    must(local().write(file, 1000, filled(100, value)));
+  };
+  write(1);
+  const int64_t first = since();
+  write(2);
+  const int64_t pushed = changed();
+  ASSERT_GT(pushed, first);
+  auto snapshot = take(file);
+  write(3);
+  EXPECT_EQ(since(), first);
+  must(push(snapshot));
+  EXPECT_EQ(since(), pushed);
 }
 
 TEST_F(DirtyPush, WhatWasNotPushedIsInTheNextSnapshot) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What is to be pushed, and what becomes of it when the source has acknowledged it.
+#include <chrono>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "sync/replica/base_rows.h"
@@ -9,10 +11,17 @@
 namespace rsyncfs {
 namespace {
 
+using testing::Each;
 using testing::ElementsAre;
+using testing::Field;
 using testing::IsEmpty;
 
 class Pending : public LocalRig {};
+
+int64_t unix_ms() {
+  const FileTime now = FileTime::now();
+  return now.s * 1000 + now.ns / 1'000'000;
+}
 
 TEST_F(Pending, IsInTheOrderOfTheFirstChange) {
   const int64_t began = unix_ms();
@@ -92,6 +101,15 @@ TEST_F(Pending, WhatChangedWhileItWasPushedStillDiffers) {
   EXPECT_THAT(differing_names(), ElementsAre(leads("f", f.id, 0), leads("g", 0, f.id)));
   EXPECT_EQ(state(f.id).differences, uint32_t{kModeDiffers});
   EXPECT_EQ(must(pending().remote_place(f.id)).path, "f");
+}
+
+TEST_F(Pending, WhatFollowsFromADifferenceIsAsOldAsTheOldest) {
+  const auto nodes = source_has(kRootNode, {"a", "b"});
+  must(local().rename(kRootNode, "a", kRootNode, "b", RenameMode::kExchange));
+  const int64_t since = must(pending().names(0, 1)).at(0).since_ms;
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  must(pending().acknowledge({.names = {{kRootNode, "spare", nodes[1]}, {kRootNode, "b", 0}}, .nodes = {}}));
+  EXPECT_THAT(must(pending().names(0, 10)), Each(Field(&PendingName::since_ms, since)));
 }
 
 TEST_F(Pending, WhatWasRemovedWhileItWasPushedIsToBeRemovedThereToo) {
