@@ -33,14 +33,11 @@ class Decider {
         before != nullptr && at_.theirs && before->may_be(at_.theirs->attr)) {
       return ours_stays();  // it is what we sent
     }
-    if (*base == *local && at_.theirs && (*differs)->base.present) {
-      ExpectedEntry expected{(*differs)->base.attr, {}};
-      if (S_ISREG(expected.attr.mode) && expected.matches(*at_.theirs)) return distrust((*differs)->base);
-    }
     if (*base == *local && at_.theirs && only_attributes(**differs)) return nothing();
     if (!at_.theirs) return *base == 0 ? nothing() : ours_stays();
-    const Node& ours = (*differs ? **differs : PendingNode()).local;
-    if (ours.id != 0 && S_ISDIR(ours.attr.mode) && S_ISDIR(at_.theirs->attr.mode)) return merge(*local);
+    const bool ours_is_new = *differs && ((*differs)->differences & kAbsentAtSource) != 0;
+    if (ours_is_new && S_ISDIR((*differs)->local.attr.mode) && S_ISDIR(at_.theirs->attr.mode))
+      return merge(*local);
     return by_policy();
   }
 
@@ -72,15 +69,6 @@ class Decider {
     auto changes = pending_.keep_ours(at_.parent, at_.name, at_.theirs ? &theirs : nullptr);
     if (!changes) return changes.error();
     return ConflictDecision{std::move(*changes), false, false};
-  }
-
-  // The source shows base's version, and yet its bytes were not what they should be: ours replaces them as a
-  // whole.
-  Result<ConflictDecision> distrust(BaseNode base) {
-    if (base.foreign) return nothing();
-    base.foreign = true;
-    if (auto done = pending_.acknowledge({{}, {base}}); !done) return done.error();
-    return ConflictDecision{};
   }
 
   // Two directories of one name are one.

@@ -53,6 +53,7 @@ Pusher::Pusher(const EngineContext& context, SessionPool& pool, Lister& lister, 
       lister_(lister),
       fences_(fences),
       around_{context, pool, std::move(hydrate)},
+      deletions_(context.options.max_delete),
       batch_limit_(PushRules().max_steps),
       random_(std::random_device{}()) {}
 
@@ -127,17 +128,17 @@ void Pusher::plan() {
   std::vector<Question> flushes;
   for (const Flush& flush : flushes_) flushes.push_back({flush.id, flush.below, flush.asked_ms});
   context_.store.post([this, alive = alive_, rules, first = !started_, held = HeldNodes(std::move(held)),
-                       flushes = std::move(flushes)]() mutable {
+                       flushes = std::move(flushes), most = deletions_.room(now)]() mutable {
     rules.hold = &held;
-    auto found = find(rules, first, flushes);
+    auto found = find(rules, first, flushes, most);
     context_.loop.post([this, alive = std::move(alive), found = std::move(found)]() mutable {
       if (*alive) planned(std::move(found));
     });
   });
 }
 
-Result<Pusher::Found> Pusher::find(const PushRules& rules, bool first,
-                                   const std::vector<Question>& flushes) const {
+Result<Pusher::Found> Pusher::find(const PushRules& rules, bool first, const std::vector<Question>& flushes,
+                                   uint64_t most_removals) const {
   Found out;
   const PendingChanges& pending = context_.replica.pending();
   if (first) {
@@ -151,6 +152,11 @@ Result<Pusher::Found> Pusher::find(const PushRules& rules, bool first,
   auto plan = plan_push(pending, rules);
   if (!plan) return plan.error();
   out.plan = std::move(*plan);
+  if (pending.summary().names > most_removals) {
+    const auto removals = pending.removals();
+    if (!removals) return removals.error();
+    out.removals = *removals;
+  }
   for (const Question& flush : flushes) {
     auto left = find_left(context_.replica, flush.below, flush.asked_ms);
     if (!left) return left.error();
@@ -170,13 +176,14 @@ void Pusher::planned(Result<Found> found) {
     started_ = true;
     sent_ = std::move(found->sent);
     unfinished_ = std::move(found->unfinished);
+    if (unfinished_) fences_.begin(*unfinished_);
   }
   const bool idle = !found->plan.batch && !unfinished_ && found->plan.next_due_ms == 0;
   answer_flushes(found->left, idle);
   if (unfinished_) return finish_first();
+  if (brakes(*found)) return;
   if (found->plan.batch) return start_job(std::move(*found->plan.batch), false);
-  deleted_in_row_ = 0;
-  deletions_allowed_ = false;
+  if (idle && found->plan.held == 0 && found->plan.blocked == 0) deletions_.note_none_pending();
   if (found->plan.next_due_ms != 0)
     schedule_in(std::max(kSoon, milliseconds(found->plan.next_due_ms - unix_ms_now())));
   if (found->plan.held > 0) {
@@ -192,7 +199,7 @@ void Pusher::finish_first() {
   const auto failure = failures_.find(unfinished_->steps.front().node);
   if (failure != failures_.end() && failure->second.times > kMaxFinishAttempts) {
     log_warn("given up halfway: " + failure_text(failure->second));
-    unfinished_.reset();
+    forget_unfinished();
     dirty_ = true;
     return pump();
   }
@@ -202,6 +209,17 @@ void Pusher::finish_first() {
     return schedule(link_retry_);
   }
   start_job(PushBatch(*unfinished_), true);
+}
+
+// Nothing is halfway any more.
+void Pusher::forget_unfinished() {
+  fences_.end();
+  if (!unfinished_) return;
+  unfinished_.reset();
+  context_.store.post([&replica = context_.replica] {
+    const auto kept = replica.set_meta(kUnfinishedMeta, "");
+    if (!kept) log_error("the store cannot be written: " + kept.error().message());
+  });
 }
 
 std::unique_ptr<PushJob> Pusher::make_job(PushBatch batch, bool again) {
@@ -227,7 +245,6 @@ std::unique_ptr<PushJob> Pusher::make_job(PushBatch batch, bool again) {
 }
 
 void Pusher::start_job(PushBatch batch, bool again) {
-  if (!again && brakes(batch)) return;
   log_debug("pushing: " + std::string(push_action_name(batch.action)) + ", " +
             std::to_string(batch.steps.size()) + " from " + escape_control(batch.steps.front().path));
   fences_.begin(batch);
@@ -239,6 +256,7 @@ void Pusher::start_job(PushBatch batch, bool again) {
       if (!kept) log_error("the store cannot be written: " + kept.error().message());
     });
   }
+  job_is_again_ = again;
   job_ = make_job(std::move(batch), again);
   job_->start();
 }
@@ -246,12 +264,9 @@ void Pusher::start_job(PushBatch batch, bool again) {
 void Pusher::job_over(PushOutcome outcome) {
   const std::unique_ptr<PushJob> job = std::move(job_);
   if (closing_) return;
-  fences_.end();
-  if (unfinished_ && !outcome.unfinished) {
-    unfinished_.reset();
-    context_.store.post(
-        [&replica = context_.replica] { static_cast<void>(replica.set_meta(kUnfinishedMeta, "")); });
-  }
+  // Broken off, what was taken up again is where it was, whatever that run came to.
+  const bool still_unfinished = outcome.unfinished || (outcome.broken && job_is_again_);
+  if (!still_unfinished) forget_unfinished();
   note_done(outcome, job->batch());
   for (const StepFailure& failure : outcome.failures) note_failure(failure.node, failure.path, failure.why);
   for (StepCollision& collision : outcome.collisions) collisions_.push_back(std::move(collision));
@@ -277,7 +292,7 @@ void Pusher::note_done(const PushOutcome& outcome, const PushBatch& batch) {
   if (moved) totals_.moves += outcome.done;
   if (batch.action == PushAction::kDelete) {
     totals_.deletes += outcome.done;
-    deleted_in_row_ += outcome.done;
+    deletions_.note_deleted(Clock::now(), outcome.done);
   }
   for (const NodeId node : outcome.pushed) failures_.erase(node);
   if (!outcome.broken) {
@@ -317,7 +332,7 @@ void Pusher::note_broken(const Error& why, const PushBatch& batch) {
     return;
   }
   // The whole list failed for one of them: smaller ones show which.
-  if (batch.steps.size() > 1) {
+  if (batch.steps.size() > 1 && !unfinished_) {
     batch_limit_ = std::max<size_t>(1, std::min(batch_limit_, batch.steps.size()) / 4);
   } else {
     note_failure(batch.steps.front().node, batch.steps.front().path, why);
@@ -344,13 +359,12 @@ std::string Pusher::failure_text(const Failure& failure) const {
 }
 
 // More deletions in a row than the user allowed: somebody has to say that they are meant.
-bool Pusher::brakes(const PushBatch& batch) {
-  const uint64_t most = context_.options.max_delete;
-  if (batch.action != PushAction::kDelete || most == 0 || deletions_allowed_) return false;
-  const uint64_t would_be = deleted_in_row_ + batch.steps.size();
-  if (would_be <= most) return false;
-  stop(std::to_string(would_be) + " deletions or more are to be pushed, max_delete is " +
-       std::to_string(most));
+bool Pusher::brakes(const Found& found) {
+  if (!found.plan.batch || found.plan.batch->action != PushAction::kDelete) return false;
+  const uint64_t would_be = std::max<uint64_t>(found.removals, found.plan.batch->steps.size());
+  if (!deletions_.holds(Clock::now(), would_be)) return false;
+  stop(std::to_string(would_be) + " more deletions are to be pushed, max_delete is " +
+       std::to_string(context_.options.max_delete));
   return true;
 }
 
@@ -365,7 +379,7 @@ void Pusher::stop(const std::string& why) {
 void Pusher::resume() {
   stopped_.clear();
   read_only_.clear();
-  deletions_allowed_ = true;
+  deletions_.release();
   dirty_ = true;
   pump();
 }

@@ -14,6 +14,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "sync/engine/deletion_brake.h"
 #include "sync/engine/lister.h"
 #include "sync/engine/push_conflicts.h"
 #include "sync/engine/push_fences.h"
@@ -69,6 +70,7 @@ class Pusher {
     PushPlan plan;
     std::optional<PushBatch> unfinished;
     SentVersions sent;
+    uint64_t removals = 0;  // that are pending; not counted while there may be any number
     std::map<RequestId, std::optional<std::string>> left;  // for each flush: one path that it waits for
   };
 
@@ -79,7 +81,8 @@ class Pusher {
     std::optional<NodeId> below;
     int64_t asked_ms = 0;
   };
-  Result<Found> find(const PushRules& rules, bool first, const std::vector<Question>& flushes) const;
+  Result<Found> find(const PushRules& rules, bool first, const std::vector<Question>& flushes,
+                     uint64_t most_removals) const;
   void planned(Result<Found> found);
   void start_job(PushBatch batch, bool again);
   std::unique_ptr<PushJob> make_job(PushBatch batch, bool again);
@@ -88,10 +91,11 @@ class Pusher {
   void note_failure(NodeId node, const std::string& path, const Error& why);
   void note_done(const PushOutcome& outcome, const PushBatch& batch);
   void decide_next();
-  bool brakes(const PushBatch& batch);
+  bool brakes(const Found& found);
   void answer_flushes(const std::map<RequestId, std::optional<std::string>>& left, bool idle);
   Error left_over(const std::string& path) const;
   void finish_first();
+  void forget_unfinished();
   void schedule(Clock::time_point due);
   void schedule_in(std::chrono::milliseconds delay) { schedule(Clock::now() + delay); }
   std::string failure_text(const Failure& failure) const;
@@ -108,6 +112,7 @@ class Pusher {
   bool deciding_ = false;
   bool dirty_ = false;  // changed since the last plan began
   std::unique_ptr<PushJob> job_;
+  bool job_is_again_ = false;
   std::optional<PushBatch> unfinished_;
   SentVersions sent_;
   std::vector<StepCollision> collisions_;
@@ -115,8 +120,7 @@ class Pusher {
   std::vector<Flush> flushes_;
   std::string read_only_;  // why nothing can be pushed at all
   std::string stopped_;
-  uint64_t deleted_in_row_ = 0;
-  bool deletions_allowed_ = false;
+  DeletionBrake deletions_;
   size_t batch_limit_;
   TimerId timer_ = 0;
   Clock::time_point due_{};

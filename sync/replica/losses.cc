@@ -59,6 +59,7 @@ Result<void> Losses::lose(const Node& node, NodeId successor) {
     if (auto done = lose_children(node.id); !done) return done;
   }
   if (node.orphan) return give_up(node);
+  if ((node.differences & kAbsentAtSource) != 0) return {};  // all of it is here
   auto hollow = is_hollow(node);
   if (!hollow) return hollow.error();
   return *hollow ? hand_over(node, successor) : make_absent(node);

@@ -27,6 +27,8 @@ constexpr Sql kNodes{"SELECT " RSYNCFS_NODE_COLUMNS
 constexpr Sql kNode{"SELECT " RSYNCFS_NODE_COLUMNS
                     ", b.since_ms FROM base_nodes AS b JOIN nodes AS n ON n.id=b.node"
                     " WHERE b.node=?"};
+constexpr Sql kRemovals{
+    "SELECT count(DISTINCT b.node) FROM base_names AS b JOIN nodes AS n ON n.id=b.node WHERE n.orphan=1"};
 constexpr Sql kBegin{"BEGIN"};
 constexpr Sql kEnd{"COMMIT"};
 
@@ -140,6 +142,14 @@ Result<std::optional<PendingNode>> StoredPendingChanges::node(NodeId id) const {
       if (auto done = fill_base(db, found); !done) return done.error();
       return Found(std::move(found));
     });
+  });
+}
+
+Result<uint64_t> StoredPendingChanges::removals() const {
+  return reading([](Connection& db) -> Result<uint64_t> {
+    Query query(db, kRemovals);
+    if (auto row = query.step(); !row) return row.error();
+    return query.unsigned_at(0);
   });
 }
 

@@ -141,6 +141,8 @@ class PendingChanges {
   virtual Result<std::vector<PendingNode>> nodes(size_t skip, size_t limit) const = 0;
   // nullopt: it does not differ.
   virtual Result<std::optional<PendingNode>> node(NodeId node) const = 0;
+  // Nodes that the source has and that were removed here. Looks at every differing name.
+  virtual Result<uint64_t> removals() const = 0;
 
   // Single questions about both sides. For a node that does not differ base is its local state.
   virtual Result<NodeId> base_binding(NodeId parent, std::string_view name) const = 0;   // 0: nowhere

@@ -118,6 +118,13 @@ Result<std::optional<PendingNode>> PendingModel::node(NodeId node) const {
   return one.differences == 0 ? std::optional<PendingNode>() : one;
 }
 
+Result<uint64_t> PendingModel::removals() const {
+  return std::count_if(base_nodes.begin(), base_nodes.end(), [this](const auto& node) {
+    const auto leads_there = [&](const auto& name) { return name.second == node.first; };
+    return node.second.present && std::none_of(local.begin(), local.end(), leads_there);
+  });
+}
+
 Result<NodeId> PendingModel::base_binding(NodeId parent, std::string_view name) const {
   const auto found = base.find({parent, std::string(name)});
   return found == base.end() ? 0 : found->second;

@@ -48,6 +48,7 @@ class PendingModel final : public PendingChanges {
   Result<std::vector<PendingName>> names(size_t skip, size_t limit) const override;
   Result<std::vector<PendingNode>> nodes(size_t skip, size_t limit) const override;
   Result<std::optional<PendingNode>> node(NodeId node) const override;
+  Result<uint64_t> removals() const override;
   Result<NodeId> base_binding(NodeId parent, std::string_view name) const override;
   Result<NodeId> local_binding(NodeId parent, std::string_view name) const override;
   Result<std::vector<Binding>> base_names_of(NodeId node, size_t limit) const override;

@@ -341,6 +341,23 @@ TEST_F(ReconcilePending, KeepBoth) {
   expect_settled(theirs);
 }
 
+TEST_F(ReconcilePending, KeepBothOfAnEditedFile) {
+  const NodeId ours = source_has(kRootNode, {"f"}).at(0);
+  must(local().resize(ours, 0));
+  const std::string text = "ours";
+  must(local().write(ours, 0, std::as_bytes(std::span(text))));
+  Listing theirs;
+  theirs.file("f", 99, 3);
+  const Applied applied = list_of(theirs);
+  const ListedName listed = applied.collisions.at(0).theirs.view();
+  must(pending().keep_both(kRootNode, "f", &listed, "f.ours"));
+  EXPECT_EQ(at("f").attr.size, 99U);
+  EXPECT_EQ(at("f.ours").id, ours);
+  EXPECT_EQ(at("f.ours").attr.size, text.size());
+  EXPECT_THAT(differing_names(), ElementsAre(leads("f.ours", 0, ours)));
+  expect_settled(theirs);
+}
+
 TEST_F(ReconcilePending, KeepOurs) {
   const Node ours = must(local().create(kRootNode, "f", new_file()));
   source_has(kRootNode, {"gone"});
