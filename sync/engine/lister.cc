@@ -18,6 +18,7 @@ constexpr unsigned kMaxStaleLists = 3;
 // A listing of an earlier mount is good enough when no younger one comes within this time.
 constexpr std::chrono::milliseconds kStoredPatience{2'000};
 constexpr std::chrono::seconds kTreeRetry{5};
+constexpr std::chrono::seconds kTreeMadeRoom{1};  // after it made room for another session
 constexpr std::chrono::seconds kLongestTreeRetry{300};
 constexpr unsigned kMaxDoublings = 6;
 
@@ -285,7 +286,11 @@ void Lister::session_ended(RemoteSession& session, const Error& why) {
       // It made room for another after its list came: that is true as long as the link holds.
       tree_wanted_ = false;
     }
-    retry_tree_later();
+    if (why.code() == Errc::kCanceled) {
+      try_tree_again_in(kTreeMadeRoom);
+    } else {
+      retry_tree_later();
+    }
     return;
   }
   std::vector<NodeId> failed;
@@ -309,6 +314,10 @@ void Lister::retry_tree_later() {
   const auto pause = std::min<std::chrono::seconds>(
       kTreeRetry * (1U << std::min(tree_failures_, kMaxDoublings)), kLongestTreeRetry);
   ++tree_failures_;
+  try_tree_again_in(pause);
+}
+
+void Lister::try_tree_again_in(std::chrono::milliseconds pause) {
   next_tree_attempt_ = Clock::now() + pause;
   context_.loop.run_after(pause, [this] { pump(); });
 }

@@ -96,6 +96,7 @@ class Lister final : public SessionUser {
   void note_outcome(ListIngest::Outcome& outcome);
   void tree_done(ListIngest::Outcome outcome, uint64_t entries, int64_t opened_at_s);
   void retry_tree_later();
+  void try_tree_again_in(std::chrono::milliseconds pause);
   void finish(NodeId node, const Result<void>& result);
   void could_not_store(NodeId node, const Error& why);
   void give_up_all(std::vector<Listener> listeners);

@@ -170,7 +170,8 @@ void RemoteSession::fail(const Error& why) {
   if (why.code() != Errc::kCanceled) broken_ = why;
   attempt_.reset();
   const bool was_established = established_;
-  user_->session_ended(*this, why);
+  const bool come_again = !was_established && keeper_.refused_for_a_moment(why);
+  user_->session_ended(*this, come_again ? Error(Errc::kCanceled, why.message()) : why);
   keeper_.session_over(*this, why, was_established);
 }
 

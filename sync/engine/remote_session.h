@@ -57,6 +57,8 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
     virtual void session_xattrs(RemoteSession& session, uint32_t ndx,
                                 std::vector<std::pair<std::string, std::string>> values) = 0;
     virtual void session_over(RemoteSession& session, const Error& why, bool was_established) = 0;
+    // The server refused it only because it counts one for a moment that is over already.
+    virtual bool refused_for_a_moment(const Error& why) const = 0;
   };
 
   RemoteSession(Loop& loop, Resolver& resolver, const SyncerOptions& options, ServerFeatures features,

@@ -17,6 +17,13 @@ constexpr int kStallParts = 3;
 constexpr std::chrono::milliseconds kShortestStall{2'000};
 // "max connections" of the server holds for so long; then one more is tried.
 constexpr std::chrono::seconds kLimitStays{60};
+// A server counts a connection for a moment after we have closed it.
+constexpr std::chrono::seconds kCountedAfterEnd{1};
+constexpr std::chrono::milliseconds kRefusalPause{100};
+
+bool is_too_many(const Error& why) {
+  return why.code() == Errc::kRefused && why.message().find("max connections") != std::string::npos;
+}
 
 bool is_stream(const SessionSpec& spec) {
   return spec.purpose == SessionSpec::Purpose::kStream;
@@ -80,6 +87,7 @@ void SessionPool::return_slot(const Error& why, bool was_established, uint64_t b
   RSYNCFS_CHECK(slots_ > 0);
   --slots_;
   ++ended_count_;
+  if (was_established) worked_until_ = Clock::now();
   past_.bytes_in += bytes_in;
   past_.bytes_out += bytes_out;
   // Refusals of the module or of an option concern what was to be pushed, not the link.
@@ -203,6 +211,7 @@ void SessionPool::session_xattrs(RemoteSession& session, uint32_t ndx,
 
 void SessionPool::session_over(RemoteSession& session, const Error& why, bool was_established) {
   ++ended_count_;
+  if (was_established) worked_until_ = Clock::now();
   past_.bytes_in += session.bytes_in();
   past_.bytes_out += session.bytes_out();
   const auto position = std::find_if(sessions_.begin(), sessions_.end(),
@@ -215,7 +224,14 @@ void SessionPool::session_over(RemoteSession& session, const Error& why, bool wa
     schedule_changed();
     return;
   }
+  if (!was_established && refused_for_a_moment(why)) return schedule_changed_in(kRefusalPause);
   consider_end(why, was_established);
+}
+
+bool SessionPool::refused_for_a_moment(const Error& why) const {
+  const bool known_limit = limit_ < std::max(1U, options_.max_sessions);
+  if (!is_too_many(why) || in_use() > (known_limit ? limit_ : 1)) return false;
+  return Clock::now() - worked_until_ < kCountedAfterEnd;
 }
 
 void SessionPool::consider_end(const Error& why, bool was_established) {
@@ -225,8 +241,7 @@ void SessionPool::consider_end(const Error& why, bool was_established) {
     log_warn("the server offers no ACLs or extended attributes: going on without (" + why.message() + ")");
   } else if (!was_established && try_other_dialect(why)) {
     log_info("trying again with fewer server options");
-  } else if (why.code() == Errc::kRefused && why.message().find("max connections") != std::string::npos &&
-             in_use() > 0) {
+  } else if (is_too_many(why) && in_use() > 0) {
     limit_ = in_use();
     limit_lowered_at_ = now;
     log_info("the server allows " + std::to_string(limit_) + " connections at once");
@@ -279,6 +294,12 @@ void SessionPool::schedule_changed() {
     if (!*alive) return;
     change_scheduled_ = false;
     changed_();
+  });
+}
+
+void SessionPool::schedule_changed_in(std::chrono::milliseconds pause) {
+  loop_.run_after(pause, [this, alive = alive_] {
+    if (*alive) changed_();
   });
 }
 

@@ -79,6 +79,7 @@ class SessionPool final : public RemoteSession::Keeper {
   void session_established(RemoteSession& session) override;
   void session_received(RemoteSession& session) override;
   void session_over(RemoteSession& session, const Error& why, bool was_established) override;
+  bool refused_for_a_moment(const Error& why) const override;
   void session_xattrs(RemoteSession& session, uint32_t ndx,
                       std::vector<std::pair<std::string, std::string>> values) override;
   bool make_room(const SessionSpec& spec);
@@ -87,6 +88,7 @@ class SessionPool final : public RemoteSession::Keeper {
   bool drop_refused_feature(const Error& why);
   bool try_other_dialect(const Error& why);
   void schedule_changed();
+  void schedule_changed_in(std::chrono::milliseconds pause);
   void schedule_retry(bool demanded);
 
   Loop& loop_;
@@ -105,6 +107,7 @@ class SessionPool final : public RemoteSession::Keeper {
   bool ever_established_ = false;
   unsigned dialect_ = 0;  // of kDialects, for a shell's server that went away without a word
   uint64_t ended_count_ = 0;
+  Clock::time_point worked_until_{};  // the end of the last session that had been established
   bool change_scheduled_ = false;
   TimerId retry_timer_ = 0;
   Clock::time_point retry_due_{};
