@@ -12,6 +12,8 @@ constexpr milliseconds kFirstBackoff{500};
 constexpr milliseconds kLongestBackoff{30'000};
 constexpr milliseconds kDemandedSpacing{500};  // between attempts that somebody waits for
 constexpr unsigned kMaxDoublings = 6;
+// What breaks within one moment has one cause.
+constexpr milliseconds kOneMoment{200};
 // So long without a broken session, and the next one is the first again.
 constexpr std::chrono::seconds kCalm{60};
 }  // namespace
@@ -25,11 +27,12 @@ void Link::connected(std::string description) {
 }
 
 void Link::attempt_failed(const Error& why, Clock::time_point now) {
+  const bool counted = down() && failures_ > 0 && now - last_attempt_ < kOneMoment;
   if (state_ != LinkState::kDown) down_since_ = now;
   state_ = LinkState::kDown;
   last_error_ = why;
   last_attempt_ = now;
-  next_attempt_ = now + backoff(failures_++);
+  if (!counted) next_attempt_ = now + backoff(failures_++);
 }
 
 std::chrono::nanoseconds Link::backoff(unsigned failures) {
@@ -40,6 +43,7 @@ std::chrono::nanoseconds Link::backoff(unsigned failures) {
 }
 
 void Link::session_broke(Clock::time_point now) {
+  if (broken_ > 0 && now - last_broke_ < kOneMoment) return;
   if (now - last_broke_ > kCalm) broken_ = 0;
   last_broke_ = now;
   if (broken_ > 0) held_until_ = now + backoff(broken_ - 1);

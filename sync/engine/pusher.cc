@@ -101,8 +101,14 @@ void Pusher::pump() {
   if (!may_push() || planning_ || deciding_ || job_) return;
   if (!collisions_.empty()) return decide_next();
   if (!dirty_) return;
-  if (Clock::now() < link_retry_) return schedule(link_retry_);
+  // Whoever waits is answered although nothing can be sent now.
+  if (const auto due = next_session(); flushes_.empty() && Clock::now() < due) return schedule(due);
   plan();
+}
+
+// The link's patience, and ours with a server that is there.
+Clock::time_point Pusher::next_session() const {
+  return std::max(link_retry_, pool_.link().next_attempt(!flushes_.empty()));
 }
 
 void Pusher::plan() {
@@ -180,6 +186,10 @@ void Pusher::planned(Result<Found> found) {
   }
   const bool idle = !found->plan.batch && !unfinished_ && found->plan.next_due_ms == 0;
   answer_flushes(found->left, idle);
+  if (const auto due = next_session(); (unfinished_ || found->plan.batch) && Clock::now() < due) {
+    dirty_ = true;
+    return schedule(due);
+  }
   if (unfinished_) return finish_first();
   if (brakes(*found)) return;
   if (found->plan.batch) return start_job(std::move(*found->plan.batch), false);
@@ -325,7 +335,8 @@ void Pusher::note_broken(const Error& why, const PushBatch& batch) {
     return;
   }
   if (is_link_error(why)) {
-    // The link has its own patience; a server that is there but breaks off each time is not asked for ever.
+    if (pool_.link().down()) return;
+    // A server that is there but breaks off each time is not asked for ever.
     const auto pause =
         std::min(kFirstBackoff * (1U << std::min(link_failures_, kMaxDoublings)), kLongestBackoff);
     if (link_failures_++ > 0) link_retry_ = Clock::now() + pause;
@@ -430,6 +441,7 @@ void Pusher::flush(RequestId id, std::optional<NodeId> below, Done<void> done) {
   flushes_.push_back({id, below, unix_ms_now(), std::move(done)});
   // What failed lately gets another chance at once.
   for (auto& [node, failure] : failures_) failure.until = {};
+  link_retry_ = {};
   dirty_ = true;
   pump();
 }

@@ -75,6 +75,7 @@ class Pusher {
   };
 
   bool may_push() const;
+  Clock::time_point next_session() const;  // before that none is to be opened
   void plan();
   struct Question {  // of a flush
     RequestId id = 0;

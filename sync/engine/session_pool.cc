@@ -65,12 +65,12 @@ std::shared_ptr<RemoteSession> SessionPool::open(SessionSpec spec, SessionUser& 
 
 bool SessionPool::take_slot() {
   if (closing_) return false;
-  if (!link_.may_attempt(Clock::now(), false)) {
-    schedule_retry(false);
-    return false;
-  }
   SessionSpec spec;
   spec.demanded = true;
+  if (!link_.may_attempt(Clock::now(), spec.demanded)) {
+    schedule_retry(spec.demanded);
+    return false;
+  }
   if (!make_room(spec)) return false;
   ++slots_;
   ++past_.opened;

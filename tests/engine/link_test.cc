@@ -7,6 +7,7 @@ namespace rsyncfs {
 namespace {
 
 using std::chrono::milliseconds;
+using std::chrono::seconds;
 const Error kRefusedError(Errc::kUnreachable, "connection refused");
 
 TEST(LinkTest, BacksOffExponentiallyWithinBounds) {
@@ -30,8 +31,8 @@ TEST(LinkTest, BacksOffExponentiallyWithinBounds) {
 
 TEST(LinkTest, SomebodyWaitingIsNotHeldForLong) {
   Link link;
-  const auto now = Clock::now();
-  for (int i = 0; i < 10; ++i) link.attempt_failed(kRefusedError, now);
+  auto now = Clock::now();
+  for (int i = 0; i < 10; ++i) link.attempt_failed(kRefusedError, now += seconds(1));
   EXPECT_FALSE(link.may_attempt(now + milliseconds(400), true));
   EXPECT_TRUE(link.may_attempt(now + milliseconds(600), true));
   EXPECT_FALSE(link.may_attempt(now + milliseconds(600), false));
@@ -42,13 +43,14 @@ TEST(LinkTest, SessionsThatBreakOneAfterTheOtherAreHeldBack) {
   auto now = Clock::now();
   link.connected("connected");
   link.session_broke(now);
-  EXPECT_TRUE(link.may_attempt(now, false)) << "once is nothing";
-  link.session_broke(now);
+  for (int i = 0; i < 5; ++i) link.session_broke(now + milliseconds(i));
+  EXPECT_TRUE(link.may_attempt(now, false)) << "once is nothing, of however many sessions";
+  link.session_broke(now += seconds(1));
   EXPECT_FALSE(link.may_attempt(now + milliseconds(300), false));
   EXPECT_FALSE(link.may_attempt(now + milliseconds(300), true));
   link.connected("connected");
   EXPECT_FALSE(link.may_attempt(now + milliseconds(300), true)) << "one that connects may break again";
-  for (int i = 0; i < 5; ++i) link.session_broke(now);
+  for (int i = 0; i < 5; ++i) link.session_broke(now += seconds(1));
   EXPECT_FALSE(link.may_attempt(now + milliseconds(4'000), false));
   EXPECT_TRUE(link.may_attempt(now + milliseconds(600), true)) << "somebody waits";
   EXPECT_EQ(link.state(), LinkState::kUp);
@@ -73,6 +75,13 @@ TEST(LinkTest, SaysWhatIsGoingOn) {
   link.alive();
   EXPECT_EQ(link.state(), LinkState::kUp);
   EXPECT_EQ(link.failure("30 s").code(), Errc::kTimedOut);
+}
+
+TEST(LinkTest, AttemptsThatFailTogetherAreOne) {
+  Link link;
+  const auto now = Clock::now();
+  for (int i = 0; i < 8; ++i) link.attempt_failed(kRefusedError, now + milliseconds(i));
+  EXPECT_TRUE(link.may_attempt(now + milliseconds(700), false));
 }
 
 TEST(LinkTest, KnowsHowLongItHasBeenDown) {
