@@ -275,7 +275,7 @@ void PushDataJob::link_others() {
   }
   outcome().unfinished = true;
   others_ = std::make_unique<PushReplaceJob>(
-      around(), std::move(batch), with_others->now.attr, [this](PushOutcome over) {
+      around(), std::move(batch), with_others->now.attr, step.path, [this](PushOutcome over) {
         context().loop.post([job = std::shared_ptr<PushJob>(std::move(others_))]() mutable { job.reset(); });
         // Not acknowledged: the next run finds the contents there and goes on with the names.
         if (over.broken || !over.failures.empty()) {

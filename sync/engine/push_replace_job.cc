@@ -1,17 +1,30 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/engine/push_replace_job.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
 namespace rsyncfs {
 
+namespace {
+
+std::string directory_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? std::string() : path.substr(0, slash);
+}
+
+}  // namespace
+
 PushReplaceJob::PushReplaceJob(const Surroundings& around, PushBatch batch, bool again, Finished finished)
     : PushJob(around, std::move(batch), std::move(finished)), again_(again) {}
 
 PushReplaceJob::PushReplaceJob(const Surroundings& around, PushBatch batch, const NodeAttributes& attr,
-                               Finished finished)
-    : PushJob(around, std::move(batch), std::move(finished)), again_(false), attr_(attr) {}
+                               std::string beside, Finished finished)
+    : PushJob(around, std::move(batch), std::move(finished)),
+      again_(false),
+      attr_(attr),
+      beside_(std::move(beside)) {}
 
 void PushReplaceJob::start() {
   gather([this] {
@@ -20,7 +33,7 @@ void PushReplaceJob::start() {
     if (again_) return clear_spare([this] { look_first(); });
     if (!attr_) return look_first();
     going_ = facts();
-    link();
+    next_directory();
   });
 }
 
@@ -50,13 +63,22 @@ void PushReplaceJob::judge(const std::vector<RemoteFinding>& found) {
       collide(facts.step, at);
     }
   }
-  going_.empty() ? finish() : link();
+  next_directory();
 }
 
 std::string PushReplaceJob::spare_path() const {
-  const std::string& path = facts().front().step.path;
-  const size_t slash = path.rfind('/');
-  return (slash == std::string::npos ? std::string() : path.substr(0, slash + 1)) + batch().spare;
+  const std::string directory = directory_of(beside_.empty() ? facts().front().step.path : beside_);
+  return directory.empty() ? batch().spare : directory + "/" + batch().spare;
+}
+
+void PushReplaceJob::next_directory() {
+  if (going_.empty()) return record();
+  const NodeId directory = going_.front().step.parent;
+  const auto others = std::stable_partition(
+      going_.begin(), going_.end(), [&](const StepFacts& facts) { return facts.step.parent == directory; });
+  together_.assign(std::make_move_iterator(going_.begin()), std::make_move_iterator(others));
+  going_.erase(going_.begin(), others);
+  link();
 }
 
 // False: the job has ended.
@@ -82,7 +104,7 @@ void PushReplaceJob::link() {
   PushConfig config;
   config.kind = PushKind::kLink;
   std::map<std::string, uint32_t> groups;
-  for (const StepFacts& facts : going_) {
+  for (const StepFacts& facts : together_) {
     const NodeAttributes& attr = attr_ ? *attr_ : facts.base.attr;
     const auto group = static_cast<uint32_t>(groups.size() + 1);
     const auto [known, is_new] = groups.emplace(facts.step.from_path, group);
@@ -97,7 +119,8 @@ void PushReplaceJob::linked(const PushRunResult& result) {
   if (!went_on(result)) return;
   std::map<std::string, uint32_t> groups;
   size_t entry = 0;
-  for (const StepFacts& facts : going_) {
+  linked_.clear();
+  for (const StepFacts& facts : together_) {
     if (groups.emplace(facts.step.from_path, 0).second) ++entry;
     const size_t at = entry++;
     const auto why = result.errors.about(spare_path() + "/" + facts.step.name);
@@ -107,7 +130,7 @@ void PushReplaceJob::linked(const PushRunResult& result) {
       linked_.push_back(facts);
     }
   }
-  if (linked_.empty()) return clear_spare([this] { finish(); });
+  if (linked_.empty()) return clear_spare([this] { next_directory(); });
   move_over();
 }
 
@@ -115,7 +138,7 @@ void PushReplaceJob::move_over() {
   PushConfig config;
   config.kind = PushKind::kMove;
   config.root = spare_path();
-  config.backup_dir = "..";
+  config.backup_dir = relative_path(spare_path(), directory_of(linked_.front().step.path));
   for (const StepFacts& facts : linked_) config.entries.emplace_back().path = facts.step.name;
   push(std::move(config), [this](const PushRunResult& result) { moved(result); });
 }
@@ -130,10 +153,11 @@ void PushReplaceJob::moved(const PushRunResult& result) {
       fail(facts.step, why ? *why : result.errors.last("the source did not move it"));
     }
   }
-  clear_spare([this] { record(); });
+  clear_spare([this] { next_directory(); });
 }
 
 void PushReplaceJob::record() {
+  if (done_.empty()) return finish();
   outcome().done += done_.size();
   for (const StepFacts& facts : done_) outcome().pushed.push_back(facts.step.node);
   if (attr_) return finish();

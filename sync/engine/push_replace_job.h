@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Files that take the places of others without a moment in which there is nothing: each is linked into a
 // spare directory under the name that it is to have, and moved from there over the old one (rename(2) on the
-// server). Broken off, it is run again from the start.
+// server), those of one directory at a time. Broken off, it is run again from the start.
 #pragma once
 
 #include <optional>
@@ -17,8 +17,10 @@ class PushReplaceJob final : public PushJob {
   // `again`: an earlier run may have left something in the spare directory.
   PushReplaceJob(const Surroundings& around, PushBatch batch, bool again, Finished finished);
   // As the last part of another job: what is at the places is known, and the caller tells the Replica.
-  // `attr`: of every file, as the source has it now.
-  PushReplaceJob(const Surroundings& around, PushBatch batch, const NodeAttributes& attr, Finished finished);
+  // `attr`: of every file, as the source has it now. `beside`: the path of what the spare directory is made
+  // beside, which is where it will be looked for after a crash.
+  PushReplaceJob(const Surroundings& around, PushBatch batch, const NodeAttributes& attr, std::string beside,
+                 Finished finished);
 
   void start() override;
   // Only removes what a broken off run has left in the spare directory.
@@ -28,6 +30,7 @@ class PushReplaceJob final : public PushJob {
   void look_first();
   void judge(const std::vector<RemoteFinding>& found);
   void clear_spare(Task then);
+  void next_directory();
   void link();
   void linked(const PushRunResult& result);
   void move_over();
@@ -39,7 +42,9 @@ class PushReplaceJob final : public PushJob {
   const bool again_;
   bool only_clear_ = false;
   const std::optional<NodeAttributes> attr_;
+  const std::string beside_;  // empty: the first step's place
   std::vector<StepFacts> going_;
+  std::vector<StepFacts> together_;  // of one directory
   std::vector<StepFacts> linked_;
   std::vector<StepFacts> done_;
 };
