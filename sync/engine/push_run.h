@@ -35,7 +35,9 @@ class PushRun final : private PushUser {
   PushRun(const PushRun&) = delete;
   PushRun& operator=(const PushRun&) = delete;
 
-  void tick(Clock::time_point now, std::chrono::milliseconds stall) { connection_->tick(now, stall); }
+  void tick(Clock::time_point now, std::chrono::milliseconds stall) {
+    if (connection_) connection_->tick(now, stall);
+  }
 
  private:
   void on_request(PushRequest request) override;
