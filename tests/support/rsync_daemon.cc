@@ -141,6 +141,10 @@ void RsyncDaemon::drop_connections() {
   }
 }
 
+bool RsyncDaemon::serving() const {
+  return members_of_group(process_->pid()).size() > 1;
+}
+
 std::string RsyncDaemon::url(const std::string& module, const std::string& path,
                              const std::string& user) const {
   std::string text = "rsync://" + (user.empty() ? "" : user + "@") + "127.0.0.1:" + std::to_string(port());

@@ -54,6 +54,7 @@ class RsyncDaemon {
   void drop_connections();
 
   bool running() const { return process_->running(); }
+  bool serving() const;  // anybody
   std::string log() const;
   // Paths (relative to the module) whose contents were sent, one per transfer, in order.
   std::vector<std::string> transfers() const;
