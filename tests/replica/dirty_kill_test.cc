@@ -212,11 +212,8 @@ testing::AssertionResult between(const Bytes& got, const Bytes& before, const By
   if (got.size() != before.size() && got.size() != after.size())
     return testing::AssertionFailure()
            << "size " << got.size() << ", before " << before.size() << ", after " << after.size();
-  for (size_t i = 0; i < got.size(); ++i) {
-    const bool as_before = i < before.size() && got[i] == before[i];
-    const bool as_after = i < after.size() && got[i] == after[i];
-    if (!as_before && !as_after) return testing::AssertionFailure() << "byte " << i << " of " << got.size();
-  }
+  if (const auto odd = byte_of_no_state(got, {&before, &after}))
+    return testing::AssertionFailure() << "byte " << *odd << " of " << got.size();
   return testing::AssertionSuccess();
 }
 

@@ -89,9 +89,8 @@ class DirtyModel : public DirtyTest {
       ASSERT_TRUE(range.begin >= at && range.begin < range.end && range.end <= end);
       ASSERT_TRUE(content == nullptr || !content->extents().covers(range.begin, range.begin + 1));
       ASSERT_LE(range.end, source_.size());
-      ASSERT_TRUE(std::equal(source_.begin() + static_cast<int64_t>(range.begin),
-                             source_.begin() + static_cast<int64_t>(range.end),
-                             local_.begin() + static_cast<int64_t>(range.begin)));
+      ASSERT_TRUE(
+          same_range(range_of(source_, range.begin, range.end), range_of(local_, range.begin, range.end)));
       if (range.end - range.begin <= length && one_in(2)) fetch(range.begin, range.end);
     }
     if (out.missing.empty()) {
@@ -138,9 +137,8 @@ class DirtyModel : public DirtyTest {
     ASSERT_LE(limit, source_.size());
     const ExtentSet& changed = snapshot_->changed();
     for (const auto& same : changed.missing(0, std::min<uint64_t>(limit, frozen_.size()))) {
-      ASSERT_TRUE(std::equal(source_.begin() + static_cast<int64_t>(same.begin),
-                             source_.begin() + static_cast<int64_t>(same.end),
-                             frozen_.begin() + static_cast<int64_t>(same.begin)));
+      ASSERT_TRUE(
+          same_range(range_of(source_, same.begin, same.end), range_of(frozen_, same.begin, same.end)));
     }
     ASSERT_TRUE(changed.covers(std::min<uint64_t>(limit, frozen_.size()), frozen_.size()));
     const uint64_t at = below(frozen_.size());
@@ -148,12 +146,12 @@ class DirtyModel : public DirtyTest {
     const auto done = snapshot_->read(at, out);
     if (snapshot_->complete()) must(done);
     if (done) {
-      ASSERT_TRUE(std::equal(out.begin(), out.end(), frozen_.begin() + static_cast<int64_t>(at)));
+      ASSERT_TRUE(same_range(out, range_of(frozen_, at, at + out.size())));
     }
     const uint64_t base_at = below(source_.size());
     out.resize(below(source_.size() - base_at + 1));
     if (must(snapshot_->read_base(base_at, out))) {
-      ASSERT_TRUE(std::equal(out.begin(), out.end(), source_.begin() + static_cast<int64_t>(base_at)));
+      ASSERT_TRUE(same_range(out, range_of(source_, base_at, base_at + out.size())));
     }
   }
   void push() {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -69,12 +70,40 @@ inline Bytes whole_file(Replica& store, NodeId node) {
   return out.bytes;
 }
 
+// What a file of these bytes has in a range.
+inline std::span<const std::byte> range_of(const Bytes& bytes, uint64_t begin, uint64_t end) {
+  begin = std::min<uint64_t>(begin, bytes.size());
+  return std::span(bytes).subspan(begin, std::clamp<uint64_t>(end, begin, bytes.size()) - begin);
+}
+inline bool same_range(std::span<const std::byte> a, std::span<const std::byte> b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
+}
+
+// The first byte that is in none of the states at its place. Pieces that are all of one state are compared at
+// once: a byte at a time is slow where nothing is optimised.
+inline std::optional<size_t> byte_of_no_state(const Bytes& got, const std::vector<const Bytes*>& states) {
+  constexpr size_t kPiece = 4096;
+  for (size_t at = 0; at < got.size(); at += kPiece) {
+    const size_t length = std::min(kPiece, got.size() - at);
+    const std::span<const std::byte> piece(got.data() + at, length);
+    const auto has_piece = [&](const Bytes* state) {
+      return state->size() >= at + length && same_range(piece, {state->data() + at, length});
+    };
+    if (std::ranges::any_of(states, has_piece)) continue;
+    for (size_t i = at; i < at + length; ++i) {
+      const auto has_byte = [&](const Bytes* state) { return i < state->size() && (*state)[i] == got[i]; };
+      if (std::ranges::none_of(states, has_byte)) return i;
+    }
+  }
+  return std::nullopt;
+}
+
 // Says where they differ, and not more.
 inline testing::AssertionResult same_bytes(const Bytes& got, const Bytes& expected) {
   if (got.size() != expected.size())
     return testing::AssertionFailure() << "size " << got.size() << ", expected " << expected.size();
+  if (same_range(got, expected)) return testing::AssertionSuccess();
   const auto at = std::mismatch(got.begin(), got.end(), expected.begin());
-  if (at.first == got.end()) return testing::AssertionSuccess();
   return testing::AssertionFailure() << "at " << at.first - got.begin() << " of " << got.size() << ": "
                                      << std::to_integer<int>(*at.first) << ", expected "
                                      << std::to_integer<int>(*at.second);

@@ -9,11 +9,12 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <mutex>
 #include <set>
+#include <sstream>
 #include <string_view>
+#include <utility>
 
 namespace rsyncfs {
 namespace {
@@ -39,7 +40,9 @@ Disk& disk() {
 
 std::string contents_of(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  std::ostringstream out;
+  out << in.rdbuf();
+  return std::move(out).str();
 }
 
 void remember(Disk& disk, const std::string& path) {

@@ -144,7 +144,7 @@ class PowerCut : public DirtyTest {
     for (const auto& range : content->extents().ranges()) {
       const auto view = content->view(range.begin, range.end - range.begin);
       ASSERT_TRUE(view.has_value());
-      ASSERT_TRUE(std::equal(view->begin(), view->end(), version.begin() + static_cast<int64_t>(range.begin)))
+      ASSERT_TRUE(same_range(*view, range_of(version, range.begin, range.end)))
           << "node " << node << " has other bytes than the source's version";
     }
   }
@@ -170,13 +170,11 @@ class PowerCut : public DirtyTest {
     const auto [least, most] = std::minmax_element(file.history.begin(), file.history.end(), by_size);
     ASSERT_TRUE(got.size() >= least->size() && got.size() <= most->size())
         << "node " << file.node << ": size " << got.size() << " of " << least->size() << ".." << most->size();
-    for (size_t i = 0; i < got.size(); ++i) {
-      const bool written = std::any_of(file.history.begin(), file.history.end(), [&](const Bytes& state) {
-        return i < state.size() && state[i] == got[i];
-      });
-      ASSERT_TRUE(written) << "node " << file.node << ": byte " << i << " of " << got.size() << " in one of "
-                           << file.history.size() << " states";
-    }
+    std::vector<const Bytes*> states;
+    for (const Bytes& state : file.history) states.push_back(&state);
+    const auto odd = byte_of_no_state(got, states);
+    ASSERT_FALSE(odd) << "node " << file.node << ": byte " << *odd << " of " << got.size() << " in one of "
+                      << file.history.size() << " states";
   }
   void cut() {
     const TemporaryDirectory after;
