@@ -18,7 +18,7 @@
 namespace rsyncfs {
 
 // What a mount is that was told neither ro nor rw.
-constexpr bool kWritableByDefault = false;
+constexpr bool kWritableByDefault = true;
 // Whether rw may be asked for: kWritableByDefault, or RSYNCFS_TEST_RW=1 in the environment, which is for
 // tests.
 bool writing_is_possible();

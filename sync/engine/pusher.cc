@@ -35,6 +35,10 @@ int64_t unix_ms_now() {
       .count();
 }
 
+bool is_read_only(const Error& why) {
+  return why.code() == Errc::kPermission && why.message().find("read only") != std::string::npos;
+}
+
 class HeldNodes final : public PushHold {
  public:
   explicit HeldNodes(std::unordered_set<NodeId> nodes) : nodes_(std::move(nodes)) {}
@@ -64,6 +68,8 @@ Pusher::~Pusher() {
 
 void Pusher::start() {
   dirty_ = true;
+  // A shell has no notion of a read-only module, and may ask its user something for each session.
+  probed_ = context_.options.source.kind != Source::Kind::kDaemon;
   pump();
 }
 
@@ -98,6 +104,7 @@ void Pusher::schedule(Clock::time_point due) {
 }
 
 void Pusher::pump() {
+  if (may_push() && !probed_ && !probe_) probe();
   if (!may_push() || planning_ || deciding_ || job_) return;
   if (!collisions_.empty()) return decide_next();
   if (!dirty_) return;
@@ -109,6 +116,33 @@ void Pusher::pump() {
 // The link's patience, and ours with a server that is there.
 Clock::time_point Pusher::next_session() const {
   return std::max(link_retry_, pool_.link().next_attempt(!flushes_.empty()));
+}
+
+// Whether the module takes changes at all is asked before somebody makes some in vain: a session that pushes
+// nothing.
+void Pusher::probe() {
+  PushConfig config;
+  config.kind = PushKind::kAttributes;
+  probe_ = std::make_unique<PushRun>(context_, pool_, std::move(config), [this](const PushRunResult& result) {
+    context_.loop.post([over = std::shared_ptr<PushRun>(std::move(probe_))]() mutable { over.reset(); });
+    probed(result.end);
+  });
+}
+
+void Pusher::probed(const Result<void>& end) {
+  if (closing_) return;
+  if (!end && is_read_only(end.error())) return tell_read_only(end.error());
+  // Whatever else is wrong shows again when there is something to push; without a link it is asked later.
+  probed_ = end || !is_link_error(end.error());
+}
+
+void Pusher::tell_read_only(const Error& why) {
+  if (!read_only_.empty()) return;
+  read_only_ = why.message();
+  log_warn("nothing can be pushed: " + read_only_);
+  context_.events.on_read_only(read_only_);
+  std::vector<Flush> waiting = std::exchange(flushes_, {});
+  for (Flush& flush : waiting) flush.done(Error(Errc::kRefused, read_only_));
 }
 
 void Pusher::plan() {
@@ -312,14 +346,7 @@ void Pusher::note_done(const PushOutcome& outcome, const PushBatch& batch) {
 }
 
 void Pusher::note_broken(const Error& why, const PushBatch& batch) {
-  if (why.code() == Errc::kPermission && why.message().find("read only") != std::string::npos) {
-    read_only_ = why.message();
-    log_warn("nothing can be pushed: " + read_only_);
-    context_.events.on_read_only(read_only_);
-    std::vector<Flush> waiting = std::exchange(flushes_, {});
-    for (Flush& flush : waiting) flush.done(Error(Errc::kRefused, read_only_));
-    return;
-  }
+  if (is_read_only(why)) return tell_read_only(why);
   if (why.code() == Errc::kUnsupported) {
     ServerFeatures& features = pool_.features();
     if (features.fsync && why.message().find("fsync") != std::string::npos) {
@@ -390,6 +417,7 @@ void Pusher::stop(const std::string& why) {
 void Pusher::resume() {
   stopped_.clear();
   read_only_.clear();
+  probed_ = false;
   deletions_.release();
   dirty_ = true;
   pump();
@@ -490,6 +518,7 @@ void Pusher::fail_everything(const Error& why) {
   closing_ = true;
   if (timer_ != 0) context_.loop.cancel_timer(std::exchange(timer_, 0));
   job_.reset();
+  probe_.reset();
   std::vector<Flush> waiting = std::exchange(flushes_, {});
   for (Flush& flush : waiting) flush.done(why);
 }

@@ -96,6 +96,9 @@ class Pusher {
   void answer_flushes(const std::map<RequestId, std::optional<std::string>>& left, bool idle);
   Error left_over(const std::string& path) const;
   void finish_first();
+  void probe();
+  void probed(const Result<void>& end);
+  void tell_read_only(const Error& why);
   void forget_unfinished();
   void schedule(Clock::time_point due);
   void schedule_in(std::chrono::milliseconds delay) { schedule(Clock::now() + delay); }
@@ -108,6 +111,8 @@ class Pusher {
   const PushJob::Surroundings around_;
 
   bool started_ = false;
+  bool probed_ = false;
+  std::unique_ptr<PushRun> probe_;
   bool closing_ = false;
   bool planning_ = false;
   bool deciding_ = false;
