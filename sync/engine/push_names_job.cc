@@ -225,7 +225,10 @@ void PushNamesJob::note_done(const StepFacts& facts, const KeptListedName* found
     news_.names.push_back({step.parent, step.name, 0});
     return;
   }
-  if (action() == PushAction::kMove) news_.names.push_back({step.from_parent, step.from_name, 0});
+  if (action() == PushAction::kMove) {
+    news_.names.push_back({step.from_parent, step.from_name, 0});
+    if (S_ISDIR(facts.local.attr.mode)) news_.remade.push_back({{step.parent, step.name, step.node}, false});
+  }
   if (action() != PushAction::kAttributes) news_.names.push_back({step.parent, step.name, step.node});
   if (action() != PushAction::kCreate && action() != PushAction::kAttributes) return;
   const bool exact = pool().features().protocol >= 31;
@@ -237,7 +240,7 @@ void PushNamesJob::note_done(const StepFacts& facts, const KeptListedName* found
   }
   BaseNode base = pushed_base(facts.local, facts.local.attr, exact);
   // What is put into a new directory changes its time at the source: that is set when all is there.
-  if (action() == PushAction::kCreate && facts.has_children) base.attr.mtime_s = INT64_MIN / 2;
+  if (action() == PushAction::kCreate && facts.has_children) base.attr.mtime_s = kUnknownTime;
   news_.nodes.push_back(base);
 }
 

@@ -188,6 +188,7 @@ void PushRenameJob::record() {
   Acknowledged news;
   news.names.push_back({step().from_parent, step().from_name, 0});
   news.names.push_back({step().parent, step().name, step().node});
+  news.remade.push_back({news.names.back(), true});
   acknowledge(std::move(news), [this] {
     ++outcome().done;
     outcome().pushed.push_back(step().node);

@@ -182,7 +182,8 @@ Result<void> put_base_node(Transaction& transaction, const BaseNode& base) {
   if (!layers) return layers.error();
   uint32_t differences = base.present ? compare(**local, base) : static_cast<uint32_t>(kAbsentAtSource);
   // A directory's time follows its names by itself; only what a user set is owed to the source.
-  const bool times_set = ((*local)->differences & (kMtimeDiffers | kAbsentAtSource)) != 0;
+  const bool times_set = ((*local)->differences & (kMtimeDiffers | kAbsentAtSource)) != 0 ||
+                         (base.present && base.attr.mtime_s == kUnknownTime);
   if (S_ISDIR((*local)->attr.mode) && !times_set) differences &= ~static_cast<uint32_t>(kMtimeDiffers);
   if (base.present && *layers) differences |= kBytesDiffer;
   if (base.foreign) differences |= kBytesDiffer;

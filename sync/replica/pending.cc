@@ -10,6 +10,7 @@
 #include "sync/replica/conflict_rows.h"
 #include "sync/replica/node_rows.h"
 #include "sync/replica/pending_impl.h"
+#include "sync/replica/remade_directories.h"
 
 namespace rsyncfs {
 namespace {
@@ -219,6 +220,9 @@ Result<void> StoredPendingChanges::acknowledge(const Acknowledged& news) {
     std::vector<NameChange> changes;
     Losses losses(transaction, files_, changes);
     if (auto done = bind_at_source(transaction, news.names, losses); !done) return done;
+    for (const RemadeDirectory& directory : news.remade) {
+      if (auto done = note_remade(transaction, directory, losses); !done) return done;
+    }
     return losses.settle();
   });
 }

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -24,11 +25,14 @@
 
 namespace rsyncfs {
 
+// The time of a directory at the source that pushing has moved: what it is here is owed to the source.
+constexpr int64_t kUnknownTime = std::numeric_limits<int64_t>::min() / 2;
+
 // What the source has of one inode, as far as we know.
 struct BaseNode {
   NodeId node = 0;
   bool present = false;  // false: the source has no such inode; the rest is empty
-  NodeAttributes attr;   // nlink is not kept
+  NodeAttributes attr;   // nlink is not kept; mtime_s may be kUnknownTime
   uint64_t xattr_set = 0;
   // Its bytes are not known to be ours at any offset: somebody else's version, which ours is to replace as a
   // whole.
@@ -102,12 +106,21 @@ class PushSnapshot {
   virtual Result<bool> read_base(uint64_t offset, std::span<std::byte> out) const = 0;
 };
 
+// A directory whose files went into another one of that name: directories in it in which there was no file
+// did not come along, and the others are new ones, with times of their own and without extended attributes.
+struct RemadeDirectory {
+  Binding place;       // where it is now
+  bool stays = false;  // it was made before the files came; otherwise it too is only there if it had any
+};
+
 // What the source has acknowledged, or turned out to have.
 struct Acknowledged {
   // Base leads these names to these nodes now (0: nowhere).
   std::vector<Binding> names;
   // The source has these nodes in this state. Without PushSnapshot their bytes are as they were.
   std::vector<BaseNode> nodes;
+  // Directories that were moved file by file, as a server's backup directory does it.
+  std::vector<RemadeDirectory> remade = {};
 };
 
 // A name for which both the source and users of the mount changed what cannot be merged. Nothing was done

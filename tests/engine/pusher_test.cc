@@ -84,6 +84,31 @@ TEST_F(PusherTest, NamesAreMovedWithoutTheirBytes) {
   EXPECT_EQ(listing(), (Names{"a", "a/another", "a/c", "a/c/big"}));
 }
 
+// A server moves a directory file by file.
+TEST_F(PusherTest, DirectoriesComeAlongWithoutFilesInThem) {
+  for (const char* name : {"a", "a/d", "a/d/e", "a/d/e/f", "a/d/full", "a/hollow", "a/hollow/h", "b"})
+    fs::create_directory(served(name));
+  write_file(served("a/d/full/x"), "x");
+  support::set_mtime(served("a/d/full"), 1'000'000'000, 5);
+  support::set_mtime(served("a/d/e/f"), 1'000'000'001, 5);
+  start();
+  ASSERT_TRUE(rig_->rename("a/d", "b/d").ok());
+  flush();
+  EXPECT_EQ(listing(),
+            (Names{"a", "a/hollow", "a/hollow/h", "b", "b/d", "b/d/e", "b/d/e/f", "b/d/full", "b/d/full/x"}));
+  ASSERT_TRUE(rig_->rename("b/d", "b/other").ok());
+  ASSERT_TRUE(rig_->rename("a/hollow", "b/hollow").ok());
+  flush();
+  EXPECT_EQ(listing(), (Names{"a", "b", "b/hollow", "b/hollow/h", "b/other", "b/other/e", "b/other/e/f",
+                              "b/other/full", "b/other/full/x"}));
+  for (const auto& [name, time] :
+       {std::pair("b/other/full", 1'000'000'000), std::pair("b/other/e/f", 1'000'000'001)}) {
+    struct stat status {};
+    ASSERT_EQ(::stat(served(name).c_str(), &status), 0);
+    EXPECT_EQ(status.st_mtim.tv_sec, time) << name;
+  }
+}
+
 TEST_F(PusherTest, ASaveOverAFileAndARenameOverOne) {
   write_file(served("f"), "old");
   write_file(served("g"), "the other");
