@@ -118,16 +118,32 @@ void PushDataJob::look_first() {
     if (!file.dropped && file.way != Way::kNew) paths.push_back(file.facts.step.path);
   }
   if (paths.empty()) return remember();
-  look(std::move(paths), [this](const std::vector<RemoteFinding>& found) { judge(found); });
+  look_before(
+      std::move(paths), [this](const Findings& found) { return all_as_expected(found); },
+      [this](const Findings& found) { judge(found); });
 }
 
-void PushDataJob::judge(const std::vector<RemoteFinding>& found) {
+const std::optional<ExpectedEntry>& PushDataJob::expected_at(const File& file) {
+  return file.facts.step.occupant != 0 ? file.facts.occupant : file.facts.at_source;
+}
+
+bool PushDataJob::all_as_expected(const Findings& found) const {
+  size_t next = 0;
+  return std::all_of(files_.begin(), files_.end(), [&](const File& file) {
+    if (file.dropped || file.way == Way::kNew) return true;
+    const RemoteFinding& at = found[next++];
+    const auto& expected = expected_at(file);
+    return !at.unknown && at.entry && expected && expected->matches(*at.entry);
+  });
+}
+
+void PushDataJob::judge(const Findings& found) {
   size_t next = 0;
   for (File& file : files_) {
     if (file.dropped || file.way == Way::kNew) continue;
     const RemoteFinding& at = found[next++];
     const StepFacts& facts = file.facts;
-    const auto& expected = facts.step.occupant != 0 ? facts.occupant : facts.at_source;
+    const auto& expected = expected_at(file);
     const SentVersion* sent = sent_.find(facts.step.node);
     if (at.unknown) {
       file.dropped = true;
@@ -234,18 +250,17 @@ void PushDataJob::ran(Way way, PushDataResult result) {
 
 // The server complained of an attribute after it had taken the contents: what it has now stays to be changed.
 void PushDataJob::learn_attributes(Task then) {
-  look(std::exchange(doubtful_paths_, {}),
-       [this, then = std::move(then)](const std::vector<RemoteFinding>& found) mutable {
-         for (size_t i = 0; i < doubtful_.size(); ++i) {
-           Success& success = doubtful_[i];
-           if (!found[i].entry || !S_ISREG(found[i].entry->attr.mode)) continue;
-           if (found[i].entry->attr.size != success.now.attr.size) continue;
-           success.now.attr = found[i].entry->attr;
-           successes_.push_back(std::move(success));
-         }
-         doubtful_.clear();
-         then();
-       });
+  look(std::exchange(doubtful_paths_, {}), [this, then = std::move(then)](const Findings& found) mutable {
+    for (size_t i = 0; i < doubtful_.size(); ++i) {
+      Success& success = doubtful_[i];
+      if (!found[i].entry || !S_ISREG(found[i].entry->attr.mode)) continue;
+      if (found[i].entry->attr.size != success.now.attr.size) continue;
+      success.now.attr = found[i].entry->attr;
+      successes_.push_back(std::move(success));
+    }
+    doubtful_.clear();
+    then();
+  });
 }
 
 // The server made a new inode for one name: the file's other names are to lead there, too.
@@ -318,7 +333,7 @@ void PushDataJob::look_again() {
   if (declined_.empty()) return finish();
   std::vector<std::string> paths;
   for (const PushStep& step : declined_) paths.push_back(step.path);
-  look(std::move(paths), [this](const std::vector<RemoteFinding>& found) {
+  look(std::move(paths), [this](const Findings& found) {
     for (size_t i = 0; i < declined_.size(); ++i) collide(declined_[i], found[i]);
     finish();
   });

@@ -40,7 +40,9 @@ class PushDataJob final : public PushJob {
   void take(Files files);
   void fetch_missing();
   void look_first();
-  void judge(const std::vector<RemoteFinding>& found);
+  static const std::optional<ExpectedEntry>& expected_at(const File& file);
+  bool all_as_expected(const Findings& found) const;
+  void judge(const Findings& found);
   void remember();
   void run(Way way);
   void ran(Way way, PushDataResult result);

@@ -82,6 +82,12 @@ Result<std::vector<StepFacts>> gather_facts(const Replica& replica, const PushBa
   return out;
 }
 
+RemoteFinding seen_unchanged(const BaseNode& base) {
+  RemoteFinding out;
+  out.entry.emplace().attr = base.attr;
+  return out;
+}
+
 BaseNode pushed_base(const Node& node, const NodeAttributes& attr, bool exact_times) {
   BaseNode out;
   out.node = node.id;

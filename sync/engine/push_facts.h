@@ -35,6 +35,9 @@ struct StepFacts {
 // On the store strand. Steps whose node is gone meanwhile are left out.
 Result<std::vector<StepFacts>> gather_facts(const Replica& replica, const PushBatch& batch);
 
+// Of a file that the server has compared with base before it gave it another name.
+RemoteFinding seen_unchanged(const BaseNode& base);
+
 // The base after the entry was pushed. `exact_times`: the session carried nanoseconds.
 BaseNode pushed_base(const Node& node, const NodeAttributes& attr, bool exact_times);
 

@@ -37,6 +37,19 @@ void PushJob::look(std::vector<std::string> paths, UniqueFunction<void(std::vect
       });
 }
 
+void PushJob::look_before(std::vector<std::string> paths, const std::function<bool(const Findings&)>& fits,
+                          UniqueFunction<void(Findings)> then) {
+  const auto now = Clock::now();
+  if (auto known = around_.recent.find(paths, now); known && fits(*known)) return then(std::move(*known));
+  const size_t asked = paths.size();
+  std::vector<std::string> all = around_.recent.with_expected(std::move(paths));
+  look(all, [this, asked, all, now, then = std::move(then)](Findings found) mutable {
+    for (size_t i = asked; i < all.size(); ++i) around_.recent.put(all[i], std::move(found[i]), now);
+    found.resize(asked);
+    then(std::move(found));
+  });
+}
+
 void PushJob::push(PushConfig config, UniqueFunction<void(PushRunResult)> then) {
   run_ = std::make_unique<PushRun>(
       context(), pool(), std::move(config), [this, then = std::move(then)](PushRunResult result) mutable {

@@ -10,6 +10,7 @@
 
 #include "sync/engine/push_facts.h"
 #include "sync/engine/push_run.h"
+#include "sync/engine/recent_findings.h"
 #include "sync/engine/remote_check.h"
 #include "sync/engine/waiters.h"
 
@@ -52,6 +53,7 @@ class PushJob {
   struct Surroundings {
     const EngineContext& context;
     SessionPool& pool;
+    RecentFindings& recent;
     // Brings the base's bytes of a file here.
     std::function<void(NodeId, Done<void>)> hydrate;
   };
@@ -87,8 +89,13 @@ class PushJob {
   }
   // Reads facts() of the batch, then `then()`; on an error the job ends.
   void gather(Task then);
+  using Findings = std::vector<RemoteFinding>;
   // What the source has at these paths; on an error the job ends.
-  void look(std::vector<std::string> paths, UniqueFunction<void(std::vector<RemoteFinding>)> then);
+  void look(std::vector<std::string> paths, UniqueFunction<void(Findings)> then);
+  // The same before anything was done: what was seen there a moment ago will do if all of it `fits`, and the
+  // places of the next jobs are looked at, too.
+  void look_before(std::vector<std::string> paths, const std::function<bool(const Findings&)>& fits,
+                   UniqueFunction<void(Findings)> then);
   void push(PushConfig config, UniqueFunction<void(PushRunResult)> then);
   // One transaction, then `then()`; on an error the job ends.
   void acknowledge(Acknowledged news, Task then);

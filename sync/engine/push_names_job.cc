@@ -37,11 +37,29 @@ void PushNamesJob::start() {
   gather([this] { look_first(); });
 }
 
-// A link compares for itself. Everything else would not be asked: what is at the place is looked at, and for
-// a move what is where it comes from.
+// A link compares for itself; what is new, and attributes of directories, are left alone where there is
+// something else. Everything else would not be asked.
+bool PushNamesJob::checks_by_itself() const {
+  switch (action()) {
+    case PushAction::kLink:
+      return true;
+    case PushAction::kCreate:
+      return std::none_of(facts().begin(), facts().end(),
+                          [](const StepFacts& facts) { return facts.occupant.has_value(); });
+    case PushAction::kAttributes:
+      return std::all_of(facts().begin(), facts().end(), [](const StepFacts& facts) {
+        return facts.at_source && S_ISDIR(facts.entry.mode) && S_ISDIR(facts.at_source->attr.mode);
+      });
+    default:
+      return false;
+  }
+}
+
+// What is at the place, and for a move what is where it comes from.
 void PushNamesJob::look_first() {
   if (facts().empty()) return finish();
-  if (action() == PushAction::kLink) {
+  unlooked_ = checks_by_itself();
+  if (unlooked_) {
     for (size_t i = 0; i < facts().size(); ++i) going_.push_back(i);
     return run();
   }
@@ -50,10 +68,21 @@ void PushNamesJob::look_first() {
     paths.push_back(facts.step.path.empty() ? "." : facts.step.path);
     if (action() == PushAction::kMove) paths.push_back(facts.step.from_path);
   }
-  look(std::move(paths), [this](const std::vector<RemoteFinding>& found) { judge(found); });
+  look_before(
+      std::move(paths), [this](const Findings& found) { return all_go(found); },
+      [this](const Findings& found) { judge(found); });
 }
 
-void PushNamesJob::judge(const std::vector<RemoteFinding>& found) {
+bool PushNamesJob::all_go(const Findings& found) const {
+  const size_t stride = action() == PushAction::kMove ? 2 : 1;
+  for (size_t i = 0; i < facts().size(); ++i) {
+    if (judge_step(facts()[i], found[i * stride], found[i * stride + stride - 1]) != Verdict::kGo)
+      return false;
+  }
+  return true;
+}
+
+void PushNamesJob::judge(const Findings& found) {
   const size_t stride = action() == PushAction::kMove ? 2 : 1;
   for (size_t i = 0; i < facts().size(); ++i) {
     const RemoteFinding& at = found[i * stride];
@@ -127,6 +156,7 @@ PushNamesJob::Verdict PushNamesJob::judge_move(const StepFacts& facts, const Rem
 void PushNamesJob::run() {
   // A directory is moved entry by entry.
   outcome().unfinished = action() == PushAction::kMove;
+  began_ = Clock::now();
   push(make_config(), [this](const PushRunResult& result) { ran(result); });
 }
 
@@ -137,6 +167,8 @@ PushConfig PushNamesJob::make_config() {
     add_link_entries(config);
     return config;
   }
+  config.only_missing = unlooked_;
+  config.only_existing = unlooked_ && action() == PushAction::kAttributes;
   if (action() == PushAction::kMove) {
     const PushStep& first = facts()[going_.front()].step;
     config.root = directory_of(first.from_path);
@@ -177,7 +209,7 @@ void PushNamesJob::add_link_entries(PushConfig& config) {
 }
 
 // Directories are not acknowledged one by one: what the source did not complain of by the orderly end is
-// done.
+// done, unless it was free to leave it alone.
 bool PushNamesJob::took(const PushRunResult& result, size_t place) const {
   const size_t entry = entries_[place];
   const PushStep& step = facts_of(place).step;
@@ -188,7 +220,8 @@ bool PushNamesJob::took(const PushRunResult& result, size_t place) const {
       return result.deleted.contains(step.path);
     case PushAction::kCreate:
     case PushAction::kAttributes:
-      if (S_ISDIR(facts_of(place).entry.mode)) return result.end.ok() && !result.errors.about(step.path);
+      if (S_ISDIR(facts_of(place).entry.mode))
+        return result.end.ok() && !result.errors.about(step.path) && (!unlooked_ || result.mentioned[entry]);
       return result.succeeded[entry] && !result.errors.about(step.path);
     default:
       return (result.succeeded[entry] || result.mentioned[entry]) && !result.declined[entry] &&
@@ -197,16 +230,17 @@ bool PushNamesJob::took(const PushRunResult& result, size_t place) const {
 }
 
 void PushNamesJob::ran(const PushRunResult& result) {
+  unexplained_ = result.errors.last("the source did not do it and does not say why");
   for (size_t i = 0; i < going_.size(); ++i) {
     const StepFacts& facts = facts_of(i);
     if (took(result, i)) {
       note_done(facts, nullptr);
     } else if (const auto why = result.errors.about(facts.step.path)) {
       fail(facts.step, *why);
-    } else if (result.declined[entries_[i]]) {
+    } else if (result.declined[entries_[i]] || (unlooked_ && result.end)) {
       declined_.push_back(facts);
     } else if (result.end) {
-      fail(facts.step, result.errors.last("the source did not do it and does not say why"));
+      fail(facts.step, unexplained_);
     }
   }
   if (result.end) {
@@ -225,6 +259,7 @@ void PushNamesJob::note_done(const StepFacts& facts, const KeptListedName* found
     news_.names.push_back({step.parent, step.name, 0});
     return;
   }
+  if (action() == PushAction::kLink) around().recent.put(step.from_path, seen_unchanged(facts.base), began_);
   if (action() == PushAction::kMove) {
     news_.names.push_back({step.from_parent, step.from_name, 0});
     if (S_ISDIR(facts.local.attr.mode)) news_.remade.push_back({{step.parent, step.name, step.node}, false});
@@ -244,19 +279,43 @@ void PushNamesJob::note_done(const StepFacts& facts, const KeptListedName* found
   news_.nodes.push_back(base);
 }
 
-// What was declined has changed under our hands: a second look tells into what.
 void PushNamesJob::record() {
-  acknowledge(std::move(news_), [this] {
-    outcome().done += done_;
+  acknowledge(std::exchange(news_, {}), [this] {
+    outcome().done += std::exchange(done_, 0);
     if (ended_) return break_off(*ended_);
-    if (declined_.empty()) return finish();
-    std::vector<std::string> paths;
-    for (const StepFacts& facts : declined_) paths.push_back(facts.step.path);
-    look(std::move(paths), [this](const std::vector<RemoteFinding>& found) {
-      for (size_t i = 0; i < declined_.size(); ++i) collide(declined_[i].step, found[i]);
-      finish();
-    });
+    declined_.empty() ? finish() : look_at_declined();
   });
+}
+
+// What was declined is not as it should be, or is done already: a look tells.
+void PushNamesJob::look_at_declined() {
+  std::vector<std::string> paths;
+  for (const StepFacts& facts : declined_) paths.push_back(facts.step.path.empty() ? "." : facts.step.path);
+  look(std::move(paths), [this](const Findings& found) { judge_declined(found); });
+}
+
+void PushNamesJob::judge_declined(const Findings& found) {
+  const std::vector<StepFacts> declined = std::exchange(declined_, {});
+  const bool leaves_alone = unlooked_ && action() != PushAction::kLink;
+  for (size_t i = 0; i < declined.size(); ++i) {
+    const StepFacts& facts = declined[i];
+    const RemoteFinding& at = found[i];
+    if (at.unknown) {
+      fail(facts.step, *at.unknown);
+      continue;
+    }
+    const Verdict verdict = leaves_alone ? judge_step(facts, at, at) : Verdict::kCollides;
+    if (verdict == Verdict::kDone) {
+      note_done(facts, &*at.entry);
+    } else if (verdict == Verdict::kGo && at.entry) {
+      note_done(facts, nullptr);  // a directory that was so before
+    } else if (verdict == Verdict::kGo) {
+      fail(facts.step, unexplained_);
+    } else {
+      collide(facts.step, at);
+    }
+  }
+  record();
 }
 
 }  // namespace rsyncfs

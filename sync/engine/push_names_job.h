@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Batches of one session without contents: creations, moves, links, attributes, deletions. Where the session
-// itself would replace or remove without asking, the places are looked at first.
+// itself would replace or remove without asking, the places are looked at first; where it can be told to
+// leave alone what is not as it should be, that is looked at afterwards.
 #pragma once
 
 #include <string>
@@ -22,8 +23,10 @@ class PushNamesJob final : public PushJob {
   // What is to be done about a step, as far as the source was looked at.
   enum class Verdict : uint8_t { kGo, kDone, kCollides, kUnknown };
 
+  bool checks_by_itself() const;
   void look_first();
-  void judge(const std::vector<RemoteFinding>& found);
+  bool all_go(const Findings& found) const;
+  void judge(const Findings& found);
   void note_collision(const StepFacts& facts, const RemoteFinding& at, const RemoteFinding& from);
   Verdict judge_step(const StepFacts& facts, const RemoteFinding& at, const RemoteFinding& from) const;
   static Verdict judge_creation(const StepFacts& facts, const RemoteFinding& at);
@@ -35,16 +38,21 @@ class PushNamesJob final : public PushJob {
   bool took(const PushRunResult& result, size_t place) const;
   void note_done(const StepFacts& facts, const KeptListedName* found_done);
   void record();
+  void look_at_declined();
+  void judge_declined(const Findings& found);
   PushAction action() const { return batch().action; }
   const StepFacts& facts_of(size_t going) const { return facts()[going_[going]]; }
 
   const bool again_;
+  bool unlooked_ = false;        // the session checks for itself
   std::vector<size_t> going_;    // places in facts() of what is pushed
   std::vector<size_t> entries_;  // by going_: its entry in the list
   std::vector<StepFacts> declined_;
+  Clock::time_point began_;
   Acknowledged news_;
   size_t done_ = 0;
   std::optional<Error> ended_;
+  Error unexplained_{Errc::kOs, ""};
 };
 
 }  // namespace rsyncfs

@@ -67,6 +67,7 @@ class Planner {
   Result<bool> add_other_names(PushStep& step);
   void add(PushAction action, PushStep step, uint64_t bytes = 0);
   void add_move(PushStep step);
+  void will_look(const std::string& path);
   bool takes_moves(NodeId directory) const { return directory != kRootNode || rules_.root_takes_moves; }
   Result<bool> clear_other_names(const PushStep& step);
   bool due(int64_t at_ms);
@@ -132,7 +133,13 @@ void Planner::add_move(PushStep step) {
   if (!steps.empty() &&
       (!same_name || steps.front().parent != step.parent || steps.front().from_parent != step.from_parent))
     return;
+  will_look(step.path);
+  will_look(step.from_path);
   add(action, std::move(step));
+}
+
+void Planner::will_look(const std::string& path) {
+  if (plan_.looks.size() < rules_.max_small_steps) plan_.looks.push_back(path);
 }
 
 Result<PushStep> Planner::step_at(NodeId node, NodeId parent, std::string_view name) {
@@ -305,6 +312,7 @@ Result<void> Planner::arrive_new(const Arrival& arrival, const std::string& dire
   auto step = step_at(arrival.node, arrival.name.parent, arrival.name.name);
   if (!step) return step.error();
   step->occupant = arrival.name.base;
+  if (step->occupant != 0) will_look(step->path);
   if (arrival.type == S_IFREG) {
     // Contents go where the directory is already.
     if (planned_.contains(arrival.name.parent)) return {};
@@ -349,6 +357,7 @@ Result<void> Planner::arrive_present(const Arrival& arrival) {
     return {};
   }
   if (arrival.type != S_IFREG) {
+    if (step->occupant != 0) will_look(step->path);
     add(PushAction::kCreate, std::move(*step));
     return {};
   }
@@ -365,6 +374,8 @@ Result<void> Planner::arrive_present(const Arrival& arrival) {
     add(PushAction::kLink, std::move(*step));
   } else if (queue(PushAction::kReplace).steps.empty() ||
              queue(PushAction::kReplace).steps.front().parent == step->parent) {
+    will_look(step->path);
+    will_look(step->from_path);
     add(PushAction::kReplace, std::move(*step));
   }
   return {};
@@ -379,9 +390,10 @@ Result<void> Planner::consider_departure(const PendingName& name) {
   if (*needed || (name.local != 0 && held(name.base))) return {};
   const auto children = pending_.base_children(name.base, 1);
   if (!children) return children.error();
-  if (!children->empty() || !due(name.since_ms + rules_.settle_ms)) return {};
   auto step = step_at(name.base, name.parent, name.name);
   if (!step) return step.error();
+  will_look(step->path);
+  if (!children->empty() || !due(name.since_ms + rules_.settle_ms)) return {};
   add(PushAction::kDelete, std::move(*step));
   return {};
 }
@@ -433,12 +445,14 @@ Result<void> Planner::consider_in_place(const PendingNode& node) {
     const auto clearing = clear_other_names(step);
     if (!clearing) return clearing.error();
     if (*clearing) return {};
+    will_look(step.path);
     const auto& queued = queue(PushAction::kData).steps;
     // What has several names is a batch of its own.
     const bool alone = step.other_names.empty() || queued.empty();
     const bool joins = queued.empty() || queued.front().other_names.empty();
     if (*separate && alone && joins) add(PushAction::kData, std::move(step), node.local.attr.size);
   } else if (due(node.since_ms + rules_.settle_ms)) {
+    if (!S_ISDIR(node.local.attr.mode)) will_look(step.path);
     add(PushAction::kAttributes, std::move(step));
   }
   return {};

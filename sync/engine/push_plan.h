@@ -55,6 +55,8 @@ struct PushBatch {
 
 struct PushPlan {
   std::optional<PushBatch> batch;
+  // What will be looked at before it is changed, by this batch and by those that can follow it at once.
+  std::vector<std::string> looks;
   int64_t next_due_ms = 0;  // Unix time at which something more will be due; 0: never
   size_t held = 0;          // differences passed over because PushLimits say so
   size_t blocked = 0;       // that wait for others

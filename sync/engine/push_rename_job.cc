@@ -83,10 +83,14 @@ void PushRenameJob::start() {
 }
 
 void PushRenameJob::look_first() {
-  look({step().path, step().from_path}, [this](const std::vector<RemoteFinding>& found) { judge(found); });
+  const auto as_expected = [](const Findings& found) {
+    const bool known = !found[0].unknown && !found[1].unknown;
+    return known && !found[0].entry && found[1].entry && S_ISDIR(found[1].entry->attr.mode);
+  };
+  look_before({step().path, step().from_path}, as_expected, [this](const Findings& found) { judge(found); });
 }
 
-void PushRenameJob::judge(const std::vector<RemoteFinding>& found) {
+void PushRenameJob::judge(const Findings& found) {
   const RemoteFinding& at = found[0];
   const RemoteFinding& from = found[1];
   if (at.unknown || from.unknown) {

@@ -22,7 +22,7 @@ class PushRenameJob final : public PushJob {
   class Names;  // lists the old directory
 
   void look_first();
-  void judge(const std::vector<RemoteFinding>& found);
+  void judge(const Findings& found);
   void make_directory();
   void read_children();
   void move_children(std::vector<std::string> names);

@@ -43,10 +43,23 @@ void PushReplaceJob::look_first() {
     paths.push_back(facts.step.path);
     paths.push_back(facts.step.from_path);
   }
-  look(std::move(paths), [this](const std::vector<RemoteFinding>& found) { judge(found); });
+  look_before(
+      std::move(paths), [this](const Findings& found) { return all_as_expected(found); },
+      [this](const Findings& found) { judge(found); });
 }
 
-void PushReplaceJob::judge(const std::vector<RemoteFinding>& found) {
+bool PushReplaceJob::all_as_expected(const Findings& found) const {
+  for (size_t i = 0; i < facts().size(); ++i) {
+    const StepFacts& facts = this->facts()[i];
+    const RemoteFinding& at = found[2 * i];
+    const RemoteFinding& from = found[2 * i + 1];
+    const bool from_fits = from.entry && facts.at_source && facts.at_source->matches(*from.entry);
+    if (!from_fits || !at.entry || !facts.occupant || !facts.occupant->matches(*at.entry)) return false;
+  }
+  return true;
+}
+
+void PushReplaceJob::judge(const Findings& found) {
   for (size_t i = 0; i < facts().size(); ++i) {
     const StepFacts& facts = this->facts()[i];
     const RemoteFinding& at = found[2 * i];

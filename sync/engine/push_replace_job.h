@@ -28,7 +28,8 @@ class PushReplaceJob final : public PushJob {
 
  private:
   void look_first();
-  void judge(const std::vector<RemoteFinding>& found);
+  bool all_as_expected(const Findings& found) const;
+  void judge(const Findings& found);
   void clear_spare(Task then);
   void next_directory();
   void link();

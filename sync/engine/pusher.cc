@@ -56,7 +56,7 @@ Pusher::Pusher(const EngineContext& context, SessionPool& pool, Lister& lister, 
       pool_(pool),
       lister_(lister),
       fences_(fences),
-      around_{context, pool, std::move(hydrate)},
+      around_{context, pool, recent_, std::move(hydrate)},
       deletions_(context.options.max_delete),
       batch_limit_(PushRules().max_steps),
       random_(std::random_device{}()) {}
@@ -224,6 +224,7 @@ void Pusher::planned(Result<Found> found) {
     dirty_ = true;
     return schedule(due);
   }
+  recent_.expect(std::move(found->plan.looks));
   if (unfinished_) return finish_first();
   if (brakes(*found)) return;
   if (found->plan.batch) return start_job(std::move(*found->plan.batch), false);
@@ -311,6 +312,8 @@ void Pusher::job_over(PushOutcome outcome) {
   // Broken off, what was taken up again is where it was, whatever that run came to.
   const bool still_unfinished = outcome.unfinished || (outcome.broken && job_is_again_);
   if (!still_unfinished) forget_unfinished();
+  const bool smooth = !outcome.broken && outcome.failures.empty() && outcome.collisions.empty();
+  smooth ? recent_.forget(job->batch()) : recent_.clear();
   note_done(outcome, job->batch());
   for (const StepFailure& failure : outcome.failures) note_failure(failure.node, failure.path, failure.why);
   for (StepCollision& collision : outcome.collisions) collisions_.push_back(std::move(collision));

@@ -19,6 +19,7 @@
 #include "sync/engine/push_conflicts.h"
 #include "sync/engine/push_fences.h"
 #include "sync/engine/push_job.h"
+#include "sync/engine/recent_findings.h"
 #include "sync/engine/sent_versions.h"
 #include "sync/engine/waiters.h"
 
@@ -108,6 +109,7 @@ class Pusher {
   SessionPool& pool_;
   Lister& lister_;
   PushFences& fences_;
+  RecentFindings recent_;
   const PushJob::Surroundings around_;
 
   bool started_ = false;

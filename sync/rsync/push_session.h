@@ -89,11 +89,12 @@ struct PushConfig : SessionConfig {
   // kDelete. On a pipe ".." leads where the host's directories do. A daemon before rsync 3.2.4 misreads
   // backslashes.
   std::string backup_dir;
-  std::string suffix;          // for names put into backup_dir, or without one, beside
-  bool force = false;          // kMove, kDelete: directories with all that is in them
-  int max_delete = 0;          // kDelete: the server stops at so many; 0: no such limit
-  bool only_existing = false;  // kData, kWholeData, kAttributes: missing files are skipped silently
-  bool only_missing = false;   // kData, kWholeData, kLink: existing files are skipped silently
+  std::string suffix;  // for names put into backup_dir, or without one, beside
+  bool force = false;  // kMove, kDelete: directories with all that is in them
+  int max_delete = 0;  // kDelete: the server stops at so many; 0: no such limit
+  // What is skipped silently. Directories that exist as such get their attributes with both.
+  bool only_existing = false;  // kData, kWholeData, kAttributes: what is missing
+  bool only_missing = false;   // kData, kWholeData, kCreate, kLink, kAttributes: what exists
 
   // In any order. Empty: they come by set_entries(), which keeps a session warm until there is something to
   // push.

@@ -150,6 +150,60 @@ TEST_P(PushKinds, WhatIsReplacedUnasked) {
   EXPECT_FALSE(exists("empty"));
 }
 
+// With only_missing nothing is replaced, not even what stands where a parent should be; what is made says so.
+TEST_P(PushKinds, NewNamesWhereThereIsSomething) {
+  make("file", "somebody's");
+  make("parent", "somebody's");
+  support::make_dirs(target_ / "dir");
+  ASSERT_EQ(chmod((target_ / "dir").c_str(), 0700), 0);
+  PushConfig config = target_.config(PushKind::kCreate);
+  config.only_missing = true;
+  config.entries = {of_type("file", S_IFDIR | 0755), of_type("dir", S_IFDIR | 0711),
+                    of_type("parent/fifo", S_IFIFO | 0600), of_type("new", S_IFDIR | 0755),
+                    of_type("fifo", S_IFIFO | 0600)};
+  const auto done = push(config);
+  EXPECT_EQ(support::read_file(target_ / "file"), "somebody's");
+  EXPECT_EQ(support::read_file(target_ / "parent"), "somebody's");
+  EXPECT_EQ(stat_of(target_ / "dir").st_mode, static_cast<mode_t>(S_IFDIR | 0711));
+  EXPECT_FALSE(done->items.contains(0));
+  EXPECT_EQ(done->items.at(1).first & kItemIsNew, 0);
+  EXPECT_FALSE(done->items.contains(2));
+  EXPECT_NE(done->items.at(3).first & kItemIsNew, 0);
+  EXPECT_EQ(done->succeeded, std::vector<size_t>{4});
+}
+
+// Directories that are there, and nothing else.
+TEST_P(PushKinds, AttributesOfDirectoriesOnly) {
+  make("file", "somebody's");
+  support::make_dirs(target_ / "dir");
+  PushConfig config = target_.config(PushKind::kAttributes);
+  config.only_missing = config.only_existing = true;
+  config.entries = {of_type("file", S_IFDIR | 0711), of_type("dir", S_IFDIR | 0711),
+                    of_type("missing", S_IFDIR | 0711), of_type(".", S_IFDIR | 0755)};
+  const auto done = push(config);
+  EXPECT_EQ(support::read_file(target_ / "file"), "somebody's");
+  EXPECT_EQ(stat_of(target_ / "dir").st_mode, static_cast<mode_t>(S_IFDIR | 0711));
+  EXPECT_EQ(stat_of(target_ / "dir").st_mtim.tv_sec, kNewTime);
+  EXPECT_EQ(stat_of(target_.path()).st_mtim.tv_sec, kNewTime);
+  EXPECT_FALSE(exists("missing"));
+  EXPECT_FALSE(done->items.contains(0));
+  EXPECT_TRUE(done->items.contains(1));
+  EXPECT_FALSE(done->items.contains(2));
+  EXPECT_TRUE(done->items.contains(3));
+}
+
+TEST_P(PushKinds, LinkWhereAParentIsAFile) {
+  make("old", "some contents");
+  make("parent", "somebody's");
+  PushConfig config = target_.config(PushKind::kLink);
+  for (const char* path : {"old", "parent/new"}) {
+    config.entries.push_back(file_entry(path, 13, kOldTime));
+    config.entries.back().hlink_group = 1;
+  }
+  push(config);
+  EXPECT_EQ(support::read_file(target_ / "parent"), "somebody's");
+}
+
 TEST_P(PushKinds, TimesWithinTheSameSecond) {
   make("f", "12345");
   support::set_mtime(target_ / "f", kOldTime, 500'000'000);
