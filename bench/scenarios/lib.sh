@@ -2,10 +2,12 @@
 # shellcheck shell=bash
 # What the scenarios have in common. A scenario sources this and then calls setup.
 # Environment: RSYNCFS (the program; default: the release build's), ROUNDS (default 3), BENCH_DIR (default /tmp).
+# Standard output is lines of JSON, then a table; bench/report makes bench/RESULTS.md and its picture of the former.
 set -euo pipefail
 scenario=$(basename "$0")
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 rsyncfs=${RSYNCFS:-$top/build/release/rsyncfs}
+counting_proxy=$top/build/release/bench/counting_proxy
 # shellcheck disable=SC2034  # for those who source this
 rounds=${ROUNDS:-3}
 
@@ -21,6 +23,10 @@ setup() {
 
 teardown() {
   ! mountpoint -q "$work/mnt" || "$rsyncfs" umount "$work/mnt" || umount -l "$work/mnt" || true
+  if [ -n "${proxy:-}" ]; then
+    kill "$proxy" || true
+    wait "$proxy" 2>/dev/null || true
+  fi
   if [ -s "$work/rsyncd.pid" ]; then
     local server
     server=$(cat "$work/rsyncd.pid")
@@ -59,6 +65,37 @@ END
   rsync --daemon --config="$work/rsyncd.conf" --address=127.0.0.1 --port="$port"
   until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do sleep 0.05; done
   url=rsync://127.0.0.1:$port/m
+}
+
+# After serve: whatever uses $url goes through a proxy that counts.
+count_bytes() {
+  [ -x "$counting_proxy" ] || { echo "$counting_proxy is missing: build the release preset" >&2; exit 1; }
+  local counted=$((port + 1))
+  counts_port=$((port + 2))
+  "$counting_proxy" "$counted" "$port" "$counts_port" &
+  proxy=$!
+  until (exec 3<>"/dev/tcp/127.0.0.1/$counts_port") 2>/dev/null; do sleep 0.05; done
+  url=rsync://127.0.0.1:$counted/m
+}
+# counts: connections and bytes of all of them so far, when nothing has moved for a second
+counts() {
+  local before="" now connections out in
+  while true; do
+    now=$(cat <"/dev/tcp/127.0.0.1/$counts_port")
+    read -r connections out in _ <<<"$now"
+    [ "$before" != "$connections $out $in" ] || break
+    before="$connections $out $in"
+    sleep 1
+  done
+  echo "$connections $((out + in))"
+}
+# cost COMMAND...: connections and bytes that it takes, and what follows from it by itself
+cost() {
+  local connections bytes
+  read -r connections bytes <<<"$(counts)"
+  "$@" >/dev/null
+  read -r now_connections now_bytes <<<"$(counts)"
+  echo "$((now_connections - connections)) $((now_bytes - bytes))"
 }
 
 mount_tree() {
