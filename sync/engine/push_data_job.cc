@@ -151,11 +151,10 @@ void PushDataJob::judge(const Findings& found) {
     } else if (!at.entry && facts.step.occupant != 0) {
       file.way = Way::kNew;  // what was to be replaced is gone anyway
       file.push.basis = PushBasis::kNothing;
-    } else if (at.entry && expected && expected->matches(*at.entry)) {
-      continue;
-    } else if (at.entry && sent != nullptr && sent->may_be(at.entry->attr)) {
-      continue;  // the blocks will tell
     } else {
+      const bool is_base = at.entry && expected && expected->matches(*at.entry);
+      if (is_base || (at.entry && sent != nullptr && sent->may_be(at.entry->attr)))
+        continue;  // the blocks will tell
       file.dropped = true;
       collide(facts.step, at);
     }
@@ -173,7 +172,7 @@ void PushDataJob::remember() {
   }
   on_store<void>(
       [&replica = context().replica, text = sent_.serialize()] { return replica.set_meta(kSentMeta, text); },
-      [this](Result<void> kept) { kept ? run(Way::kNew) : break_off(kept.error()); });
+      [this](const Result<void>& kept) { kept ? run(Way::kNew) : break_off(kept.error()); });
 }
 
 void PushDataJob::run(Way way) {
@@ -324,7 +323,9 @@ void PushDataJob::record(Task then) {
         }
         return replica.set_meta(kSentMeta, text);
       },
-      [this, then = std::move(then)](Result<void> done) mutable { done ? then() : break_off(done.error()); });
+      [this, then = std::move(then)](const Result<void>& done) mutable {
+        done ? then() : break_off(done.error());
+      });
   successes_.clear();
 }
 

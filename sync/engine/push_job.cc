@@ -61,7 +61,7 @@ void PushJob::push(PushConfig config, UniqueFunction<void(PushRunResult)> then) 
 void PushJob::acknowledge(Acknowledged news, Task then) {
   on_store<void>(
       [&replica = context().replica, news = std::move(news)] { return replica.pending().acknowledge(news); },
-      [this, then = std::move(then)](Result<void> done) mutable {
+      [this, then = std::move(then)](const Result<void>& done) mutable {
         if (!done) return break_off(done.error());
         then();
       });

@@ -57,7 +57,7 @@ Result<bool> PushSender::examine() {
   if (basis_ == PushBasis::kNothing) {
     // Made by somebody else since: theirs, unless it is what we are about to send.
     if (!is_new) {
-      const auto ours = matches_new();
+      auto ours = matches_new();
       if (!ours || !*ours) return ours;
     }
     head_ = {};
@@ -79,7 +79,7 @@ Result<bool> PushSender::examine() {
     return true;
   }
   // Sent in vain once: only if nothing of theirs is lost at all.
-  const auto ours = matches_new();
+  auto ours = matches_new();
   if (!ours || !*ours) return ours;
   basis_ = PushBasis::kOwn;
   head_ = {};

@@ -489,14 +489,11 @@ void Pusher::answer_flushes(const std::map<RequestId, std::optional<std::string>
   std::vector<Flush> waiting = std::exchange(flushes_, {});
   for (Flush& flush : waiting) {
     const auto found = left.find(flush.id);
-    if (found == left.end()) {
-      flushes_.push_back(std::move(flush));  // asked since
-    } else if (!found->second) {
-      flush.done(Result<void>());
-    } else if (idle) {
-      flush.done(left_over(*found->second));
-    } else {
+    const bool asked_since = found == left.end();
+    if (asked_since || (found->second && !idle)) {
       flushes_.push_back(std::move(flush));
+    } else {
+      flush.done(found->second ? left_over(*found->second) : Result<void>());
     }
   }
 }
