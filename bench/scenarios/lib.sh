@@ -102,8 +102,6 @@ mount_tree() {
   mkdir -p "$RSYNCFS_STATE_DIR" "$RSYNCFS_RUNTIME_DIR"
   "$rsyncfs" "$url" "$work/mnt" ${RSYNCFS_OPTIONS:+-o "$RSYNCFS_OPTIONS"}
 }
-# Whether this version writes; RSYNCFS_TEST_RW=1 switches on what is not finished.
-can_write() { [ "${RSYNCFS_TEST_RW:-}" = 1 ] || "$rsyncfs" --help | grep -q 'read-write (default)'; }
 make_writable() { RSYNCFS_OPTIONS=rw${RSYNCFS_OPTIONS:+,$RSYNCFS_OPTIONS}; }
 forget() { rm -rf "$RSYNCFS_STATE_DIR"; }  # so that the next mount has nothing
 unmount() { "$rsyncfs" umount "$work/mnt"; }

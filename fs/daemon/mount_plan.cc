@@ -147,11 +147,7 @@ Result<MountPlan> make_mount_plan(const MountRequest& request, const UserPlaces&
   if (const Result<void> made = make_places(plan, user); !made) return made.error();
   find_log(plan, request);
   if (const Result<void> usable = check_log(plan.log_file); !usable) return usable.error();
-  const bool asked = plan.options.read_write.value_or(kWritableByDefault);
-  plan.writable = asked && writing_is_possible();
-  if (asked && !plan.writable) {
-    plan.notes.emplace_back("writing is not in this version: the mount is read-only");
-  }
+  plan.writable = plan.options.read_write.value_or(true);
   return plan;
 }
 

@@ -131,12 +131,9 @@ constexpr std::chrono::seconds kLongestWritebackDelay{3'600};
 constexpr uint64_t kMostDeletions = 1'000'000'000;
 
 constexpr OptionSpec kWriting[] = {
-    {"rw", "",
-     kWritableByDefault ? "read-write (default); the mount stays so though the source may not be written to"
-                        : "accepted; writing is not in this version, the mount is read-only",
+    {"rw", "", "read-write (default); where it is given, changes are kept here though the source takes none",
      set<&Options::read_write, true>},
-    {"ro", "", kWritableByDefault ? "read-only" : "read-only (always so in this version)",
-     set<&Options::read_write, false>},
+    {"ro", "", "read-only", set<&Options::read_write, false>},
     {"fsync", "WHERE",
      "fsync(2) waits for the disk of this side (local) or of the source (remote); default: local",
      [](Options& o, Value v) {

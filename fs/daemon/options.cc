@@ -2,7 +2,6 @@
 #include "fs/daemon/options.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "fs/daemon/nearest_word.h"
 
@@ -34,11 +33,6 @@ constexpr OptionSpec kAllowRoot{
     }};
 
 }  // namespace
-
-bool writing_is_possible() {
-  const char* allowed = std::getenv("RSYNCFS_TEST_RW");
-  return kWritableByDefault || (allowed != nullptr && std::string_view(allowed) == "1");
-}
 
 const OptionSpec* find_option(std::string_view name) {
   if (starts_with_x(name)) return &kForOthers;

@@ -17,11 +17,6 @@
 
 namespace rsyncfs {
 
-// What a mount is that was told neither ro nor rw.
-constexpr bool kWritableByDefault = true;
-// Whether rw may be asked for: kWritableByDefault, or RSYNCFS_TEST_RW=1 in the environment, which is for
-// tests.
-bool writing_is_possible();
 
 // Deletions at once that are taken for an accident unless max_delete= says otherwise.
 constexpr uint64_t kDefaultMaxDelete = 10'000;

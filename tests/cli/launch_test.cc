@@ -164,13 +164,34 @@ TEST_F(Launch, TheDaemonIsOnItsOwn) {
   EXPECT_NE(access((proc + "/exe").c_str(), F_OK), 0) << "umount waits for the daemon's end";
 }
 
-TEST_F(Launch, WritingIsAnsweredByANote) {
+TEST_F(Launch, AModuleThatTakesNoChangesMakesTheMountReadOnly) {
   const support::TempDir tree;
   const support::RsyncDaemon server(support::RsyncDaemon::serving(tree.path()));
-  const CommandResult result = run({server.url(), mnt, "-o", "rw"});
-  EXPECT_EQ(result.exit_code, 0);
-  EXPECT_EQ(result.err, "rsyncfs: writing is not in this version: the mount is read-only\n");
-  EXPECT_EQ(run({"umount", mnt}).exit_code, 0);
+  EXPECT_EQ(run({server.url(), mnt}).exit_code, 0);
+  int tries = 0;
+  EXPECT_TRUE(support::wait_until(
+      [&] { return mkdir((mnt + "/new" + std::to_string(++tries)).c_str(), 0755) != 0 && errno == EROFS; },
+      std::chrono::seconds(20)));
+  EXPECT_THAT(run({"status", mnt}).out, HasSubstr("module is read only"));
+  static_cast<void>(run({"umount", mnt, "--timeout=0"}));
+}
+
+TEST_F(Launch, WithRwItKeepsChangesForAModuleThatTakesNone) {
+  const support::TempDir tree;
+  const support::RsyncDaemon server(support::RsyncDaemon::serving(tree.path()));
+  EXPECT_EQ(run({server.url(), mnt, "-o", "rw"}).exit_code, 0);
+  EXPECT_TRUE(support::wait_until(
+      [&] {
+        return run({"status", mnt}).out.find("module is read only") != std::string::npos;
+      },
+      std::chrono::seconds(20)));
+  EXPECT_EQ(mkdir((mnt + "/new").c_str(), 0755), 0) << strerror(errno);
+  const CommandResult left = run({"umount", mnt, "--timeout=0"});
+  EXPECT_EQ(left.exit_code, 1);
+  EXPECT_THAT(left.err, HasSubstr("new"));
+  EXPECT_EQ(run({server.url(), mnt, "-o", "rw"}).exit_code, 0);
+  EXPECT_EQ(access((mnt + "/new").c_str(), F_OK), 0);
+  static_cast<void>(run({"umount", mnt, "--timeout=0"}));
 }
 
 TEST_F(Launch, ShownOwnersAndMasksAreTheUsers) {

@@ -38,7 +38,7 @@ TEST(ReadOnly, NothingCanBeChangedAndThisIsSaid) {
   ServedTree tree;
   support::write_file(tree / "file", "x");
   support::make_dirs(tree / "dir");
-  Mount mount(tree.mount_options());
+  Mount mount(tree.mount_options({"ro"}));
   const std::string file = mount / "file";
   const std::string made = mount / "made";
   EXPECT_EQ(error_of([&] { return open(file.c_str(), O_WRONLY); }), EROFS);
@@ -63,7 +63,7 @@ TEST(ReadOnly, NothingCanBeChangedAndThisIsSaid) {
 
 TEST(MountTable, SaysWhatIsMountedHow) {
   ServedTree tree;
-  Mount mount(tree.mount_options());
+  Mount mount(tree.mount_options({"ro"}));
   std::ifstream table("/proc/self/mountinfo");
   std::string found;
   for (std::string line; std::getline(table, line);) {

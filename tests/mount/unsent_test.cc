@@ -26,7 +26,6 @@ class Unsent : public ::testing::Test {
     support::make_dirs(tree / "dir");
     support::write_file(tree / "dir/inner", "old");
     MountOptions options = tree.mount_options({"rw", "timeout=3", "contimeout=1", "writeback_delay=100ms"});
-    options.environment = {{"RSYNCFS_TEST_RW", "1"}};
     mount = std::make_unique<Mount>(options);
   }
   void SetUp() override {

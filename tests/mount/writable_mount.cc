@@ -25,7 +25,6 @@ DaemonOptions WritableMount::writable() {
 MountOptions WritableMount::mount_options(const std::vector<std::string>& options) const {
   MountOptions out = tree_.mount_options({"rw", "writeback_delay=50ms", "timeout=20", "max_delete=0"});
   out.options.insert(out.options.end(), options.begin(), options.end());
-  out.environment = {{"RSYNCFS_TEST_RW", "1"}};
   return out;
 }
 
