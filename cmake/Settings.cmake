@@ -28,6 +28,15 @@ if(RSYNCFS_SANITIZE)
   add_link_options(-fsanitize=${RSYNCFS_SANITIZE})
 endif()
 
+# What most files include, read once for all boxes. Each file still includes what it uses: the other presets need it.
+if(RSYNCFS_PRECOMPILE)
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/nothing.cc CONTENT "")
+  add_library(rsyncfs_headers OBJECT ${CMAKE_BINARY_DIR}/nothing.cc)
+  target_precompile_headers(rsyncfs_headers PRIVATE <algorithm> <chrono> <functional> <map> <memory> <mutex> <optional> <span>
+    <string> <string_view> <unordered_map> <utility> <vector>)
+  set(RSYNCFS_BOX_HEADERS rsyncfs_headers)
+endif()
+
 # One library per box of ARCHITECTURE.md. A box sees only the boxes that it names here.
 #   rsyncfs_box(NAME SOURCES a.cc b.cc DEPENDS other_box system_lib)
 function(rsyncfs_box name)
@@ -35,4 +44,7 @@ function(rsyncfs_box name)
   add_library(${name} STATIC ${BOX_SOURCES})
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
   target_link_libraries(${name} PUBLIC ${BOX_DEPENDS})
+  if(RSYNCFS_BOX_HEADERS)
+    target_precompile_headers(${name} REUSE_FROM ${RSYNCFS_BOX_HEADERS})
+  endif()
 endfunction()
