@@ -28,14 +28,18 @@ if(RSYNCFS_SANITIZE)
   add_link_options(-fsanitize=${RSYNCFS_SANITIZE})
 endif()
 
-# What most files include, read once for all boxes. Each file still includes what it uses: the other presets need it.
-if(RSYNCFS_PRECOMPILE)
-  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/nothing.cc CONTENT "")
-  add_library(rsyncfs_headers OBJECT ${CMAKE_BINARY_DIR}/nothing.cc)
-  target_precompile_headers(rsyncfs_headers PRIVATE <algorithm> <chrono> <functional> <map> <memory> <mutex> <optional> <span>
-    <string> <string_view> <unordered_map> <utility> <vector>)
-  set(RSYNCFS_BOX_HEADERS rsyncfs_headers)
-endif()
+# What most files include, read once for all boxes of this directory and those below, which have the same compiler
+# options. Each file still includes what it uses: the other presets need it.
+macro(rsyncfs_precompile_box_headers name)
+  if(RSYNCFS_PRECOMPILE)
+    file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/${name}.cc CONTENT "")
+    add_library(${name} OBJECT ${CMAKE_BINARY_DIR}/${name}.cc)
+    target_precompile_headers(${name} PRIVATE <algorithm> <chrono> <functional> <map> <memory> <mutex> <optional> <span>
+      <string> <string_view> <unordered_map> <utility> <vector>)
+    set(RSYNCFS_BOX_HEADERS ${name})
+  endif()
+endmacro()
+rsyncfs_precompile_box_headers(rsyncfs_headers)
 
 # One library per box of ARCHITECTURE.md. A box sees only the boxes that it names here.
 #   rsyncfs_box(NAME SOURCES a.cc b.cc DEPENDS other_box system_lib)
