@@ -141,7 +141,7 @@ Result<std::optional<PendingNode>> StoredPendingChanges::node(NodeId id) const {
       if (!*row) return Found();
       PendingNode found = node_of(query);
       if (auto done = fill_base(db, found); !done) return done.error();
-      return Found(std::move(found));
+      return Found(found);
     });
   });
 }

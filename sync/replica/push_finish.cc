@@ -90,7 +90,7 @@ Result<void> PushFinish::without_layer() {
 
 Result<void> PushFinish::as_small() {
   std::vector<std::byte> bytes(size_);
-  const auto here = snapshot_.read(0, bytes);
+  auto here = snapshot_.read(0, bytes);
   if (!here && here.error().code() != Errc::kNotFound) return here;
   auto transaction = store_.writer.begin();
   if (!transaction) return transaction.error();

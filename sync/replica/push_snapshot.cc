@@ -13,14 +13,9 @@
 namespace rsyncfs {
 
 StoredSnapshot::StoredSnapshot(DirtyStore& store, std::shared_ptr<DirtyFile> file,
-                               const DirtyFile::View& view, Node node, const BaseNode& base,
+                               const DirtyFile::View& view, const Node& node, const BaseNode& base,
                                std::optional<Layer> layer)
-    : store_(store),
-      file_(std::move(file)),
-      view_(view),
-      node_(std::move(node)),
-      base_(base),
-      layer_(std::move(layer)) {
+    : store_(store), file_(std::move(file)), view_(view), node_(node), base_(base), layer_(std::move(layer)) {
   file_->snapshot_lives = true;
   const uint64_t size = node_.attr.size;
   if (!base_.present || base_.foreign) {
@@ -84,7 +79,7 @@ Result<Found> find_difference(Connection& db, NodeId id) {
   if (!base) return base.error();
   if ((*node)->differences == 0 || !base->has_value())
     return Error(Errc::kNotFound, "nothing of this file is to be pushed");
-  return Found{std::move(**node), **base};
+  return Found{**node, **base};
 }
 
 }  // namespace
@@ -116,8 +111,8 @@ Result<std::shared_ptr<PushSnapshot>> take_snapshot(DirtyStore& store,
     if (auto done = (*transaction)->commit(); !done) return done.error();
   }
   auto layer = file->look([](const DirtyState& state) { return state.sealed; });
-  return std::shared_ptr<PushSnapshot>(std::make_shared<StoredSnapshot>(
-      store, file, *view, std::move(found->node), found->base, std::move(layer)));
+  return std::shared_ptr<PushSnapshot>(
+      std::make_shared<StoredSnapshot>(store, file, *view, found->node, found->base, std::move(layer)));
 }
 
 }  // namespace rsyncfs

@@ -15,8 +15,8 @@ class StoredSnapshot final : public PushSnapshot {
  public:
   // `layer`: a copy of the sealed one, none if the bytes are those of the base. With the file's changes();
   // while it lives, no other is made.
-  StoredSnapshot(DirtyStore& store, std::shared_ptr<DirtyFile> file, const DirtyFile::View& view, Node node,
-                 const BaseNode& base, std::optional<Layer> layer);
+  StoredSnapshot(DirtyStore& store, std::shared_ptr<DirtyFile> file, const DirtyFile::View& view,
+                 const Node& node, const BaseNode& base, std::optional<Layer> layer);
   StoredSnapshot(const StoredSnapshot&) = delete;
   StoredSnapshot& operator=(const StoredSnapshot&) = delete;
   ~StoredSnapshot() override;
