@@ -118,11 +118,12 @@ Clock::time_point Pusher::next_session() const {
   return std::max(link_retry_, pool_.link().next_attempt(!flushes_.empty()));
 }
 
-// Whether the module takes changes at all is asked before somebody makes some in vain: a session that pushes
-// nothing.
+// Whether the module takes changes at all is asked before somebody makes some in vain, by the removal of a
+// name that nothing has.
 void Pusher::probe() {
   PushConfig config;
-  config.kind = PushKind::kAttributes;
+  config.kind = PushKind::kDelete;
+  config.entries.emplace_back().path = spare_name(static_cast<uint32_t>(random_()));
   probe_ = std::make_unique<PushRun>(context_, pool_, std::move(config), [this](const PushRunResult& result) {
     context_.loop.post([over = std::shared_ptr<PushRun>(std::move(probe_))]() mutable { over.reset(); });
     probed(result.end);
@@ -512,6 +513,7 @@ void Pusher::tick(Clock::time_point now) {
   const auto stall =
       std::max<milliseconds>(context_.options.timeout / kStallParts.count(), milliseconds(2'000));
   if (job_) job_->tick(now, stall);
+  if (probe_) probe_->tick(now, stall);
 }
 
 void Pusher::fail_everything(const Error& why) {

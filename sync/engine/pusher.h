@@ -50,7 +50,7 @@ class Pusher {
   // The source has something else than base says at these names, as a list showed.
   void decide(std::vector<StepCollision> collisions);
   void fail_everything(const Error& why);
-  bool waiting() const { return job_ != nullptr || !flushes_.empty(); }
+  bool waiting() const { return job_ != nullptr || probe_ != nullptr || !flushes_.empty(); }
   PushStatus status() const;
 
  private:
