@@ -33,9 +33,16 @@ bool is_temporary_of(std::string_view quoted, std::string_view path) {
   return !stem.empty() && name.starts_with(stem) && temp[temp.size() - kTempSuffix] == '.';
 }
 
+// At its end, and not only the end of a longer name or word.
+bool ends_with_path(std::string_view text, std::string_view path) {
+  if (!text.ends_with(path)) return false;
+  const char before = text.size() == path.size() ? '/' : text[text.size() - path.size() - 1];
+  return before == '/' || before == ' ';
+}
+
 bool is_about(std::string_view text, std::string_view path) {
   const size_t begin = text.find('"');
-  if (begin == std::string_view::npos) return text.find(path) != std::string_view::npos;
+  if (begin == std::string_view::npos) return ends_with_path(text, path);
   const size_t end = text.rfind('"');
   const std::string_view quoted = text.substr(begin + 1, end > begin ? end - begin - 1 : 0);
   if (is_temporary_of(quoted, path)) return true;
