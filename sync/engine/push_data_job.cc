@@ -14,6 +14,12 @@ namespace {
 
 // Files that grew by less than a delta of them would cost anyway are pushed like any other.
 constexpr uint64_t kMinAppendBase = 64 * 1024;
+// Of a file of this size it costs to name each block that stays; compressed tokens name all in a row at once.
+constexpr uint64_t kMinRunBase = 1 << 20;
+// New files go along with changed ones up to here; the places of more are not worth being looked at.
+constexpr size_t kMaxNewAmongChanged = 64;
+constexpr size_t kMaxShares = 3;
+constexpr size_t kMinShare = 16;  // files that are worth a session
 
 bool only_grew(const PushSnapshot& snapshot) {
   const uint64_t before = snapshot.base().attr.size;
@@ -85,7 +91,21 @@ Result<PushDataJob::Files> PushDataJob::open_snapshots(const Replica& replica, s
 void PushDataJob::take(Files files) {
   files_ = std::move(files);
   if (files_.empty()) return finish();
+  join_new();
   fetch_missing();
+}
+
+// One session for new and changed files: then it cannot be told to leave alone what is there, so that places
+// of new ones are looked at, too.
+void PushDataJob::join_new() {
+  const auto is_new = [](const File& file) { return file.way == Way::kNew; };
+  const auto is_changed = [](const File& file) { return file.way == Way::kReplace; };
+  const bool some_changed = std::any_of(files_.begin(), files_.end(), is_changed);
+  const auto count = std::count_if(files_.begin(), files_.end(), is_new);
+  if (!some_changed || count > static_cast<std::ptrdiff_t>(kMaxNewAmongChanged)) return;
+  for (File& file : files_) {
+    if (is_new(file)) file.way = Way::kReplace;
+  }
 }
 
 // The digest is one of the whole file, so all of it must be here.
@@ -133,7 +153,8 @@ bool PushDataJob::all_as_expected(const Findings& found) const {
     if (file.dropped || file.way == Way::kNew) return true;
     const RemoteFinding& at = found[next++];
     const auto& expected = expected_at(file);
-    return !at.unknown && at.entry && expected && expected->matches(*at.entry);
+    if (at.unknown || at.entry.has_value() != expected.has_value()) return false;
+    return !at.entry || expected->matches(*at.entry);
   });
 }
 
@@ -153,7 +174,8 @@ void PushDataJob::judge(const Findings& found) {
       file.push.basis = PushBasis::kNothing;
     } else {
       const bool is_base = at.entry && expected && expected->matches(*at.entry);
-      if (is_base || (at.entry && sent != nullptr && sent->may_be(at.entry->attr)))
+      const bool is_free = !at.entry && file.push.basis == PushBasis::kNothing;
+      if (is_free || is_base || (at.entry && sent != nullptr && sent->may_be(at.entry->attr)))
         continue;  // the blocks will tell
       file.dropped = true;
       collide(facts.step, at);
@@ -176,30 +198,81 @@ void PushDataJob::remember() {
 }
 
 void PushDataJob::run(Way way) {
-  running_.clear();
-  std::vector<PushFile> session;
-  bool searched = false;
-  for (size_t i = 0; i < files_.size(); ++i) {
-    if (files_[i].dropped || files_[i].way != way) continue;
-    running_.push_back(i);
-    session.push_back(files_[i].push);
-    searched = searched || files_[i].push.basis == PushBasis::kOther;
-  }
-  if (session.empty()) {
+  divide(way);
+  if (shares_.empty()) {
     if (way != Way::kReplace) return run(next_way(way));
     return link_others();
   }
+  for (size_t i = 0; i < shares_.size(); ++i) start_share(i, way);
+}
+
+// A server has one file at a time written to its disk in each session, which is what many small ones wait
+// for.
+void PushDataJob::divide(Way way) {
+  shares_.clear();
+  std::vector<size_t> all;
+  for (size_t i = 0; i < files_.size(); ++i) {
+    if (!files_[i].dropped && files_[i].way == way) all.push_back(i);
+  }
+  const size_t most = context().options.max_sessions > 1 ? context().options.max_sessions - 1 : 1;
+  const size_t count = std::clamp<size_t>(all.size() / kMinShare, 1, std::min(most, kMaxShares));
+  for (size_t i = 0; i < count && !all.empty(); ++i) {
+    const auto begin = all.begin() + static_cast<std::ptrdiff_t>(all.size() * i / count);
+    const auto end = all.begin() + static_cast<std::ptrdiff_t>(all.size() * (i + 1) / count);
+    shares_.emplace_back().files.assign(begin, end);
+  }
+}
+
+PushConfig PushDataJob::config_of(const Share& share, Way way) const {
   PushConfig config;
   config.kind = way == Way::kAppend ? PushKind::kAppend : PushKind::kData;
   config.only_missing = way == Way::kNew;
+  if (way != Way::kReplace) return config;
+  bool searched = false;
+  bool large = false;
+  for (const size_t i : share.files) {
+    searched = searched || files_[i].push.basis == PushBasis::kOther;
+    const auto& there = expected_at(files_[i]);
+    large = large || (there && there->attr.size >= kMinRunBase);
+  }
   // Sums are for comparing, unless blocks are searched for: few and large ones cost least.
-  if (way == Way::kReplace && !searched) config.block_length = kMaxBlockLength;
-  run_ = std::make_unique<PushDataRun>(
-      context(), pool(), std::move(config), std::move(session), [this, way](PushDataResult result) {
-        context().loop.post(
-            [over = std::shared_ptr<PushDataRun>(std::move(run_))]() mutable { over.reset(); });
-        ran(way, std::move(result));
-      });
+  if (!searched) config.block_length = kMaxBlockLength;
+  if (large && pool().features().compresses) {
+    config.compression = CompressionKind::kZlibx;
+    config.compress_level = 1;
+  }
+  return config;
+}
+
+void PushDataJob::start_share(size_t which, Way way) {
+  const Share& share = shares_[which];
+  std::vector<PushFile> session;
+  for (const size_t i : share.files) session.push_back(files_[i].push);
+  shares_[which].run = std::make_unique<PushDataRun>(
+      context(), pool(), config_of(share, way), std::move(session),
+      [this, which, way](PushDataResult result) { share_over(which, way, std::move(result)); });
+}
+
+void PushDataJob::share_over(size_t which, Way way, PushDataResult result) {
+  Share& share = shares_[which];
+  share.result = std::move(result);
+  context().loop.post(
+      [over = std::shared_ptr<PushDataRun>(std::move(share.run))]() mutable { over.reset(); });
+  const auto ended = [](const Share& one) { return one.result.has_value(); };
+  if (std::all_of(shares_.begin(), shares_.end(), ended)) ran(way);
+}
+
+// What a session could not be had for is planned again, as long as others could.
+std::optional<Error> PushDataJob::end_of_shares() const {
+  const bool some =
+      std::any_of(shares_.begin(), shares_.end(), [](const Share& share) { return share.result->end.ok(); });
+  for (const Share& share : shares_) {
+    if (share.result->end) continue;
+    const Error& why = share.result->end.error();
+    const bool none_free = why.code() == Errc::kCanceled || why.code() == Errc::kRefused;
+    if (!some || !none_free) return why;
+  }
+  return std::nullopt;
 }
 
 void PushDataJob::settle(File& file, const PushedFile& result, const PushDataResult& all) {
@@ -212,6 +285,7 @@ void PushDataJob::settle(File& file, const PushedFile& result, const PushDataRes
                     {},
                     {{step.parent, step.name, step.node}}};
     if (!appended && result.digest) {
+      digest_name_ = all.digest_name;
       const auto digest = result.digest->span();
       success.digest.assign(reinterpret_cast<const char*>(digest.data()), digest.size());  // NOLINT: bytes
     }
@@ -231,13 +305,15 @@ void PushDataJob::settle(File& file, const PushedFile& result, const PushDataRes
   }
 }
 
-void PushDataJob::ran(Way way, PushDataResult result) {
-  digest_name_ = result.digest_name;
-  outcome().bytes_sent += result.literal_bytes;
-  outcome().bytes_saved += result.copied_bytes;
-  for (size_t i = 0; i < running_.size(); ++i) settle(files_[running_[i]], result.files[i], result);
-  if (!result.end) {
-    record([this, why = result.end.error()] { break_off(why); });
+void PushDataJob::ran(Way way) {
+  for (const Share& share : shares_) {
+    const PushDataResult& result = *share.result;
+    outcome().bytes_sent += result.literal_bytes;
+    outcome().bytes_saved += result.copied_bytes;
+    for (size_t i = 0; i < share.files.size(); ++i) settle(files_[share.files[i]], result.files[i], result);
+  }
+  if (const auto why = end_of_shares()) {
+    record([this, why] { break_off(*why); });
   } else if (!doubtful_.empty()) {
     learn_attributes([this, way] { way == Way::kReplace ? link_others() : run(next_way(way)); });
   } else if (way != Way::kReplace) {
@@ -342,12 +418,16 @@ void PushDataJob::look_again() {
 
 void PushDataJob::tick(Clock::time_point now, std::chrono::milliseconds stall) {
   PushJob::tick(now, stall);
-  if (run_) run_->tick(now, stall);
+  for (const Share& share : shares_) {
+    if (share.run) share.run->tick(now, stall);
+  }
   if (others_) others_->tick(now, stall);
 }
 
 void PushDataJob::add_transfers(std::vector<TransferStatus>& out) const {
-  if (run_) run_->add_transfers(out);
+  for (const Share& share : shares_) {
+    if (share.run) share.run->add_transfers(out);
+  }
 }
 
 }  // namespace rsyncfs

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A batch of contents: new files, files that only grew, and changed ones, each kind in a session of its own.
+// A batch of contents: new files, files that only grew, and changed ones, each kind in a session of its own
+// (but a few new ones with the changed ones).
 // What is replaced is looked at before, and compared block by block with base where base's bytes are here.
 #pragma once
 
@@ -38,14 +39,26 @@ class PushDataJob final : public PushJob {
   static Result<Files> open_snapshots(const Replica& replica, std::vector<StepFacts> facts,
                                       const SentVersions& sent);
   void take(Files files);
+  void join_new();
   void fetch_missing();
   void look_first();
   static const std::optional<ExpectedEntry>& expected_at(const File& file);
   bool all_as_expected(const Findings& found) const;
   void judge(const Findings& found);
   void remember();
+  // Files of one way that go in one session; sessions of a way run side by side.
+  struct Share {
+    std::vector<size_t> files;  // places in files_ of the session's entries
+    std::unique_ptr<PushDataRun> run;
+    std::optional<PushDataResult> result;
+  };
   void run(Way way);
-  void ran(Way way, PushDataResult result);
+  void divide(Way way);
+  void start_share(size_t which, Way way);
+  void share_over(size_t which, Way way, PushDataResult result);
+  PushConfig config_of(const Share& share, Way way) const;
+  void ran(Way way);
+  std::optional<Error> end_of_shares() const;
   void settle(File& file, const PushedFile& result, const PushDataResult& all);
   void link_others();
   void record(Task then);
@@ -62,8 +75,7 @@ class PushDataJob final : public PushJob {
 
   SentVersions& sent_;
   Files files_;
-  std::vector<size_t> running_;  // places in files_ of the session's entries
-  std::unique_ptr<PushDataRun> run_;
+  std::vector<Share> shares_;
   std::unique_ptr<PushJob> others_;
   std::vector<Success> successes_;
   std::vector<Success> doubtful_;  // the contents are there, some of the attributes are not

@@ -71,8 +71,10 @@ void PushDataRun::next_file() {
   current_bytes_ = 0;
   result_.files[current_].digest.reset();
   const PushFile& file = files_[current_];
-  sender_ = std::make_shared<PushSender>(file.snapshot, file.basis, file.occupant, std::move(request),
-                                         connection_->wire().checksum(), connection_->wire().checksum_seed());
+  const PushSession& session = connection_->wire();
+  const PushSender::Wire wire{session.checksum(), session.checksum_seed(),
+                              session.compression() != CompressionKind::kNone};
+  sender_ = std::make_shared<PushSender>(file.snapshot, file.basis, file.occupant, std::move(request), wire);
   compute<bool>([](PushSender& sender) { return sender.examine(); }, &PushDataRun::examined);
 }
 

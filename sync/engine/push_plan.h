@@ -76,7 +76,7 @@ struct PushRules {
   int64_t settle_ms = 200;               // a name or an attribute waits so long after its first change
   int64_t writeback_ms = 1'000;          // contents wait so long after their last change,
   int64_t longest_writeback_ms = 5'000;  // but not longer than this after their first
-  size_t max_steps = 256;                // a batch of kData
+  size_t max_steps = 768;                // a batch of kData
   uint64_t max_bytes = uint64_t{8} << 20;
   size_t max_small_steps = 2'048;  // a batch of anything else
   size_t max_scanned = 16'384;     // differences looked at for one plan, names and nodes each

@@ -32,16 +32,16 @@ bool same_start(const ChecksumValue& a, const ChecksumValue& b, size_t length) {
 }  // namespace
 
 PushSender::PushSender(std::shared_ptr<PushSnapshot> snapshot, PushBasis basis,
-                       std::shared_ptr<const Content> occupant, PushRequest request, ChecksumKind kind,
-                       int32_t seed)
+                       std::shared_ptr<const Content> occupant, PushRequest request, const Wire& wire)
     : snapshot_(std::move(snapshot)),
       basis_(basis),
       occupant_(std::move(occupant)),
       request_(std::move(request)),
-      kind_(kind),
-      seed_(seed),
+      kind_(wire.checksum),
+      names_runs_(wire.names_runs),
+      seed_(wire.seed),
       head_(request_.head),
-      digest_(kind) {}
+      digest_(wire.checksum) {}
 
 bool PushSender::same_block(uint32_t block, std::span<const std::byte> bytes) const {
   const BlockSum& theirs = request_.sums.blocks[block];
@@ -185,6 +185,7 @@ uint64_t PushSender::kept_end() const {
 // small that naming all the others costs more.
 uint32_t PushSender::choose_block_length() const {
   constexpr uint64_t kTokenBytes = 4;
+  if (names_runs_) return kMinTokenBlock;
   uint32_t best = kMaxBlockLength;
   uint64_t least = UINT64_MAX;
   for (uint32_t length = kMinTokenBlock; length <= kMaxBlockLength; length *= 2) {

@@ -38,9 +38,15 @@ struct PushPieces {
 
 class PushSender {
  public:
+  // Of the session that asks.
+  struct Wire {
+    ChecksumKind checksum;
+    int32_t seed;
+    bool names_runs;  // blocks that follow one another cost no more than one (compressed tokens)
+  };
   // `occupant`: contents that the source is thought to have, with kOther; null: not known here.
   PushSender(std::shared_ptr<PushSnapshot> snapshot, PushBasis basis, std::shared_ptr<const Content> occupant,
-             PushRequest request, ChecksumKind kind, int32_t seed);
+             PushRequest request, const Wire& wire);
 
   // Whether the source has what it may lose: its blocks are those of base where base's bytes are here, or
   // everything that it has is in the new contents at the same place anyway (a push whose acknowledgement was
@@ -75,6 +81,7 @@ class PushSender {
   const std::shared_ptr<const Content> occupant_;
   const PushRequest request_;
   const ChecksumKind kind_;
+  const bool names_runs_;
   const int32_t seed_;
   SumHead head_;  // of the answer
   Digest digest_;

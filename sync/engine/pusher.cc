@@ -359,6 +359,10 @@ void Pusher::note_broken(const Error& why, const PushBatch& batch) {
                ")");
       return;
     }
+    if (features.compresses && why.message().find("compress") != std::string::npos) {
+      features.compresses = false;
+      return;
+    }
   }
   if (why.code() == Errc::kCanceled) {  // no session to be had: the pool says when
     wants_session_ = true;

@@ -15,9 +15,10 @@ struct ServerFeatures {
   bool messages_in_band = true;  // SessionConfig::messages_in_band: rsync 3.1 does not know it
   int protocol = 0;              // of the last session; 0: none yet
   // For pushing.
-  bool fsync = true;    // PushConfig::fsync
-  bool backup = true;   // --backup-dir: moves
-  bool deletes = true;  // --delete-missing-args
+  bool fsync = true;       // PushConfig::fsync
+  bool backup = true;      // --backup-dir: moves
+  bool deletes = true;     // --delete-missing-args
+  bool compresses = true;  // --new-compress, where it is not asked for but saves bytes
 };
 
 void apply_settings(const SyncerOptions& options, const ServerFeatures& features, SessionConfig& config);
