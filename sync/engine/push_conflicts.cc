@@ -29,10 +29,7 @@ class Decider {
     const auto differs = pending_.node(*local);
     if (!differs) return differs.error();
     if (*base == *local && !differs->has_value()) return nothing();
-    if (const SentVersion* before = sent_.find(*local);
-        before != nullptr && at_.theirs && before->may_be(at_.theirs->attr)) {
-      return ours_stays();  // it is what we sent
-    }
+    if (at_.theirs && sent_.may_be(*local, at_.theirs->attr)) return ours_stays();  // it is what we sent
     if (*base == *local && at_.theirs && only_attributes(**differs)) return nothing();
     if (!at_.theirs) return *base == 0 ? nothing() : ours_stays();
     const bool ours_is_new = *differs && ((*differs)->differences & kAbsentAtSource) != 0;

@@ -70,7 +70,7 @@ Result<PushDataJob::Files> PushDataJob::open_snapshots(const Replica& replica, s
     auto entry = make_push_entry(replica, file.facts.step.node, file.facts.local.attr, file.facts.step.path);
     if (!entry) return entry.error();
     file.push.entry = std::move(*entry);
-    const SentVersion* before = sent.find(file.facts.step.node);
+    const bool sent_before = sent.has(file.facts.step.node);
     if (file.facts.step.occupant != 0 || file.facts.base.foreign) {
       file.way = Way::kReplace;
       file.push.basis = PushBasis::kOther;
@@ -80,7 +80,7 @@ Result<PushDataJob::Files> PushDataJob::open_snapshots(const Replica& replica, s
       }
     } else if (file.facts.base.present) {
       // What was sent before may have been appended in part.
-      const bool append = before == nullptr && only_grew(**snapshot);
+      const bool append = !sent_before && only_grew(**snapshot);
       file.way = append ? Way::kAppend : Way::kReplace;
       file.push.basis = append ? PushBasis::kAppended : PushBasis::kOwn;
     }
@@ -165,7 +165,6 @@ void PushDataJob::judge(const Findings& found) {
     const RemoteFinding& at = found[next++];
     const StepFacts& facts = file.facts;
     const auto& expected = expected_at(file);
-    const SentVersion* sent = sent_.find(facts.step.node);
     if (at.unknown) {
       file.dropped = true;
       fail(facts.step, *at.unknown);
@@ -175,7 +174,7 @@ void PushDataJob::judge(const Findings& found) {
     } else {
       const bool is_base = at.entry && expected && expected->matches(*at.entry);
       const bool is_free = !at.entry && file.push.basis == PushBasis::kNothing;
-      if (is_free || is_base || (at.entry && sent != nullptr && sent->may_be(at.entry->attr)))
+      if (is_free || is_base || (at.entry && sent_.may_be(facts.step.node, at.entry->attr)))
         continue;  // the blocks will tell
       file.dropped = true;
       collide(facts.step, at);
@@ -199,6 +198,7 @@ void PushDataJob::remember() {
 
 void PushDataJob::run(Way way) {
   divide(way);
+  outcome().unfinished = !shares_.empty();
   if (shares_.empty()) {
     if (way != Way::kReplace) return run(next_way(way));
     return link_others();
@@ -298,6 +298,8 @@ void PushDataJob::settle(File& file, const PushedFile& result, const PushDataRes
     }
   } else if (result.declined || (all.end && !result.requested && !why)) {
     declined_.push_back(step);
+  } else if (result.failure && result.failure->code() == Errc::kNotFound) {
+    return;  // removed meanwhile
   } else if (result.failure || why) {
     fail(step, result.failure ? *result.failure : *why);
   } else if (all.end) {
@@ -312,7 +314,9 @@ void PushDataJob::ran(Way way) {
     outcome().bytes_saved += result.copied_bytes;
     for (size_t i = 0; i < share.files.size(); ++i) settle(files_[share.files[i]], result.files[i], result);
   }
-  if (const auto why = end_of_shares()) {
+  const auto why = end_of_shares();
+  outcome().unfinished = why || !doubtful_.empty();
+  if (why) {
     record([this, why] { break_off(*why); });
   } else if (!doubtful_.empty()) {
     learn_attributes([this, way] { way == Way::kReplace ? link_others() : run(next_way(way)); });
@@ -334,6 +338,7 @@ void PushDataJob::learn_attributes(Task then) {
       successes_.push_back(std::move(success));
     }
     doubtful_.clear();
+    outcome().unfinished = false;
     then();
   });
 }
@@ -381,8 +386,9 @@ void PushDataJob::link_others() {
 
 void PushDataJob::record(Task then) {
   const size_t count = successes_.size();
+  SentVersions left = sent_;
   for (const Success& success : successes_) {
-    sent_.erase(success.now.node);
+    left.erase(success.now.node);
     outcome().pushed.push_back(success.now.node);
   }
   outcome().done += count;
@@ -390,7 +396,7 @@ void PushDataJob::record(Task then) {
   for (File& file : files_) file.push.snapshot.reset();
   on_store<void>(
       [&replica = context().replica, successes = std::move(successes_), name = digest_name_,
-       text = sent_.serialize()]() mutable -> Result<void> {
+       text = left.serialize()]() mutable -> Result<void> {
         for (Success& success : successes) {
           auto done =
               replica.pending().pushed(std::move(success.snapshot), success.now,
@@ -399,8 +405,10 @@ void PushDataJob::record(Task then) {
         }
         return replica.set_meta(kSentMeta, text);
       },
-      [this, then = std::move(then)](const Result<void>& done) mutable {
-        done ? then() : break_off(done.error());
+      [this, left = std::move(left), then = std::move(then)](const Result<void>& done) mutable {
+        if (!done) return break_off(done.error());
+        sent_ = std::move(left);
+        then();
       });
   successes_.clear();
 }

@@ -53,10 +53,20 @@ bool find_path(const PendingChanges& pending, NodeId parent, const std::string& 
   return true;
 }
 
-bool read_step(std::istream& in, const PendingChanges& pending, PushStep& step) {
+// A directory that the batch makes is not in base yet.
+bool find_made_path(const std::vector<PushStep>& before, PushStep& step) {
+  const auto made = std::find_if(before.begin(), before.end(),
+                                 [&](const PushStep& one) { return one.node == step.parent; });
+  if (made == before.end()) return false;
+  step.path = made->path + "/" + step.name;
+  return true;
+}
+
+bool read_step(std::istream& in, const PendingChanges& pending, const std::vector<PushStep>& before,
+               PushStep& step) {
   if (!(in >> step.node >> step.parent) || !read_name(in, step.name)) return false;
   if (!(in >> step.from_parent) || !read_name(in, step.from_name) || !(in >> step.occupant)) return false;
-  return find_path(pending, step.parent, step.name, step.path) &&
+  return (find_path(pending, step.parent, step.name, step.path) || find_made_path(before, step)) &&
          find_path(pending, step.from_parent, step.from_name, step.from_path);
 }
 
@@ -74,6 +84,10 @@ bool takes_several_sessions(const PushBatch& batch) {
     default:
       return false;
   }
+}
+
+bool leaves_traces(const PushBatch& batch) {
+  return batch.action != PushAction::kAttributes;
 }
 
 // The action's number, the spare name, the number of steps; then each step's node, place, old place,
@@ -99,7 +113,7 @@ std::optional<PushBatch> decode_batch(std::string_view text, const PendingChange
   out.action = static_cast<PushAction>(action);
   for (size_t i = 0; i < count; ++i) {
     PushStep step;
-    if (!read_step(in, pending, step)) return std::nullopt;
+    if (!read_step(in, pending, out.steps, step)) return std::nullopt;
     out.steps.push_back(std::move(step));
   }
   if (out.steps.empty()) return std::nullopt;

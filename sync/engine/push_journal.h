@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The one batch that takes several sessions, as text: kept in the store while it is under way, so that it is
-// finished before anything else after a crash.
+// The one batch that is under way, as text: kept in the store, so that after a crash, or a broken connection,
+// what it has done is known before anything else is planned. Users may have undone it here by then.
 #pragma once
 
 #include <optional>
@@ -16,6 +16,9 @@ constexpr std::string_view kUnfinishedMeta = "push_unfinished";
 
 // Whether what is left halfway by this batch must be finished before the next plan.
 bool takes_several_sessions(const PushBatch& batch);
+
+// Whether what it has done at the source could be taken for somebody else's work.
+bool leaves_traces(const PushBatch& batch);
 
 std::string encode_batch(const PushBatch& batch);
 // Paths are looked up in base as it is now. nullopt: empty or damaged, or its directories are gone.

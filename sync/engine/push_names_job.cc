@@ -7,6 +7,8 @@
 #include <map>
 #include <utility>
 
+#include "sync/engine/push_journal.h"
+
 namespace rsyncfs {
 
 namespace {
@@ -154,8 +156,7 @@ PushNamesJob::Verdict PushNamesJob::judge_move(const StepFacts& facts, const Rem
 }
 
 void PushNamesJob::run() {
-  // A directory is moved entry by entry.
-  outcome().unfinished = action() == PushAction::kMove;
+  outcome().unfinished = leaves_traces(batch());
   began_ = Clock::now();
   push(make_config(), [this](const PushRunResult& result) { ran(result); });
 }

@@ -10,6 +10,7 @@
 #include "sync/engine/push_data_job.h"
 #include "sync/engine/push_journal.h"
 #include "sync/engine/push_names_job.h"
+#include "sync/engine/push_recovery_job.h"
 #include "sync/engine/push_rename_job.h"
 #include "sync/engine/push_replace_job.h"
 #include "sync/engine/spare_names.h"
@@ -272,19 +273,16 @@ std::unique_ptr<PushJob> Pusher::make_job(PushBatch batch, bool again) {
   auto finished = [this, alive = alive_](PushOutcome outcome) {
     if (*alive) job_over(std::move(outcome));
   };
+  const bool run_again = takes_several_sessions(batch) && batch.action != PushAction::kData;
+  if (again && !run_again)
+    return std::make_unique<PushRecoveryJob>(around_, std::move(batch), sent_, std::move(finished));
   switch (batch.action) {
     case PushAction::kRenameDirectory:
       return std::make_unique<PushRenameJob>(around_, std::move(batch), again, std::move(finished));
     case PushAction::kReplace:
       return std::make_unique<PushReplaceJob>(around_, std::move(batch), again, std::move(finished));
     case PushAction::kData:
-      if (!again) return std::make_unique<PushDataJob>(around_, std::move(batch), sent_, std::move(finished));
-      {
-        // The contents are planned again; here is only what lies around.
-        auto job = std::make_unique<PushReplaceJob>(around_, std::move(batch), true, std::move(finished));
-        job->only_clear();
-        return job;
-      }
+      return std::make_unique<PushDataJob>(around_, std::move(batch), sent_, std::move(finished));
     default:
       return std::make_unique<PushNamesJob>(around_, std::move(batch), again, std::move(finished));
   }
@@ -294,8 +292,7 @@ void Pusher::start_job(PushBatch batch, bool again) {
   log_debug("pushing: " + std::string(push_action_name(batch.action)) + ", " +
             std::to_string(batch.steps.size()) + " from " + escape_control(batch.steps.front().path));
   fences_.begin(batch);
-  const bool several = takes_several_sessions(batch);
-  if (!again && several) {
+  if (!again && leaves_traces(batch)) {
     unfinished_ = batch;
     context_.store.post([&replica = context_.replica, text = encode_batch(batch)] {
       const auto kept = replica.set_meta(kUnfinishedMeta, text);
@@ -378,7 +375,7 @@ void Pusher::note_broken(const Error& why, const PushBatch& batch) {
     return;
   }
   // The whole list failed for one of them: smaller ones show which.
-  if (batch.steps.size() > 1 && !unfinished_) {
+  if (batch.steps.size() > 1 && !takes_several_sessions(batch)) {
     batch_limit_ = std::max<size_t>(1, std::min(batch_limit_, batch.steps.size()) / 4);
   } else {
     note_failure(batch.steps.front().node, batch.steps.front().path, why);

@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <sstream>
 
 namespace rsyncfs {
@@ -15,21 +16,27 @@ bool SentVersion::may_be(const NodeAttributes& entry) const {
   return entry.size == version.size && entry.mtime_s == version.mtime_s && same_ns;
 }
 
-const SentVersion* SentVersions::find(NodeId node) const {
+void SentVersions::put(NodeId node, const SentVersion& version) {
+  std::vector<SentVersion>& sent = versions_[node];
+  sent.push_back(version);
+  if (sent.size() > kMaxOfNode) sent.erase(sent.begin());
+  if (versions_.size() > kMaxNodes) versions_.erase(versions_.begin());
+}
+
+bool SentVersions::may_be(NodeId node, const NodeAttributes& entry) const {
   const auto found = versions_.find(node);
-  return found == versions_.end() ? nullptr : &found->second;
+  if (found == versions_.end()) return false;
+  return std::any_of(found->second.begin(), found->second.end(),
+                     [&](const SentVersion& sent) { return sent.may_be(entry); });
 }
 
 // One line each: node, size, mtime, nanoseconds, and for what grew in place its size before, else "-".
 std::string SentVersions::serialize() const {
   std::ostringstream out;
-  for (const auto& [node, sent] : versions_) {
-    out << node << ' ' << sent.version.size << ' ' << sent.version.mtime_s << ' ' << sent.version.mtime_ns
-        << ' ';
-    if (sent.appended_to) {
-      out << *sent.appended_to << '\n';
-    } else {
-      out << "-\n";
+  for (const auto& [node, versions] : versions_) {
+    for (const SentVersion& sent : versions) {
+      out << node << ' ' << sent.version.size << ' ' << sent.version.mtime_s << ' ' << sent.version.mtime_ns
+          << ' ' << (sent.appended_to ? std::to_string(*sent.appended_to) : "-") << '\n';
     }
   }
   return out.str();

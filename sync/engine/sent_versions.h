@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sync/replica/types.h"
 
@@ -26,17 +27,22 @@ constexpr std::string_view kSentMeta = "push_sent";
 
 class SentVersions {
  public:
-  void put(NodeId node, const SentVersion& version) { versions_[node] = version; }
+  // Of one node: each that was sent since the source was last heard of. The oldest are forgotten.
+  static constexpr size_t kMaxOfNode = 8;
+  static constexpr size_t kMaxNodes = 4'096;
+
+  void put(NodeId node, const SentVersion& version);
   void erase(NodeId node) { versions_.erase(node); }
-  const SentVersion* find(NodeId node) const;
-  bool empty() const { return versions_.empty(); }
+  bool has(NodeId node) const { return versions_.contains(node); }
+  // `entry`, which the source has, may be a version of the node that was sent.
+  bool may_be(NodeId node, const NodeAttributes& entry) const;
 
   std::string serialize() const;
   // What is not understood is left out.
   static SentVersions parse(std::string_view text);
 
  private:
-  std::map<NodeId, SentVersion> versions_;
+  std::map<NodeId, std::vector<SentVersion>> versions_;
 };
 
 }  // namespace rsyncfs

@@ -75,9 +75,22 @@ Result<void> PushFinish::bind_names(Transaction& transaction) {
   return {};
 }
 
+// Users removed the file while it was on its way: what the source has of it is still to go.
+Result<void> PushFinish::of_removed(Transaction& transaction) {
+  auto node = find_node(transaction.db(), snapshot_.node().id);
+  if (!node) return node.error();
+  if (node->has_value()) return dropped();
+  if (auto done = put_base_node(transaction, now_); !done) return done;
+  if (auto done = bind_names(transaction); !done) return done;
+  return transaction.commit();
+}
+
 Result<void> PushFinish::without_layer() {
   auto transaction = store_.writer.begin();
   if (!transaction) return transaction.error();
+  auto node = find_node((*transaction)->db(), snapshot_.node().id);
+  if (!node) return node.error();
+  if (!node->has_value()) return of_removed(**transaction);
   auto content = find_content((*transaction)->db(), snapshot_.node().id);
   if (!content) return content.error();
   if (size_ == 0 && !content->has_value()) {
@@ -94,7 +107,7 @@ Result<void> PushFinish::as_small() {
   if (!here && here.error().code() != Errc::kNotFound) return here;
   auto transaction = store_.writer.begin();
   if (!transaction) return transaction.error();
-  if (!snapshot_.file().is_current(snapshot_.view())) return dropped();
+  if (!snapshot_.file().is_current(snapshot_.view())) return of_removed(**transaction);
   // Of a part there is no small content; it is fetched when it is asked for.
   auto done = here ? store_.contents.put_small(**transaction, content_row(), bytes)
                    : erase_content(**transaction, snapshot_.node().id);
@@ -142,7 +155,7 @@ Result<void> PushFinish::as_content() {
     return Error::os(errno, "ending a content");
   auto transaction = store_.writer.begin();
   if (!transaction) return transaction.error();
-  if (!snapshot_.file().is_current(snapshot_.view())) return dropped();
+  if (!snapshot_.file().is_current(snapshot_.view())) return of_removed(**transaction);
   ContentRow row = content_row();
   row.place = BytesPlace{0, row_.block_file, size_};
   row.present = size_;
@@ -156,7 +169,7 @@ Result<void> PushFinish::into_content() {
   {
     auto transaction = store_.writer.begin();
     if (!transaction) return transaction.error();
-    if (!snapshot_.file().is_current(snapshot_.view())) return dropped();
+    if (!snapshot_.file().is_current(snapshot_.view())) return of_removed(**transaction);
     row_.acknowledged = digest_;
     if (auto done = put_layer(**transaction, row_); !done) return done;
     if (auto done = bind_names(**transaction); !done) return done;

@@ -42,6 +42,7 @@ LayerStack StoredSnapshot::stack() const {
 Result<void> StoredSnapshot::read(uint64_t offset, std::span<std::byte> out) const {
   std::vector<ExtentSet::Range> missing;
   auto got = stack().read(offset, out, missing, nullptr);
+  if (!got && !file_->is_current(view_)) return Error(Errc::kNotFound, "the file was removed");
   if (!got) return got.error();
   if (*got != out.size()) return Error(Errc::kUsage, "reading beyond the end of a file that is being pushed");
   if (!missing.empty()) return Error(Errc::kNotFound, "bytes of a file that is being pushed are not here");

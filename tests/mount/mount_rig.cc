@@ -36,7 +36,7 @@ class DaemonLogs : public ::testing::EmptyTestEventListener {
     if (!result.failed() || printed_) return;
     printed_ = true;
     for (const Mount* mount : Mount::live()) {
-      std::printf("logged for %s:%s\n", mount->path().c_str(), mount->log().c_str());
+      std::printf("logged for %s:%s\n", mount->path().c_str(), mount->log(20000).c_str());
     }
   }
 

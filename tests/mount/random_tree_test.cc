@@ -48,6 +48,7 @@ RandomTreeOptions tree_options(const std::string& directory, uint64_t seed) {
   out.operations = operations();
   out.seed = seed;
   out.most_names = 120;
+  out.links_of_symlinks = false;  // they are separate ones at the source
   out.compare.directory_mtimes = false;
   return out;
 }
@@ -140,14 +141,8 @@ std::string Scenario::no_debris() {
 }
 
 std::string Scenario::flush() {
-  const auto struck_equal = [this] {
-    support::CompareOptions options;
-    options.root_itself = false;
-    return support::join_lines(
-        support::compare_trees(mount_ / "struck", mount_.served() + "/struck", options));
-  };
   return first_wrong([this] { return mount_.flush(); }, [this] { return compare_mount(); },
-                     [this] { return compare_source(); }, struck_equal);
+                     [this] { return compare_source(); }, [this] { return mount_.differences("struck"); });
 }
 
 std::string Scenario::remount(bool drain) {
@@ -237,7 +232,7 @@ TEST(RandomTreeTest, IsThatOfTheModelHereAndAtTheSource) {
   Scenario scenario(seed, {});
   const TreeReport report = scenario.run();
   EXPECT_EQ(report.failure, "");
-  EXPECT_EQ(report.operations, operations());
+  EXPECT_GE(report.operations, operations());  // others' count, too
   for (const auto& [name, count] : report.done) {
     if (name.rfind("hook: ", 0) == 0)
       std::printf("%5llu %s\n", static_cast<unsigned long long>(count), name.c_str() + 6);

@@ -43,6 +43,7 @@ std::string StruckDirectory::work(std::mt19937_64& random) {
 
 bool StruckDirectory::step(std::mt19937_64& random) {
   after_ = before_;
+  grows_.clear();
   const std::string name = "n" + std::to_string(random() % kNames);
   const auto found = before_.find(name);
   if (found == before_.end()) return create(name);
@@ -76,6 +77,7 @@ bool StruckDirectory::create(const std::string& name) {
 
 bool StruckDirectory::append(const std::string& name, const std::string& bytes) {
   last_ = "append to " + name;
+  grows_ = name;
   after_[name] += bytes;
   const int fd = ::open(full(name).c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   if (fd < 0) return false;
@@ -109,6 +111,11 @@ std::string StruckDirectory::check() {
   for (const auto& entry : std::filesystem::directory_iterator(path_)) {
     const std::string name = entry.path().filename().string();
     got[name] = support::read_file(full(name));
+  }
+  const auto grown = got.find(grows_);
+  if (grown != got.end() && grown->second.size() >= before_[grows_].size() &&
+      after_[grows_].starts_with(grown->second)) {
+    after_[grows_] = grown->second;
   }
   const std::string without = difference(before_, got);
   const std::string with = difference(after_, got);

@@ -10,8 +10,9 @@
 
 namespace rsyncfs::mount_tests {
 
-// What the directory then has to hold is what the calls before left, with or without what the last one does.
-// One thread.
+// What the directory then has to hold is what the calls before left, with or without what the last one does;
+// of bytes that it appends, perhaps only the first: the kernel may hand them on in several requests. One
+// thread.
 class StruckDirectory {
  public:
   explicit StruckDirectory(std::string path) : path_(std::move(path)) {}
@@ -37,7 +38,8 @@ class StruckDirectory {
   std::string path_;
   Contents before_;  // the call that is under way, or failed
   Contents after_;
-  std::string last_;  // that call
+  std::string last_;   // that call
+  std::string grows_;  // the file that it appends to, "": none
   uint64_t calls_ = 0;
 };
 

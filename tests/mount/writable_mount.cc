@@ -23,7 +23,7 @@ DaemonOptions WritableMount::writable() {
 }
 
 MountOptions WritableMount::mount_options(const std::vector<std::string>& options) const {
-  MountOptions out = tree_.mount_options({"rw", "writeback_delay=50ms", "timeout=20", "max_delete=0"});
+  MountOptions out = tree_.mount_options({"rw", "writeback_delay=50ms", "timeout=20", "max_delete=0", "log_level=debug"});
   out.options.insert(out.options.end(), options.begin(), options.end());
   return out;
 }
@@ -32,6 +32,13 @@ std::string WritableMount::flush() {
   const CommandResult run =
       mount_.command({"flush", mount_.path(), "--timeout=" + std::to_string(kFlushLimit.count())}, kLimit);
   return run.exit_code == 0 ? "" : "flush: " + failure(run, mount_);
+}
+
+std::string WritableMount::differences(const std::string& path) const {
+  support::CompareOptions options;
+  options.directory_times = false;
+  options.root_itself = false;
+  return support::join_lines(support::compare_trees(mount_ / path, tree_ / path, options));
 }
 
 std::string WritableMount::unmount(bool drain) {

@@ -22,6 +22,9 @@ class WritableMount {
 
   // "" or what is wrong.
   std::string flush();
+  // In what the source differs from what is shown, below `path` ("": everywhere). Times of directories are
+  // sent only where a user set them.
+  std::string differences(const std::string& path = "") const;
   // Orderly; `drain` false: what is not pushed by then stays for later.
   std::string unmount(bool drain);
   std::string mount_again();

@@ -41,6 +41,7 @@ struct RandomTreeOptions {
   size_t largest_file = 1536 * 1024;
   bool odd_names = true;
   bool xattrs = true;
+  bool links_of_symlinks = true;
   ModelCompareOptions compare;
   std::vector<TreeHook> hooks;
   Calls* calls = nullptr;  // null: the real ones

@@ -166,7 +166,7 @@ void RandomTree::exchange() {
 
 void RandomTree::link() {
   const std::string from = below(8) == 0 ? pick(is_anything) : pick(is_file);
-  if (from.empty()) return;
+  if (from.empty() || (!options_.links_of_symlinks && model_.find(from)->is_symlink())) return;
   const std::string to = new_path();
   if (agree("link " + from + " as " + to, model_.link(from, to), calls_.link(full(from), full(to))))
     look_at_parent(to);

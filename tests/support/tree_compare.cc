@@ -113,6 +113,7 @@ class Comparison {
     if (S_ISCHR(want.st_mode) || S_ISBLK(want.st_mode)) same(path, "device", want.st_rdev, have.st_rdev);
     // A directory's size says how its file system stores names.
     if (!S_ISDIR(want.st_mode)) same(path, "size", want.st_size, have.st_size);
+    if (S_ISDIR(want.st_mode) && !options_.directory_times) return;
     timespec time = want.st_mtim;
     if (!options_.nanoseconds) time.tv_nsec = 0;
     same(path, "mtime", time_text(time), time_text(have.st_mtim));

@@ -12,7 +12,8 @@ struct CompareOptions {
   bool owners = true;
   bool xattrs = true;  // with them the ACLs, which are the system.posix_acl_* attributes
   bool contents = true;
-  bool nanoseconds = true;               // false: whole seconds of times, which is what protocol 30 carries
+  bool nanoseconds = true;  // false: whole seconds of times, which is what protocol 30 carries
+  bool directory_times = true;
   bool root_itself = true;               // the attributes of the two roots
   uint64_t contents_limit = UINT64_MAX;  // larger files are not read
   size_t most_differences = 40;          // then the comparison ends

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What a batch that broke off has done at the source without an acknowledgement: it is looked at, and base is
+// told, before anything else is planned. Otherwise what users undo meanwhile would come back as somebody
+// else's work.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "sync/engine/push_job.h"
+#include "sync/engine/sent_versions.h"
+
+namespace rsyncfs {
+
+class PushRecoveryJob final : public PushJob {
+ public:
+  // A batch that is not simply run again; `sent` outlives the job.
+  PushRecoveryJob(const Surroundings& around, PushBatch batch, const SentVersions& sent, Finished finished);
+
+  void start() override;
+  void tick(Clock::time_point now, std::chrono::milliseconds stall) override;
+
+ private:
+  void judge(std::vector<RemoteFinding> found);
+  void clear_spare();
+
+  const SentVersions& sent_;
+  std::unique_ptr<PushJob> clearing_;
+};
+
+}  // namespace rsyncfs
