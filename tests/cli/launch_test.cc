@@ -142,7 +142,7 @@ TEST_F(Launch, TheDaemonIsOnItsOwn) {
   const support::TempDir tree;
   support::write_file(tree / "file", "x");
   const support::RsyncDaemon server(support::RsyncDaemon::serving(tree.path()));
-  const CommandResult result = run({server.url(), mnt}, {{"RSYNC_PASSWORD", "not needed"}});
+  const CommandResult result = run({server.url(), mnt, "-o", "ro"}, {{"RSYNC_PASSWORD", "not needed"}});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(result.out + result.err, "");
   const CommandResult status = run({"status", mnt, "--json"});

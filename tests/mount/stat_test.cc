@@ -75,7 +75,7 @@ TEST(MountTable, SaysWhatIsMountedHow) {
 
 TEST(Statfs, AnswersAtOnceEvenWithoutAServer) {
   ServedTree tree;
-  Mount mount(tree.mount_options());
+  Mount mount(tree.mount_options({"ro"}));
   tree.server().pause();
   const CommandResult df = support::run_command({"df", mount.path()}, seconds(5));
   EXPECT_EQ(df.exit_code, 0) << df.err;
