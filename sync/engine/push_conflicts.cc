@@ -29,12 +29,12 @@ class Decider {
     const auto differs = pending_.node(*local);
     if (!differs) return differs.error();
     if (*base == *local && !differs->has_value()) return nothing();
-    if (at_.theirs && sent_.may_be(*local, at_.theirs->attr)) return ours_stays();  // it is what we sent
+    if (at_.theirs && sent_.may_be(*local, at_.theirs->attr)) return adopt(*local);  // it is what we sent
     if (*base == *local && at_.theirs && only_attributes(**differs)) return nothing();
     if (!at_.theirs) return *base == 0 ? nothing() : ours_stays();
     const bool ours_is_new = *differs && ((*differs)->differences & kAbsentAtSource) != 0;
     if (ours_is_new && S_ISDIR((*differs)->local.attr.mode) && S_ISDIR(at_.theirs->attr.mode))
-      return merge(*local);
+      return adopt(*local);
     return by_policy();
   }
 
@@ -68,8 +68,8 @@ class Decider {
     return ConflictDecision{std::move(*changes), false, false};
   }
 
-  // Two directories of one name are one.
-  Result<ConflictDecision> merge(NodeId local) {
+  // What is there is an earlier version of ours; two directories of one name are one.
+  Result<ConflictDecision> adopt(NodeId local) {
     BaseNode base;
     base.node = local;
     base.present = true;

@@ -37,7 +37,7 @@ class Traces {
       case PushAction::kLink:
         return add_linked(step, *at.entry);
       case PushAction::kData:
-        return add_sent(step, node, *at.entry);
+        return add_sent(step, *at.entry);
       default:
         return {};
     }
@@ -80,14 +80,13 @@ class Traces {
     return {};
   }
 
-  // That every byte is ours is for the next push to find out.
-  Result<void> add_sent(const PushStep& step, const Node* node, const KeptListedName& entry) {
+  // What is not here of the file can be fetched from there: where users did not change it, it is as it was.
+  Result<void> add_sent(const PushStep& step, const KeptListedName& entry) {
     if (!sent_.may_be(step.node, entry.attr)) return {};
     BaseNode base;
     base.node = step.node;
     base.present = true;
     base.attr = entry.attr;
-    base.foreign = node != nullptr;
     bind(step, std::move(base));
     return {};
   }
