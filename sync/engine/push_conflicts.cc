@@ -14,11 +14,13 @@ namespace rsyncfs {
 
 namespace {
 
+constexpr int kMaxDepth = 4'096;  // more than any path has
+
 class Decider {
  public:
   Decider(Replica& replica, const SyncerOptions& options, const SentVersions& sent,
           const StepCollision& collision)
-      : pending_(replica.pending()), options_(options), sent_(sent), at_(collision) {}
+      : replica_(replica), pending_(replica.pending()), options_(options), sent_(sent), at_(collision) {}
 
   Result<ConflictDecision> run() {
     const auto base = pending_.base_binding(at_.parent, at_.name);
@@ -51,14 +53,40 @@ class Decider {
     return same_type && (ours.differences & (kBytesDiffer | kAbsentAtSource)) == 0;
   }
 
+  // What comes back in a directory that was removed here needs the directory.
+  Result<void> return_directory(NodeId directory, int depth, std::vector<NameChange>& changes) {
+    const auto node = replica_.node(directory);
+    if (!node) return node.error();
+    if (!node->orphan) return {};
+    if (depth == kMaxDepth) return Error(Errc::kCorrupt, "the source's directories form a circle");
+    auto place = pending_.remote_place(directory);
+    if (!place) return place.error();
+    if (auto done = return_directory(place->parent, depth + 1, changes); !done) return done;
+    ListedName listed;
+    listed.name = place->name;
+    listed.attr = place->base.attr;
+    listed.xattrs_known = false;
+    auto returned = pending_.take_theirs(place->parent, place->name, &listed);
+    if (!returned) return returned.error();
+    changes.insert(changes.end(), returned->begin(), returned->end());
+    return {};
+  }
+
   // We removed it (or never had it): what they have made of it comes back.
   Result<ConflictDecision> without_local(NodeId base) {
-    if (!at_.theirs && base == 0) return nothing();
+    if (!at_.theirs) {  // both did
+      if (base == 0) return nothing();
+      if (auto done = pending_.acknowledge({{{at_.parent, at_.name, 0}}, {}}); !done) return done.error();
+      return ConflictDecision{};
+    }
+    std::vector<NameChange> changes;
+    if (auto done = return_directory(at_.parent, 0, changes); !done) return done.error();
     const ListedName theirs = view();
-    auto changes = pending_.take_theirs(at_.parent, at_.name, at_.theirs ? &theirs : nullptr);
-    if (!changes) return changes.error();
-    if (at_.theirs) log_info("changed at the source while it was removed here, it stays: " + shown());
-    return ConflictDecision{std::move(*changes), false, false};
+    auto taken = pending_.take_theirs(at_.parent, at_.name, &theirs);
+    if (!taken) return taken.error();
+    changes.insert(changes.end(), taken->begin(), taken->end());
+    log_info("changed at the source while it was removed here, it stays: " + shown());
+    return ConflictDecision{std::move(changes), false, false};
   }
 
   Result<ConflictDecision> ours_stays() {
@@ -121,6 +149,7 @@ class Decider {
   ListedName view() const { return at_.theirs ? at_.theirs->view() : ListedName(); }
   std::string shown() const { return escape_control(at_.path); }
 
+  const Replica& replica_;
   PendingChanges& pending_;
   const SyncerOptions& options_;
   const SentVersions& sent_;

@@ -439,9 +439,13 @@ void Pusher::decide_next() {
   collisions_.pop_back();
   context_.store.post([this, alive = alive_, collision = std::move(collision), sent = sent_]() mutable {
     auto decided = decide_conflict(context_.replica, context_.options, sent, collision);
-    const auto local = context_.replica.pending().local_binding(collision.parent, collision.name);
+    // What is held until the next attempt: what is here, or what is to go from there.
+    auto concerned = context_.replica.pending().local_binding(collision.parent, collision.name);
+    if (concerned && *concerned == 0)
+      concerned = context_.replica.pending().base_binding(collision.parent, collision.name);
     context_.loop.post([this, alive = std::move(alive), decided = std::move(decided),
-                        collision = std::move(collision), node = local ? *local : NodeId{0}]() mutable {
+                        collision = std::move(collision),
+                        node = concerned ? *concerned : NodeId{0}]() mutable {
       if (!*alive) return;
       deciding_ = false;
       if (closing_) return;

@@ -3,7 +3,6 @@
 
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <sstream>
 
 namespace rsyncfs {
@@ -16,6 +15,11 @@ bool SentVersion::may_be(const NodeAttributes& entry) const {
   return entry.size == version.size && entry.mtime_s == version.mtime_s && same_ns;
 }
 
+bool SentVersion::is(const NodeAttributes& entry) const {
+  return S_ISREG(entry.mode) && entry.size == version.size && entry.mtime_s == version.mtime_s &&
+         entry.mtime_ns == version.mtime_ns && entry.mtime_ns != 0;
+}
+
 void SentVersions::put(NodeId node, const SentVersion& version) {
   std::vector<SentVersion>& sent = versions_[node];
   sent.push_back(version);
@@ -24,10 +28,12 @@ void SentVersions::put(NodeId node, const SentVersion& version) {
 }
 
 bool SentVersions::may_be(NodeId node, const NodeAttributes& entry) const {
-  const auto found = versions_.find(node);
-  if (found == versions_.end()) return false;
-  return std::any_of(found->second.begin(), found->second.end(),
-                     [&](const SentVersion& sent) { return sent.may_be(entry); });
+  for (const auto& [sender, versions] : versions_) {
+    for (const SentVersion& sent : versions) {
+      if (sender == node ? sent.may_be(entry) : sent.is(entry)) return true;
+    }
+  }
+  return false;
 }
 
 // One line each: node, size, mtime, nanoseconds, and for what grew in place its size before, else "-".

@@ -20,6 +20,7 @@ struct SentVersion {
 
   // `entry`: a regular file at the source.
   bool may_be(const NodeAttributes& entry) const;
+  bool is(const NodeAttributes& entry) const;
 };
 
 // Where they are kept: Replica::set_meta().
@@ -34,7 +35,8 @@ class SentVersions {
   void put(NodeId node, const SentVersion& version);
   void erase(NodeId node) { versions_.erase(node); }
   bool has(NodeId node) const { return versions_.contains(node); }
-  // `entry`, which the source has, may be a version of the node that was sent.
+  // `entry`, which the source has, may be a version of the node that was sent; or it is, to the nanosecond,
+  // one of another node, which had the name before.
   bool may_be(NodeId node, const NodeAttributes& entry) const;
 
   std::string serialize() const;

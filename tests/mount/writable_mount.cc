@@ -23,7 +23,8 @@ DaemonOptions WritableMount::writable() {
 }
 
 MountOptions WritableMount::mount_options(const std::vector<std::string>& options) const {
-  MountOptions out = tree_.mount_options({"rw", "writeback_delay=50ms", "timeout=20", "max_delete=0", "log_level=debug"});
+  MountOptions out =
+      tree_.mount_options({"rw", "writeback_delay=50ms", "timeout=20", "max_delete=0", "log_level=debug"});
   out.options.insert(out.options.end(), options.begin(), options.end());
   return out;
 }
@@ -52,7 +53,13 @@ std::string WritableMount::unmount(bool drain) {
   return mount_.mounted() ? "umount left the mount behind" : "";
 }
 
+std::string WritableMount::wait_for_server() {
+  const bool over = wait_until([&] { return !tree_.server().serving(); }, seconds(20));
+  return over ? "" : "the server goes on without us";
+}
+
 std::string WritableMount::mount_again() {
+  if (std::string wrong = wait_for_server(); !wrong.empty()) return wrong;
   const CommandResult run = mount_.try_mount();
   return run.exit_code == 0 ? "" : "mount: " + failure(run, mount_);
 }

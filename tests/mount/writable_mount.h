@@ -32,6 +32,8 @@ class WritableMount {
   std::string take_in();
 
  private:
+  // The server may still be at work on what it was sent when nobody listens any more.
+  std::string wait_for_server();
   static DaemonOptions writable();
   MountOptions mount_options(const std::vector<std::string>& options) const;
 
