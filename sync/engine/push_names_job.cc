@@ -130,7 +130,11 @@ PushNamesJob::Verdict PushNamesJob::judge_step(const StepFacts& facts, const Rem
       return judge_move(facts, at, from);
     case PushAction::kDelete:
       if (!at.entry) return Verdict::kDone;
-      return !facts.at_source || facts.at_source->matches(*at.entry) ? Verdict::kGo : Verdict::kCollides;
+      // What was sent and not acknowledged is ours, too.
+      if (!facts.at_source || facts.at_source->matches(*at.entry) ||
+          sent_.may_be(facts.step.node, at.entry->attr))
+        return Verdict::kGo;
+      return Verdict::kCollides;
     default:
       // A regular file of another size is declined by the session.
       return at.entry && facts.at_source && facts.at_source->same_type(*at.entry) ? Verdict::kGo

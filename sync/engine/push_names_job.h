@@ -9,14 +9,16 @@
 #include <vector>
 
 #include "sync/engine/push_job.h"
+#include "sync/engine/sent_versions.h"
 
 namespace rsyncfs {
 
 class PushNamesJob final : public PushJob {
  public:
-  // `again`: an earlier run of a kMove may have moved a part of a directory.
-  PushNamesJob(const Surroundings& around, PushBatch batch, bool again, Finished finished)
-      : PushJob(around, std::move(batch), std::move(finished)), again_(again) {}
+  // `again`: an earlier run of a kMove may have moved a part of a directory. `sent` outlives the job.
+  PushNamesJob(const Surroundings& around, PushBatch batch, bool again, const SentVersions& sent,
+               Finished finished)
+      : PushJob(around, std::move(batch), std::move(finished)), again_(again), sent_(sent) {}
   void start() override;
 
  private:
@@ -44,6 +46,7 @@ class PushNamesJob final : public PushJob {
   const StepFacts& facts_of(size_t going) const { return facts()[going_[going]]; }
 
   const bool again_;
+  const SentVersions& sent_;
   bool unlooked_ = false;        // the session checks for itself
   std::vector<size_t> going_;    // places in facts() of what is pushed
   std::vector<size_t> entries_;  // by going_: its entry in the list

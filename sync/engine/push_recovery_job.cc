@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <utility>
 
 #include "sync/engine/push_journal.h"
@@ -15,7 +16,7 @@ namespace {
 // Of one batch, on the store strand.
 class Traces {
  public:
-  Traces(const Replica& replica, PushAction action, const SentVersions& sent)
+  Traces(Replica& replica, PushAction action, const SentVersions& sent)
       : replica_(replica), action_(action), sent_(sent) {}
 
   Result<void> add(const PushStep& step, const RemoteFinding& at) {
@@ -83,6 +84,14 @@ class Traces {
   // What is not here of the file can be fetched from there: where users did not change it, it is as it was.
   Result<void> add_sent(const PushStep& step, const KeptListedName& entry) {
     if (!sent_.may_be(step.node, entry.attr)) return {};
+    PendingChanges& pending = replica_.pending();
+    const auto local = pending.local_binding(step.parent, step.name);
+    if (!local) return local.error();
+    const auto names = pending.base_names_of(step.node, 2);
+    if (!names) return names.error();
+    // Its other names lead to what was there before: the next push brings them together.
+    if (names->size() > 1 && *local == step.node) return {};
+    if (names->size() > 1 && node != nullptr) return keep_apart(step, entry);
     BaseNode base;
     base.node = step.node;
     base.present = true;
@@ -91,7 +100,13 @@ class Traces {
     return {};
   }
 
-  const Replica& replica_;
+  Result<void> keep_apart(const PushStep& step, const KeptListedName& entry) {
+    const ListedName listed = entry.view();
+    auto changes = replica_.pending().keep_ours(step.parent, step.name, &listed);
+    return changes || changes.error().os_errno() == ENOENT ? Result<void>() : changes.error();
+  }
+
+  Replica& replica_;
   const PushAction action_;
   const SentVersions& sent_;
   Acknowledged news_;
@@ -129,7 +144,7 @@ void PushRecoveryJob::judge(std::vector<RemoteFinding> found) {
 // Names that were to lead to new contents may have been left in it.
 void PushRecoveryJob::clear_spare() {
   outcome().unfinished = false;
-  if (!takes_several_sessions(batch())) return finish();
+  if (batch().action != PushAction::kData || batch().spare.empty()) return finish();
   auto job = std::make_unique<PushReplaceJob>(around(), PushBatch(batch()), true, [this](PushOutcome over) {
     context().loop.post([done = std::shared_ptr<PushJob>(std::move(clearing_))]() mutable { done.reset(); });
     outcome().failures = std::move(over.failures);

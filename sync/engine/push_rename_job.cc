@@ -113,8 +113,8 @@ void PushRenameJob::judge(const Findings& found) {
   make_directory();
 }
 
+// Also where it is there: an earlier run may have made it without its attributes.
 void PushRenameJob::make_directory() {
-  if (to_is_there_) return read_children();
   on_store<PushEntry>(
       [&replica = context().replica, facts = facts().front()] {
         return make_push_entry(replica, facts.step.node, facts.base.attr, facts.step.path);

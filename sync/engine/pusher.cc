@@ -284,7 +284,7 @@ std::unique_ptr<PushJob> Pusher::make_job(PushBatch batch, bool again) {
     case PushAction::kData:
       return std::make_unique<PushDataJob>(around_, std::move(batch), sent_, std::move(finished));
     default:
-      return std::make_unique<PushNamesJob>(around_, std::move(batch), again, std::move(finished));
+      return std::make_unique<PushNamesJob>(around_, std::move(batch), again, sent_, std::move(finished));
   }
 }
 
