@@ -72,6 +72,20 @@ class Decider {
     return {};
   }
 
+  // What the source has is base's version, or one that we sent.
+  Result<bool> is_as_known(NodeId base) const {
+    if (base == 0) return false;
+    const auto known = pending_.base_of(base);
+    if (!known) return known.error();
+    ExpectedEntry expected{known->attr, {}};
+    if (S_ISLNK(known->attr.mode)) {
+      auto target = replica_.link_target(base);
+      if (!target) return target.error();
+      expected.link_target = std::move(*target);
+    }
+    return (known->present && expected.matches(*at_.theirs)) || sent_.may_be(base, at_.theirs->attr);
+  }
+
   // We removed it (or never had it): what they have made of it comes back.
   Result<ConflictDecision> without_local(NodeId base) {
     if (!at_.theirs) {  // both did
@@ -79,6 +93,9 @@ class Decider {
       if (auto done = pending_.acknowledge({{{at_.parent, at_.name, 0}}, {}}); !done) return done.error();
       return ConflictDecision{};
     }
+    const auto unchanged = is_as_known(base);
+    if (!unchanged) return unchanged.error();
+    if (*unchanged) return ConflictDecision{};
     std::vector<NameChange> changes;
     if (auto done = return_directory(at_.parent, 0, changes); !done) return done.error();
     const ListedName theirs = view();

@@ -409,7 +409,10 @@ void PushDataJob::record(Task then) {
         return replica.set_meta(kSentMeta, text);
       },
       [this, left = std::move(left), then = std::move(then)](const Result<void>& done) mutable {
-        if (!done) return break_off(done.error());
+        if (!done) {
+          outcome().unfinished = true;
+          return break_off(done.error());
+        }
         sent_ = std::move(left);
         then();
       });

@@ -43,6 +43,13 @@ PushFinish::PushFinish(DirtyStore& store, const StoredSnapshot& snapshot, const 
 }
 
 Result<void> PushFinish::run() {
+  Result<void> done = adopt();
+  if (done || snapshot_.file().is_current(snapshot_.view())) return done;
+  auto transaction = store_.writer.begin();
+  return transaction ? of_removed(**transaction) : transaction.error();
+}
+
+Result<void> PushFinish::adopt() {
   if (!snapshot_.layer()) return without_layer();
   if (size_ <= kSlabMaxFileBytes) return as_small();
   auto whole = make_whole();
@@ -107,7 +114,7 @@ Result<void> PushFinish::as_small() {
   if (!here && here.error().code() != Errc::kNotFound) return here;
   auto transaction = store_.writer.begin();
   if (!transaction) return transaction.error();
-  if (!snapshot_.file().is_current(snapshot_.view())) return of_removed(**transaction);
+  if (!snapshot_.file().is_current(snapshot_.view())) return dropped();
   // Of a part there is no small content; it is fetched when it is asked for.
   auto done = here ? store_.contents.put_small(**transaction, content_row(), bytes)
                    : erase_content(**transaction, snapshot_.node().id);
@@ -155,7 +162,7 @@ Result<void> PushFinish::as_content() {
     return Error::os(errno, "ending a content");
   auto transaction = store_.writer.begin();
   if (!transaction) return transaction.error();
-  if (!snapshot_.file().is_current(snapshot_.view())) return of_removed(**transaction);
+  if (!snapshot_.file().is_current(snapshot_.view())) return dropped();
   ContentRow row = content_row();
   row.place = BytesPlace{0, row_.block_file, size_};
   row.present = size_;
@@ -169,7 +176,7 @@ Result<void> PushFinish::into_content() {
   {
     auto transaction = store_.writer.begin();
     if (!transaction) return transaction.error();
-    if (!snapshot_.file().is_current(snapshot_.view())) return of_removed(**transaction);
+    if (!snapshot_.file().is_current(snapshot_.view())) return dropped();
     row_.acknowledged = digest_;
     if (auto done = put_layer(**transaction, row_); !done) return done;
     if (auto done = bind_names(**transaction); !done) return done;

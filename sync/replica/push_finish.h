@@ -29,6 +29,7 @@ class PushFinish {
   Result<void> run();
 
  private:
+  Result<void> adopt();
   Result<void> of_removed(Transaction& transaction);
   Result<void> without_layer();
   Result<void> as_small();
