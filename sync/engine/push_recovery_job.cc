@@ -38,7 +38,7 @@ class Traces {
       case PushAction::kLink:
         return add_linked(step, *at.entry);
       case PushAction::kData:
-        return add_sent(step, *at.entry);
+        return add_sent(step, node, *at.entry);
       default:
         return {};
     }
@@ -82,7 +82,7 @@ class Traces {
   }
 
   // What is not here of the file can be fetched from there: where users did not change it, it is as it was.
-  Result<void> add_sent(const PushStep& step, const KeptListedName& entry) {
+  Result<void> add_sent(const PushStep& step, const Node* node, const KeptListedName& entry) {
     if (!sent_.may_be(step.node, entry.attr)) return {};
     PendingChanges& pending = replica_.pending();
     const auto local = pending.local_binding(step.parent, step.name);
