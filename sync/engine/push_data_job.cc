@@ -72,7 +72,7 @@ Result<PushDataJob::Files> PushDataJob::open_snapshots(const Replica& replica, s
     file.push.entry = std::move(*entry);
     const bool sent_before = sent.has(file.facts.step.node);
     // Of a version that was sent, and never acknowledged, the bytes are not those that base has here.
-    const bool base_is_sent = sent.may_be(file.facts.step.node, file.facts.base.attr);
+    const bool base_is_sent = sent.is_of(file.facts.step.node, file.facts.base.attr);
     if (file.facts.step.occupant != 0 || file.facts.base.foreign ||
         (file.facts.base.present && base_is_sent)) {
       file.way = Way::kReplace;

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <sstream>
 
+#include "sync/engine/spare_names.h"
+
 namespace rsyncfs {
 
 namespace {
@@ -110,6 +112,8 @@ std::optional<PushBatch> decode_batch(std::string_view text, const PendingChange
   size_t count = 0;
   if (!(in >> action) || action >= kMaxActions || !read_name(in, out.spare) || !(in >> count))
     return std::nullopt;
+  // What is cleared away by that name is never anybody else's.
+  if (!out.spare.empty() && !is_spare_name(out.spare)) return std::nullopt;
   out.action = static_cast<PushAction>(action);
   for (size_t i = 0; i < count; ++i) {
     PushStep step;

@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <sstream>
 
 namespace rsyncfs {
@@ -25,6 +26,13 @@ void SentVersions::put(NodeId node, const SentVersion& version) {
   sent.push_back(version);
   if (sent.size() > kMaxOfNode) sent.erase(sent.begin());
   if (versions_.size() > kMaxNodes) versions_.erase(versions_.begin());
+}
+
+bool SentVersions::is_of(NodeId node, const NodeAttributes& entry) const {
+  const auto found = versions_.find(node);
+  if (found == versions_.end()) return false;
+  return std::any_of(found->second.begin(), found->second.end(),
+                     [&](const SentVersion& sent) { return sent.may_be(entry); });
 }
 
 bool SentVersions::may_be(NodeId node, const NodeAttributes& entry) const {

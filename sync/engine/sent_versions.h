@@ -35,6 +35,8 @@ class SentVersions {
   void put(NodeId node, const SentVersion& version);
   void erase(NodeId node) { versions_.erase(node); }
   bool has(NodeId node) const { return versions_.contains(node); }
+  // `entry` may be a version of the node that was sent.
+  bool is_of(NodeId node, const NodeAttributes& entry) const;
   // `entry`, which the source has, may be a version of the node that was sent; or it is, to the nanosecond,
   // one of another node, which had the name before.
   bool may_be(NodeId node, const NodeAttributes& entry) const;
