@@ -62,7 +62,10 @@ bool ExpectedEntry::matches(const KeptListedName& entry) const {
         entry.attr.mtime_ns == attr.mtime_ns || entry.attr.mtime_ns == 0 || attr.mtime_ns == 0;
     return attr.size == entry.attr.size && attr.mtime_s == entry.attr.mtime_s && same_ns;
   }
-  if (S_ISLNK(attr.mode)) return link_target == entry.link_target;
+  if (S_ISLNK(attr.mode)) {
+    // Nobody kept the target of one that was removed before the source was known to have it.
+    return link_target.empty() ? attr.mtime_s == entry.attr.mtime_s : link_target == entry.link_target;
+  }
   if (S_ISCHR(attr.mode) || S_ISBLK(attr.mode))
     return attr.rdev_major == entry.attr.rdev_major && attr.rdev_minor == entry.attr.rdev_minor;
   return true;

@@ -215,13 +215,14 @@ std::string Scenario::both() {
 }
 
 std::string Scenario::cut_link() {
-  mount_.tree().server().drop_connections();
+  mount_.tree().server().end_connections();
   return "";
 }
 
 std::string Scenario::outage() {
   RsyncDaemon& server = mount_.tree().server();
-  server.kill9();
+  server.end_connections();
+  server.stop();
   std::this_thread::sleep_for(milliseconds(random_() % 200));
   server.start();
   return "";

@@ -141,6 +141,12 @@ void RsyncDaemon::drop_connections() {
   }
 }
 
+void RsyncDaemon::end_connections() {
+  for (const pid_t pid : members_of_group(process_->pid())) {
+    if (pid != process_->pid()) kill(pid, SIGTERM);
+  }
+}
+
 bool RsyncDaemon::serving() const {
   return members_of_group(process_->pid()).size() > 1;
 }

@@ -52,6 +52,8 @@ class RsyncDaemon {
   void resume();  // SIGCONT to all
   // SIGKILL to the connections only; the daemon goes on listening.
   void drop_connections();
+  // SIGTERM to the connections, which remove what they were writing.
+  void end_connections();
 
   bool running() const { return process_->running(); }
   bool serving() const;  // anybody
