@@ -173,7 +173,8 @@ Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::
   const bool complete = !unreadable_.doubt(path).has_value();
   if (node == kRootNode && names.empty() && complete && !believe_emptied_ && has_names(node)) {
     const auto totals = replica_.statistics();
-    outcome_.emptied = totals && totals->nodes > kManyNodes;
+    const uint64_t ours = replica_.pending().summary().nodes;  // what was made here was never there
+    outcome_.emptied = totals && totals->nodes > kManyNodes + ours;
     if (outcome_.emptied) return size_t{1};
   }
   if (names.empty() && unreadable_.any()) {
@@ -236,8 +237,9 @@ bool ListIngest::has_changes(NodeId node) const {
   return pending.names > 0 || pending.nodes > 0 || !replica_.node(node);
 }
 
+// At the source, as far as is known.
 bool ListIngest::has_names(NodeId node) const {
-  const auto first = replica_.list_after(node, "", 1);
+  const auto first = replica_.pending().base_children(node, 1);
   return first && !first->empty();
 }
 
