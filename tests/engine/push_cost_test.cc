@@ -71,6 +71,42 @@ TEST_F(PushCostTest, AFewNewFilesGoAlongWithChangedOnes) {
   EXPECT_EQ(remote("g"), "new");
 }
 
+TEST_F(PushCostTest, ManySmallFilesWithAnyNumberOfConnections) {
+  for (const char* most : {"1", "2", "9"}) {
+    SCOPED_TRACE(most);
+    const std::string directory = std::string("d") + most;
+    fs::create_directory(served(directory));
+    auto options = writable(tree_.path());
+    options.modules[0].parameters = {{"max connections", most}, {"lock file", store_ / most}};
+    rig_.reset();
+    server_ = std::make_unique<support::RsyncDaemon>(std::move(options));
+    rig_ = mount(directory);
+    ASSERT_TRUE(rig_->find(directory).ok());
+    for (int i = 0; i < 100; ++i) {
+      const std::string name = directory + "/f" + std::to_string(i);
+      ASSERT_TRUE(rig_->write(name, name).ok());
+    }
+    flush();
+    for (int i = 0; i < 100; ++i) {
+      const std::string name = directory + "/f" + std::to_string(i);
+      EXPECT_EQ(remote(name), name);
+    }
+  }
+}
+
+// What was made here before the first list came was never at the source, so nothing has gone from there.
+TEST_F(PushCostTest, ManyNewFilesOnAnEmptySourceAreNotAnEmptiedOne) {
+  server_ = std::make_unique<support::RsyncDaemon>(writable(tree_.path()));
+  options_.read_only = true;
+  rig_ = mount("s");
+  for (int i = 0; i < 150; ++i) ASSERT_TRUE(rig_->write("f" + std::to_string(i), "new").ok());
+  rig_.reset();
+  options_.read_only = false;
+  rig_ = mount("s");
+  flush();
+  EXPECT_EQ(listing().size(), 150U);
+}
+
 // What others made meanwhile under the same names is not what was expected, whoever looks.
 TEST_F(PushCostTest, NamesThatOthersTookMeanwhileStayTheirs) {
   write_file(served("f"), "old");
