@@ -61,6 +61,8 @@ PushConnection::PushConnection(Loop& loop, SessionPool& pool, const SyncerOption
   config_.acls = !names_only && options_.acls && pool_.features().acls;
   config_.xattrs = !names_only && options_.xattrs && pool_.features().xattrs;
   config_.fsync = pool_.features().fsync;
+  config_.anchored = pool_.features().anchored;
+  config_.acknowledge = pool_.features().acknowledgements;
   PushEvents& events = *this;
   wire_ = std::make_unique<PushSession>(config_, events);
 }
@@ -143,8 +145,12 @@ void PushConnection::on_end(Result<void> why) {
 Error PushConnection::with_last_words(const Error& why) const {
   const std::string words = stream_ ? stream_->last_words() : std::string();
   if (words.empty()) return why;
-  const bool refused = words.find("Permission denied") != std::string::npos;
-  Error out(!established_ && refused ? Errc::kAuth : why.code(), words + " (" + why.message() + ")");
+  const auto say = [&words](const char* phrase) { return words.find(phrase) != std::string::npos; };
+  Errc code = why.code();
+  if (!established_ && say("Permission denied")) code = Errc::kAuth;
+  if (!established_ && say("rrsync error: "))
+    code = say("Another instance") ? Errc::kRefused : Errc::kUnsupported;
+  Error out(code, words + " (" + why.message() + ")");
   return why.os_errno() == 0 ? out : out.with_errno(why.os_errno());
 }
 

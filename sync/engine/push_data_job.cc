@@ -43,8 +43,9 @@ PushDataJob::~PushDataJob() {
 void PushDataJob::start() {
   gather([this] {
     on_store<Files>(
-        [&replica = context().replica, facts = facts(), sent = sent_]() mutable {
-          return open_snapshots(replica, std::move(facts), sent);
+        [&replica = context().replica, facts = facts(), sent = sent_,
+         may_append = pool().features().append]() mutable {
+          return open_snapshots(replica, std::move(facts), sent, may_append);
         },
         [this](Result<Files> files) { files ? take(std::move(*files)) : break_off(files.error()); });
   });
@@ -52,7 +53,7 @@ void PushDataJob::start() {
 
 // What differs no more, or is being looked at by somebody else, waits for the next plan.
 Result<PushDataJob::Files> PushDataJob::open_snapshots(const Replica& replica, std::vector<StepFacts> facts,
-                                                       const SentVersions& sent) {
+                                                       const SentVersions& sent, bool may_append) {
   Files out;
   for (StepFacts& one : facts) {
     auto& pending = const_cast<Replica&>(replica).pending();  // NOLINT: a snapshot is taken of what is there
@@ -83,7 +84,7 @@ Result<PushDataJob::Files> PushDataJob::open_snapshots(const Replica& replica, s
       }
     } else if (file.facts.base.present) {
       // What was sent before may have been appended in part.
-      const bool append = !sent_before && only_grew(**snapshot);
+      const bool append = may_append && !sent_before && only_grew(**snapshot);
       file.way = append ? Way::kAppend : Way::kReplace;
       file.push.basis = append ? PushBasis::kAppended : PushBasis::kOwn;
     }
@@ -177,8 +178,8 @@ void PushDataJob::judge(const Findings& found) {
     } else {
       const bool is_base = at.entry && expected && expected->matches(*at.entry);
       const bool is_free = !at.entry && file.push.basis == PushBasis::kNothing;
-      if (is_free || is_base || (at.entry && sent_.may_be(facts.step.node, at.entry->attr)))
-        continue;  // the blocks will tell
+      const bool is_sent = at.entry && sent_.may_be(facts.step.node, at.entry->attr);
+      if (is_free || is_base || is_sent) continue;  // the blocks will tell
       file.dropped = true;
       collide(facts.step, at);
     }
@@ -282,7 +283,9 @@ void PushDataJob::settle(File& file, const PushedFile& result, const PushDataRes
   const PushStep& step = file.facts.step;
   const auto why = all.errors.about(step.path);
   const bool appended = file.way == Way::kAppend;
-  if (result.succeeded && (result.digest || !result.requested)) {
+  // What is not acknowledged is looked at.
+  const bool unsaid = !pool().features().acknowledgements && all.end && result.digest && !why;
+  if ((result.succeeded || unsaid) && (result.digest || !result.requested)) {
     Success success{file.push.snapshot,
                     pushed_base(file.facts.local, file.facts.local.attr, pool().features().protocol >= 31),
                     {},
@@ -292,8 +295,9 @@ void PushDataJob::settle(File& file, const PushedFile& result, const PushDataRes
       const auto digest = result.digest->span();
       success.digest.assign(reinterpret_cast<const char*>(digest.data()), digest.size());  // NOLINT: bytes
     }
-    if (why) {
-      fail(step, *why);
+    success.unsaid = unsaid;
+    if (why) fail(step, *why);
+    if (why || unsaid) {
       doubtful_.push_back(std::move(success));
       doubtful_paths_.push_back(step.path);
     } else {
@@ -318,8 +322,11 @@ void PushDataJob::ran(Way way) {
     for (size_t i = 0; i < share.files.size(); ++i) settle(files_[share.files[i]], result.files[i], result);
   }
   const auto why = end_of_shares();
-  outcome().unfinished = why || !doubtful_.empty();
+  // A server that says itself why it ends has said before what it has done.
+  outcome().unfinished = (why && is_link_error(*why)) || !doubtful_.empty();
   if (why) {
+    // Its other names lead to what was there before: it is not done.
+    std::erase_if(successes_, [&](const Success& success) { return needs_links(success); });
     record([this, why] { break_off(*why); });
   } else if (!doubtful_.empty()) {
     learn_attributes([this, way] { way == Way::kReplace ? link_others() : run(next_way(way)); });
@@ -330,14 +337,17 @@ void PushDataJob::ran(Way way) {
   }
 }
 
-// The server complained of an attribute after it had taken the contents: what it has now stays to be changed.
+// The server complained of an attribute after it had taken the contents, or says nothing at all: what it has
+// now stays to be changed.
 void PushDataJob::learn_attributes(Task then) {
   look(std::exchange(doubtful_paths_, {}), [this, then = std::move(then)](const Findings& found) mutable {
     for (size_t i = 0; i < doubtful_.size(); ++i) {
       Success& success = doubtful_[i];
       if (!found[i].entry || !S_ISREG(found[i].entry->attr.mode)) continue;
-      if (found[i].entry->attr.size != success.now.attr.size) continue;
-      success.now.attr = found[i].entry->attr;
+      const NodeAttributes& there = found[i].entry->attr;
+      if (there.size != success.now.attr.size) continue;
+      if (success.unsaid && there.mtime_s != success.now.attr.mtime_s) continue;
+      success.now.attr = there;
       successes_.push_back(std::move(success));
     }
     doubtful_.clear();
@@ -346,20 +356,22 @@ void PushDataJob::learn_attributes(Task then) {
   });
 }
 
+const PushDataJob::File& PushDataJob::file_of(const Success& success) const {
+  return *std::find_if(files_.begin(), files_.end(),
+                       [&](const File& file) { return file.facts.step.node == success.now.node; });
+}
+
+bool PushDataJob::needs_links(const Success& success) const {
+  const File& file = file_of(success);
+  return file.way != Way::kAppend && !file.facts.step.other_names.empty();
+}
+
 // The server made a new inode for one name: the file's other names are to lead there, too.
 void PushDataJob::link_others() {
-  const auto with_others = std::find_if(successes_.begin(), successes_.end(), [&](const Success& success) {
-    const auto& steps = batch().steps;
-    return std::any_of(steps.begin(), steps.end(), [&](const PushStep& step) {
-      return step.node == success.now.node && !step.other_names.empty();
-    });
-  });
+  const auto with_others = std::find_if(successes_.begin(), successes_.end(),
+                                        [&](const Success& success) { return needs_links(success); });
   if (with_others == successes_.end()) return record([this] { look_again(); });
-  const auto file = std::find_if(files_.begin(), files_.end(), [&](const File& one) {
-    return one.facts.step.node == with_others->now.node;
-  });
-  if (file->way == Way::kAppend) return record([this] { look_again(); });  // in place
-  const PushStep& step = file->facts.step;
+  const PushStep& step = file_of(*with_others).facts.step;
   PushBatch batch{PushAction::kReplace, {}, this->batch().spare};
   for (size_t i = 0; i < step.other_names.size(); ++i) {
     PushStep& other = batch.steps.emplace_back();

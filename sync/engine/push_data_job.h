@@ -37,7 +37,7 @@ class PushDataJob final : public PushJob {
   using Files = std::vector<File>;
 
   static Result<Files> open_snapshots(const Replica& replica, std::vector<StepFacts> facts,
-                                      const SentVersions& sent);
+                                      const SentVersions& sent, bool may_append);
   void take(Files files);
   void join_new();
   void fetch_missing();
@@ -71,14 +71,19 @@ class PushDataJob final : public PushJob {
     BaseNode now;
     std::string digest;
     std::vector<Binding> names;
+    bool unsaid = false;  // by a server that acknowledges nothing
   };
+
+  const File& file_of(const Success& success) const;
+  // It has other names, and was not changed in place.
+  bool needs_links(const Success& success) const;
 
   SentVersions& sent_;
   Files files_;
   std::vector<Share> shares_;
   std::unique_ptr<PushJob> others_;
   std::vector<Success> successes_;
-  std::vector<Success> doubtful_;  // the contents are there, some of the attributes are not
+  std::vector<Success> doubtful_;  // the contents are there, but perhaps not all of the attributes
   std::vector<std::string> doubtful_paths_;
   std::string digest_name_;
   std::vector<PushStep> declined_;

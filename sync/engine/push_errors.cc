@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kMaxKeptTexts = 1024;
 constexpr size_t kTempSuffix = 7;  // ".XXXXXX"
+constexpr size_t kMaxName = 255;
 
 Error error_of(const std::string& text) {
   const int err = trailing_errno(text);
@@ -30,7 +31,8 @@ bool is_temporary_of(std::string_view quoted, std::string_view path) {
   if (last != std::string_view::npos && !quoted.substr(0, last + 1).ends_with(directory)) return false;
   if (temp.size() <= kTempSuffix + 1 || temp.front() != '.') return false;
   const std::string_view stem = temp.substr(1, temp.size() - 1 - kTempSuffix);
-  return !stem.empty() && name.starts_with(stem) && temp[temp.size() - kTempSuffix] == '.';
+  const bool cut = stem.size() + kTempSuffix + 1 >= kMaxName && name.starts_with(stem);
+  return (name == stem || cut) && temp[temp.size() - kTempSuffix] == '.';
 }
 
 // At its end, and not only the end of a longer name or word.

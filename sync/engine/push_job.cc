@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "sync/engine/spare_names.h"
+
 namespace rsyncfs {
 
 PushJob::PushJob(const Surroundings& around, PushBatch batch, Finished finished)
@@ -58,6 +60,24 @@ void PushJob::push(PushConfig config, UniqueFunction<void(PushRunResult)> then) 
       });
 }
 
+void PushJob::try_moving(const std::string& directory, Task then) {
+  ServerFeatures& features = pool().features();
+  if (features.moves() && features.moves_seen) return then();
+  // A name that nothing has: if the server would move it, nothing happens.
+  PushConfig config;
+  config.kind = PushKind::kMove;
+  config.root = directory;
+  config.backup_dir = spare_name(0);
+  config.entries.emplace_back().path = spare_name(0);
+  push(std::move(config), [this, &features, then = std::move(then)](const PushRunResult& result) mutable {
+    if (!result.end) return break_off(result.end.error());
+    features.moves_seen = true;
+    features.backup = true;
+    features.deletes = true;
+    then();
+  });
+}
+
 void PushJob::acknowledge(Acknowledged news, Task then) {
   on_store<void>(
       [&replica = context().replica, news = std::move(news)] { return replica.pending().acknowledge(news); },
@@ -67,8 +87,8 @@ void PushJob::acknowledge(Acknowledged news, Task then) {
       });
 }
 
-void PushJob::fail(const PushStep& step, const Error& why) {
-  outcome_.failures.push_back({step.node, step.path, why});
+void PushJob::fail(const PushStep& step, const Error& why, bool halfway) {
+  outcome_.failures.push_back({step.node, step.path, why, halfway});
 }
 
 void PushJob::collide(const PushStep& step, const RemoteFinding& found) {

@@ -28,6 +28,7 @@ struct StepFailure {
   NodeId node = 0;
   std::string path;
   Error why;
+  bool halfway = false;  // a part of it is done
 };
 
 struct PushOutcome {
@@ -97,12 +98,15 @@ class PushJob {
   void look_before(std::vector<std::string> paths, const std::function<bool(const Findings&)>& fits,
                    UniqueFunction<void(Findings)> then);
   void push(PushConfig config, UniqueFunction<void(PushRunResult)> then);
+  // Makes sure that the server moves what it is asked to, then `then()`; where it refuses, the job ends.
+  // `directory`: any that is there.
+  void try_moving(const std::string& directory, Task then);
   // One transaction, then `then()`; on an error the job ends.
   void acknowledge(Acknowledged news, Task then);
   std::vector<StepFacts>& facts() { return facts_; }
   const std::vector<StepFacts>& facts() const { return facts_; }
 
-  void fail(const PushStep& step, const Error& why);
+  void fail(const PushStep& step, const Error& why, bool halfway = false);
   void collide(const PushStep& step, const RemoteFinding& found);
   // Ends the job because of the link, or the store.
   void break_off(const Error& why);

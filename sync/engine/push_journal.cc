@@ -84,7 +84,9 @@ bool takes_several_sessions(const PushBatch& batch) {
       return std::any_of(batch.steps.begin(), batch.steps.end(),
                          [](const PushStep& step) { return !step.other_names.empty(); });
     default:
-      return false;
+      // A name that the next plan would not think of again.
+      return std::any_of(batch.steps.begin(), batch.steps.end(),
+                         [](const PushStep& step) { return is_spare_name(step.name); });
   }
 }
 

@@ -155,7 +155,8 @@ PushNamesJob::Verdict PushNamesJob::judge_move(const StepFacts& facts, const Rem
   if (!from.entry && at.entry && facts.at_source->matches(*at.entry)) return Verdict::kDone;
   if (!from.entry || !facts.at_source->same_type(*from.entry)) return Verdict::kCollides;
   if (!at.entry) return Verdict::kGo;
-  if (again_ && S_ISDIR(at.entry->attr.mode) && facts.at_source->same_type(*at.entry)) return Verdict::kGo;
+  if ((again_ || facts.step.halfway) && S_ISDIR(at.entry->attr.mode) && facts.at_source->same_type(*at.entry))
+    return Verdict::kGo;
   return facts.occupant && facts.occupant->matches(*at.entry) ? Verdict::kGo : Verdict::kCollides;
 }
 
@@ -227,6 +228,9 @@ bool PushNamesJob::took(const PushRunResult& result, size_t place) const {
     case PushAction::kAttributes:
       if (S_ISDIR(facts_of(place).entry.mode))
         return result.end.ok() && !result.errors.about(step.path) && (!unlooked_ || result.mentioned[entry]);
+      if (!pool().features().acknowledgements)
+        return result.end.ok() && !result.declined[entry] && !result.errors.about(step.path) &&
+               (!unlooked_ || result.mentioned[entry]);
       return result.succeeded[entry] && !result.errors.about(step.path);
     default:
       return (result.succeeded[entry] || result.mentioned[entry]) && !result.declined[entry] &&
@@ -241,17 +245,18 @@ void PushNamesJob::ran(const PushRunResult& result) {
     if (took(result, i)) {
       note_done(facts, nullptr);
     } else if (const auto why = result.errors.about(facts.step.path)) {
-      fail(facts.step, *why);
+      fail(facts.step, *why, action() == PushAction::kMove);
     } else if (result.declined[entries_[i]] || (unlooked_ && result.end)) {
       declined_.push_back(facts);
     } else if (result.end) {
-      fail(facts.step, unexplained_);
+      fail(facts.step, unexplained_, action() == PushAction::kMove);
     }
   }
   if (result.end) {
     outcome().unfinished = false;
   } else {
     ended_ = result.end.error();
+    if (ended_->code() == Errc::kUnsupported) outcome().unfinished = false;  // nothing was done
   }
   record();
 }

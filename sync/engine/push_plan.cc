@@ -68,7 +68,9 @@ class Planner {
   void add(PushAction action, PushStep step, uint64_t bytes = 0);
   void add_move(PushStep step);
   void will_look(const std::string& path);
-  bool takes_moves(NodeId directory) const { return directory != kRootNode || rules_.root_takes_moves; }
+  bool takes_moves(NodeId directory) const {
+    return rules_.moves && (directory != kRootNode || rules_.root_takes_moves);
+  }
   Result<bool> clear_other_names(const PushStep& step);
   bool due(int64_t at_ms);
   bool contents_due(int64_t since_ms, int64_t changed_ms);

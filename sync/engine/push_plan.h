@@ -45,6 +45,8 @@ struct PushStep {
   // kData: the node's other names at the source, which are to lead to the new contents, too.
   std::vector<Binding> other_names;
   std::vector<std::string> other_paths;
+  // It was tried before and failed when a part of it was done: what is at the place may be that.
+  bool halfway = false;
 };
 
 struct PushBatch {
@@ -80,6 +82,8 @@ struct PushRules {
   uint64_t max_bytes = uint64_t{8} << 20;
   size_t max_small_steps = 2'048;  // a batch of anything else
   size_t max_scanned = 16'384;     // differences looked at for one plan, names and nodes each
+  // False: the server moves nothing. Files are linked and lose the old name then.
+  bool moves = true;
   // False: nothing can be moved into the root. No daemon takes its module's top as a backup directory.
   bool root_takes_moves = true;
   const PushHold* hold = nullptr;

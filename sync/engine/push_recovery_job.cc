@@ -6,8 +6,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "sync/engine/push_journal.h"
-#include "sync/engine/push_replace_job.h"
+#include "sync/engine/push_clear_job.h"
 
 namespace rsyncfs {
 
@@ -137,22 +136,19 @@ void PushRecoveryJob::judge(std::vector<RemoteFinding> found) {
       },
       [this](Result<Acknowledged> news) {
         if (!news) return break_off(news.error());
-        acknowledge(std::move(*news), [this] { clear_spare(); });
+        acknowledge(std::move(*news), [this] { clear(); });
       });
 }
 
-// Names that were to lead to new contents may have been left in it.
-void PushRecoveryJob::clear_spare() {
+void PushRecoveryJob::clear() {
   outcome().unfinished = false;
-  if (batch().action != PushAction::kData || batch().spare.empty()) return finish();
-  auto job = std::make_unique<PushReplaceJob>(around(), PushBatch(batch()), true, [this](PushOutcome over) {
+  if (batch().action != PushAction::kData) return finish();
+  clearing_ = std::make_unique<PushClearJob>(around(), PushBatch(batch()), [this](PushOutcome over) {
     context().loop.post([done = std::shared_ptr<PushJob>(std::move(clearing_))]() mutable { done.reset(); });
     outcome().failures = std::move(over.failures);
     outcome().unfinished = over.unfinished || over.broken;
     over.broken ? break_off(*over.broken) : finish();
   });
-  job->only_clear();
-  clearing_ = std::move(job);
   clearing_->start();
 }
 

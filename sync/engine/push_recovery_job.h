@@ -22,7 +22,7 @@ class PushRecoveryJob final : public PushJob {
 
  private:
   void judge(std::vector<RemoteFinding> found);
-  void clear_spare();
+  void clear();
 
   const SentVersions& sent_;
   std::unique_ptr<PushJob> clearing_;

@@ -5,75 +5,15 @@
 
 #include <utility>
 
-#include "sync/engine/listing.h"
-
 namespace rsyncfs {
 
 namespace {
 // What others put into the old directory meanwhile is moved, too; whoever goes on doing so is not waited for.
 constexpr unsigned kMaxRounds = 4;
-// Of one directory; more come in the next round.
-constexpr size_t kMaxChildren = 100'000;
 }  // namespace
-
-// The names in the old directory as the source has them now.
-class PushRenameJob::Names final : public SessionUser {
- public:
-  using Done = UniqueFunction<void(Result<std::vector<std::string>>)>;
-  Names(const EngineContext& context, SessionPool& pool, std::string path, Done done)
-      : context_(context), pool_(pool), path_(std::move(path)), done_(std::move(done)) {
-    SessionSpec spec;
-    spec.paths = {path_ + "/"};
-    spec.demanded = true;
-    const auto session = pool_.open(std::move(spec), *this);
-    session_ = session.get();
-    if (!session) answer(Error(Errc::kCanceled, "no session can be had now"));
-  }
-  ~Names() override {
-    *alive_ = false;
-    if (session_ != nullptr)
-      pool_.close(*std::exchange(session_, nullptr), Error(Errc::kCanceled, "given up"));
-  }
-  Names(const Names&) = delete;
-  Names& operator=(const Names&) = delete;
-
-  void session_listed(RemoteSession& session) override {
-    Listing listing(session.list(), false, false);
-    std::vector<std::string> out;
-    for (const ListedName& name : listing.names(path_)) {
-      if (out.size() < kMaxChildren) out.emplace_back(name.name);
-    }
-    session_ = nullptr;
-    answer(std::move(out));
-    pool_.close(session, Error(Errc::kCanceled, "answered"));
-  }
-  void session_ended(RemoteSession& /*session*/, const Error& why) override {
-    if (session_ == nullptr) return;
-    session_ = nullptr;
-    answer(why);
-  }
-
- private:
-  void answer(Result<std::vector<std::string>> names) {
-    context_.loop.post([this, alive = alive_, names = std::move(names)]() mutable {
-      if (!*alive) return;
-      Done done = std::move(done_);
-      done(std::move(names));
-    });
-  }
-
-  const EngineContext& context_;
-  SessionPool& pool_;
-  const std::string path_;
-  Done done_;
-  RemoteSession* session_ = nullptr;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
-};
 
 PushRenameJob::PushRenameJob(const Surroundings& around, PushBatch batch, bool again, Finished finished)
     : PushJob(around, std::move(batch), std::move(finished)), again_(again) {}
-
-PushRenameJob::~PushRenameJob() = default;
 
 void PushRenameJob::start() {
   gather([this] {
@@ -109,12 +49,13 @@ void PushRenameJob::judge(const Findings& found) {
     collide(step(), at);
     return finish();
   }
-  outcome().unfinished = true;
-  make_directory();
+  // Where the server turns out to move nothing, nothing is begun.
+  try_moving(step().from_path, [this] { make_directory(); });
 }
 
 // Also where it is there: an earlier run may have made it without its attributes.
 void PushRenameJob::make_directory() {
+  outcome().unfinished = true;
   on_store<PushEntry>(
       [&replica = context().replica, facts = facts().front()] {
         return make_push_entry(replica, facts.step.node, facts.base.attr, facts.step.path);
@@ -141,7 +82,7 @@ void PushRenameJob::read_children() {
   if (rounds_++ == 0) {
     on_store<std::vector<std::string>>(
         [&replica = context().replica, node = step().node]() -> Result<std::vector<std::string>> {
-          const auto children = replica.pending().base_children(node, kMaxChildren);
+          const auto children = replica.pending().base_children(node, kMaxRemoteNames);
           if (!children) return children.error();
           std::vector<std::string> out;
           for (const Binding& child : *children) out.push_back(child.name);
@@ -152,10 +93,13 @@ void PushRenameJob::read_children() {
         });
     return;
   }
-  names_ = std::make_unique<Names>(context(), pool(), step().from_path,
-                                   [this](Result<std::vector<std::string>> names) {
-                                     names ? move_children(std::move(*names)) : break_off(names.error());
-                                   });
+  names_ = std::make_unique<RemoteNames>(context(), pool(), step().from_path,
+                                         [this](const Result<std::vector<KeptListedName>>& names) {
+                                           if (!names) return break_off(names.error());
+                                           std::vector<std::string> out;
+                                           for (const KeptListedName& name : *names) out.push_back(name.name);
+                                           move_children(std::move(out));
+                                         });
 }
 
 void PushRenameJob::move_children(std::vector<std::string> names) {
@@ -184,7 +128,8 @@ void PushRenameJob::removed(const PushRunResult& result) {
   if (result.deleted.contains(step().from_path)) return record();
   if (rounds_ < kMaxRounds) return read_children();
   const auto why = result.errors.about(step().from_path);
-  fail(step(), why ? *why : result.errors.last("the old directory cannot be removed"));
+  fail(step(), why ? *why : result.errors.last("the old directory cannot be removed"), true);
+  outcome().unfinished = false;
   finish();
 }
 

@@ -4,10 +4,12 @@
 // start: what has been moved is not found any more.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "sync/engine/push_job.h"
+#include "sync/engine/remote_names.h"
 
 namespace rsyncfs {
 
@@ -15,12 +17,9 @@ class PushRenameJob final : public PushJob {
  public:
   // `again`: an earlier run may have moved a part.
   PushRenameJob(const Surroundings& around, PushBatch batch, bool again, Finished finished);
-  ~PushRenameJob() override;
   void start() override;
 
  private:
-  class Names;  // lists the old directory
-
   void look_first();
   void judge(const Findings& found);
   void make_directory();
@@ -34,7 +33,7 @@ class PushRenameJob final : public PushJob {
   const bool again_;
   bool to_is_there_ = false;
   unsigned rounds_ = 0;
-  std::unique_ptr<Names> names_;
+  std::unique_ptr<RemoteNames> names_;  // of the old directory
 };
 
 }  // namespace rsyncfs

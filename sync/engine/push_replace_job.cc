@@ -29,7 +29,6 @@ PushReplaceJob::PushReplaceJob(const Surroundings& around, PushBatch batch, cons
 void PushReplaceJob::start() {
   gather([this] {
     if (facts().empty()) return finish();
-    if (only_clear_) return clear_spare([this] { finish(); });
     if (again_) return clear_spare([this] { look_first(); });
     if (!attr_) return look_first();
     going_ = facts();
@@ -91,12 +90,14 @@ void PushReplaceJob::next_directory() {
       going_.begin(), going_.end(), [&](const StepFacts& facts) { return facts.step.parent == directory; });
   together_.assign(std::make_move_iterator(going_.begin()), std::make_move_iterator(others));
   going_.erase(going_.begin(), others);
-  link();
+  try_moving(directory_of(together_.front().step.path), [this] { link(); });
 }
 
 // False: the job has ended.
 bool PushReplaceJob::went_on(const PushRunResult& result) {
   if (result.end) return true;
+  // A server that refuses an option has done nothing.
+  if (result.end.error().code() == Errc::kUnsupported) outcome().unfinished = false;
   break_off(result.end.error());
   return false;
 }

@@ -23,8 +23,6 @@ class PushReplaceJob final : public PushJob {
                  Finished finished);
 
   void start() override;
-  // Only removes what a broken off run has left in the spare directory.
-  void only_clear() { only_clear_ = true; }
 
  private:
   void look_first();
@@ -41,7 +39,6 @@ class PushReplaceJob final : public PushJob {
   bool went_on(const PushRunResult& result);
 
   const bool again_;
-  bool only_clear_ = false;
   const std::optional<NodeAttributes> attr_;
   const std::string beside_;  // empty: the first step's place
   std::vector<StepFacts> going_;

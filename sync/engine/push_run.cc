@@ -8,6 +8,7 @@ namespace rsyncfs {
 PushRun::PushRun(const EngineContext& context, SessionPool& pool, PushConfig config,
                  UniqueFunction<void(PushRunResult)> done)
     : context_(context), done_(std::move(done)) {
+  removes_ = config.kind == PushKind::kMove || config.kind == PushKind::kDelete;
   const size_t count = config.entries.size();
   result_.succeeded.resize(count);
   result_.declined.resize(count);
@@ -46,11 +47,15 @@ void PushRun::on_deleted(std::string_view path, bool /*directory*/) {
 }
 
 void PushRun::on_message(MessageKind kind, std::string_view text) {
+  if (kind == MessageKind::kInfo && text.starts_with("skipping non-regular file")) refused_ = removes_;
   if (kind != MessageKind::kMotd) result_.errors.add(kind, text);
 }
 
+// A daemon that refuses "delete-*" says nothing, and does not know what missing names are.
 void PushRun::on_ended(Result<void> end) {
-  result_.end = std::move(end);
+  if (!end && end.error().message().find("invalid file mode") != std::string::npos) refused_ = removes_;
+  result_.end =
+      refused_ ? Error(Errc::kUnsupported, "the server refuses --delete-missing-args") : std::move(end);
   auto done = std::exchange(done_, nullptr);
   if (done) done(std::move(result_));
 }

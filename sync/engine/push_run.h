@@ -52,6 +52,8 @@ class PushRun final : private PushUser {
   const EngineContext& context_;
   UniqueFunction<void(PushRunResult)> done_;
   PushRunResult result_;
+  bool removes_ = false;  // its entries name what is to go
+  bool refused_ = false;  // without a word
   std::shared_ptr<PushConnection> connection_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -7,12 +7,14 @@
 #include "io/base/log.h"
 #include "io/base/text.h"
 #include "sync/engine/left_to_push.h"
+#include "sync/engine/push_clear_job.h"
 #include "sync/engine/push_data_job.h"
 #include "sync/engine/push_journal.h"
 #include "sync/engine/push_names_job.h"
 #include "sync/engine/push_recovery_job.h"
 #include "sync/engine/push_rename_job.h"
 #include "sync/engine/push_replace_job.h"
+#include "sync/engine/refused_options.h"
 #include "sync/engine/spare_names.h"
 
 namespace rsyncfs {
@@ -89,6 +91,14 @@ void Pusher::link_changed() {
   link_retry_ = {};
 }
 
+// Who waits for one place, as fsync(2) does, is a request like any other; a flush of everything has limits of
+// its own.
+void Pusher::link_failed(bool hopeless) {
+  if (!hopeless) return;
+  auto given_up = take_if(flushes_, [](const Flush& flush) { return flush.below.has_value(); });
+  for (Flush& flush : given_up) flush.done(pool_.link().failure("the limit"));
+}
+
 void Pusher::schedule(Clock::time_point due) {
   if (closing_) return;
   if (timer_ != 0) {
@@ -161,6 +171,7 @@ void Pusher::plan() {
   rules.max_small_steps = std::min(kMaxSmallSteps, batch_limit_ * kMaxSmallSteps / PushRules().max_steps);
   rules.max_small_steps = std::max<size_t>(1, rules.max_small_steps);
   const Source& source = context_.options.source;
+  rules.moves = pool_.features().moves();
   rules.root_takes_moves = source.kind != Source::Kind::kDaemon || !source.path.empty();
   rules.spare_name = spare_name(static_cast<uint32_t>(random_()));
   std::unordered_set<NodeId> held;
@@ -258,6 +269,14 @@ void Pusher::finish_first() {
   start_job(PushBatch(*unfinished_), true);
 }
 
+void Pusher::keep_unfinished(const PushBatch& batch) {
+  unfinished_ = batch;
+  context_.store.post([&replica = context_.replica, text = encode_batch(batch)] {
+    const auto kept = replica.set_meta(kUnfinishedMeta, text);
+    if (!kept) log_error("the store cannot be written: " + kept.error().message());
+  });
+}
+
 // Nothing is halfway any more.
 void Pusher::forget_unfinished() {
   fences_.end();
@@ -278,6 +297,7 @@ std::unique_ptr<PushJob> Pusher::make_job(PushBatch batch, bool again) {
     return std::make_unique<PushRecoveryJob>(around_, std::move(batch), sent_, std::move(finished));
   switch (batch.action) {
     case PushAction::kRenameDirectory:
+      again = again || batch.steps.front().halfway;
       return std::make_unique<PushRenameJob>(around_, std::move(batch), again, std::move(finished));
     case PushAction::kReplace:
       return std::make_unique<PushReplaceJob>(around_, std::move(batch), again, std::move(finished));
@@ -291,14 +311,12 @@ std::unique_ptr<PushJob> Pusher::make_job(PushBatch batch, bool again) {
 void Pusher::start_job(PushBatch batch, bool again) {
   log_debug("pushing: " + std::string(push_action_name(batch.action)) + ", " +
             std::to_string(batch.steps.size()) + " from " + escape_control(batch.steps.front().path));
-  fences_.begin(batch);
-  if (!again && leaves_traces(batch)) {
-    unfinished_ = batch;
-    context_.store.post([&replica = context_.replica, text = encode_batch(batch)] {
-      const auto kept = replica.set_meta(kUnfinishedMeta, text);
-      if (!kept) log_error("the store cannot be written: " + kept.error().message());
-    });
+  for (PushStep& step : batch.steps) {
+    const auto failure = failures_.find(step.node);
+    step.halfway = failure != failures_.end() && failure->second.halfway;
   }
+  fences_.begin(batch);
+  if (!again && leaves_traces(batch)) keep_unfinished(batch);
   job_is_again_ = again;
   job_ = make_job(std::move(batch), again);
   job_->start();
@@ -310,10 +328,14 @@ void Pusher::job_over(PushOutcome outcome) {
   // Broken off, what was taken up again is where it was, whatever that run came to.
   const bool still_unfinished = outcome.unfinished || (outcome.broken && job_is_again_);
   if (!still_unfinished) forget_unfinished();
+  if (still_unfinished && !unfinished_) keep_unfinished(job->batch());
   const bool smooth = !outcome.broken && outcome.failures.empty() && outcome.collisions.empty();
   smooth ? recent_.forget(job->batch()) : recent_.clear();
   note_done(outcome, job->batch());
-  for (const StepFailure& failure : outcome.failures) note_failure(failure.node, failure.path, failure.why);
+  for (const StepFailure& failure : outcome.failures) {
+    note_failure(failure.node, failure.path, failure.why);
+    if (failure.halfway) failures_.at(failure.node).halfway = true;
+  }
   for (StepCollision& collision : outcome.collisions) collisions_.push_back(std::move(collision));
   if (outcome.broken) {
     note_broken(*outcome.broken, job->batch());
@@ -348,18 +370,9 @@ void Pusher::note_done(const PushOutcome& outcome, const PushBatch& batch) {
 
 void Pusher::note_broken(const Error& why, const PushBatch& batch) {
   if (is_read_only(why)) return tell_read_only(why);
-  if (why.code() == Errc::kUnsupported) {
-    ServerFeatures& features = pool_.features();
-    if (features.fsync && why.message().find("fsync") != std::string::npos) {
-      features.fsync = false;
-      log_warn("the server does not write what is pushed to its disk before it says so (" + why.message() +
-               ")");
-      return;
-    }
-    if (features.compresses && why.message().find("compress") != std::string::npos) {
-      features.compresses = false;
-      return;
-    }
+  if (const auto without = give_up_refused(why, pool_.features())) {
+    log_warn("the server refuses an option: " + *without);
+    return;
   }
   if (why.code() == Errc::kCanceled) {  // no session to be had: the pool says when
     wants_session_ = true;
@@ -374,6 +387,10 @@ void Pusher::note_broken(const Error& why, const PushBatch& batch) {
     if (link_failures_++ > 0) link_retry_ = Clock::now() + pause;
     return;
   }
+  if (why.code() == Errc::kUnsupported) {
+    for (const PushStep& step : batch.steps) note_failure(step.node, step.path, why);
+    return;
+  }
   // The whole list failed for one of them: smaller ones show which.
   if (batch.steps.size() > 1 && !takes_several_sessions(batch)) {
     batch_limit_ = std::max<size_t>(1, std::min(batch_limit_, batch.steps.size()) / 4);
@@ -383,13 +400,14 @@ void Pusher::note_broken(const Error& why, const PushBatch& batch) {
 }
 
 void Pusher::note_failure(NodeId node, const std::string& path, const Error& why) {
-  auto [found, is_new] = failures_.try_emplace(node, Failure{path, why, 0, {}});
+  auto [found, is_new] = failures_.try_emplace(node, Failure{path, why, 0, {}, {}, false});
   Failure& failure = found->second;
   failure.path = path;
   failure.why = why;
   const auto base = std::min(kFirstBackoff * (1U << std::min(failure.times, kMaxDoublings)), kLongestBackoff);
   std::uniform_int_distribution<int> percent(75, 125);
-  failure.until = Clock::now() + base * percent(random_) / 100;
+  failure.last = Clock::now();
+  failure.until = failure.last + base * percent(random_) / 100;
   ++failure.times;
   log_warn("not pushed: " + failure_text(failure));
   schedule(failure.until);
@@ -458,14 +476,19 @@ void Pusher::decide_next() {
         if (!decided->changes.empty()) context_.events.on_changes(std::move(decided->changes));
         if (decided->nothing)
           note_failure(node, collision.path, Error(Errc::kChanged, "it changed at the source meanwhile"));
-        const size_t slash = collision.path.rfind('/');
-        lister_.refresh(collision.parent,
-                        slash == std::string::npos ? std::string() : collision.path.substr(0, slash));
-        lister_.pump();
+        list_again(collision);
       }
       pump();
     });
   });
+}
+
+// What the source has at the name is news for those who look at it.
+void Pusher::list_again(const StepCollision& collision) {
+  const size_t slash = collision.path.rfind('/');
+  lister_.refresh(collision.parent,
+                  slash == std::string::npos ? std::string() : collision.path.substr(0, slash));
+  lister_.pump();
 }
 
 void Pusher::flush(RequestId id, std::optional<NodeId> below, Done<void> done) {
@@ -475,7 +498,7 @@ void Pusher::flush(RequestId id, std::optional<NodeId> below, Done<void> done) {
     if (left.names == 0 && left.nodes == 0) return done(Result<void>());
     return done(Error(Errc::kRefused, read_only_.empty() ? "the mount is read-only" : read_only_));
   }
-  flushes_.push_back({id, below, unix_ms_now(), std::move(done)});
+  flushes_.push_back({id, below, unix_ms_now(), Clock::now(), std::move(done)});
   // What failed lately gets another chance at once.
   for (auto& [node, failure] : failures_) failure.until = {};
   link_retry_ = {};
@@ -496,12 +519,19 @@ void Pusher::answer_flushes(const std::map<RequestId, std::optional<std::string>
   for (Flush& flush : waiting) {
     const auto found = left.find(flush.id);
     const bool asked_since = found == left.end();
-    if (asked_since || (found->second && !idle)) {
+    if (asked_since || (found->second && !idle && !has_failed(flush))) {
       flushes_.push_back(std::move(flush));
     } else {
       flush.done(found->second ? left_over(*found->second) : Result<void>());
     }
   }
+}
+
+// Who waits for one file, as fsync(2) does, is told of its failure whatever else is under way.
+bool Pusher::has_failed(const Flush& flush) const {
+  if (!flush.below) return false;
+  const auto failure = failures_.find(*flush.below);
+  return failure != failures_.end() && failure->second.last >= flush.asked;
 }
 
 // Why it is still here when nothing can be done.

@@ -40,6 +40,8 @@ class Pusher {
   void note_change();
   // A session may be had that could not be before.
   void link_changed();
+  // `hopeless`: the source has been away for longer than a request waits.
+  void link_failed(bool hopeless);
   void pump();
   void tick(Clock::time_point now);
   void flush(RequestId id, std::optional<NodeId> below, Done<void> done);
@@ -58,12 +60,15 @@ class Pusher {
     std::string path;
     Error why;
     unsigned times = 0;
+    Clock::time_point last;
     Clock::time_point until;
+    bool halfway = false;
   };
   struct Flush {
     RequestId id = 0;
     std::optional<NodeId> below;
     int64_t asked_ms = 0;
+    Clock::time_point asked;
     Done<void> done;
   };
   // What planning found, from the store strand.
@@ -93,13 +98,16 @@ class Pusher {
   void note_failure(NodeId node, const std::string& path, const Error& why);
   void note_done(const PushOutcome& outcome, const PushBatch& batch);
   void decide_next();
+  void list_again(const StepCollision& collision);
   bool brakes(const Found& found);
   void answer_flushes(const std::map<RequestId, std::optional<std::string>>& left, bool idle);
+  bool has_failed(const Flush& flush) const;
   Error left_over(const std::string& path) const;
   void finish_first();
   void probe();
   void probed(const Result<void>& end);
   void tell_read_only(const Error& why);
+  void keep_unfinished(const PushBatch& batch);
   void forget_unfinished();
   void schedule(Clock::time_point due);
   void schedule_in(std::chrono::milliseconds delay) { schedule(Clock::now() + delay); }

@@ -27,6 +27,7 @@ PullConfig make_config(const SyncerOptions& options, const ServerFeatures& featu
   config.acls = options.acls && features.acls;
   config.xattrs = options.xattrs && features.xattrs;
   config.report_missing = features.report_missing;
+  config.hard_links = features.hard_links;
   config.numeric_ids = options.numeric_ids;
   config.filters = options.filters;
   if (spec.append) config.extra_args.emplace_back("--append");

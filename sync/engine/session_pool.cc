@@ -238,7 +238,7 @@ void SessionPool::consider_end(const Error& why, bool was_established) {
   log_info("session ended: " + why.message());
   const auto now = Clock::now();
   if (drop_refused_feature(why)) {
-    log_warn("the server offers no ACLs or extended attributes: going on without (" + why.message() + ")");
+    log_warn("the server refuses what lists are asked for with: going on without (" + why.message() + ")");
   } else if (!was_established && try_other_dialect(why)) {
     log_info("trying again with fewer server options");
   } else if (is_too_many(why) && in_use() > 0) {
@@ -263,13 +263,11 @@ void SessionPool::consider_end(const Error& why, bool was_established) {
 }
 
 bool SessionPool::drop_refused_feature(const Error& why) {
-  if (why.code() != Errc::kUnsupported || !(features_.acls || features_.xattrs)) return false;
-  if (features_.acls) {
-    features_.acls = false;
-  } else {
-    features_.xattrs = false;
-  }
-  return true;
+  if (why.code() != Errc::kUnsupported) return false;
+  const auto names = [&why](const char* option) { return why.message().find(option) != std::string::npos; };
+  if (names("--delete")) return std::exchange(features_.report_missing, false);
+  if (names("--hard-links")) return std::exchange(features_.hard_links, false);
+  return std::exchange(features_.acls, false) || std::exchange(features_.xattrs, false);
 }
 
 // Restricted shells (rrsync) and old servers refuse an option by ending before the first byte of the

@@ -12,13 +12,19 @@ struct ServerFeatures {
   bool acls = true;
   bool xattrs = true;
   bool report_missing = true;    // PullConfig::report_missing: rrsync refuses it
+  bool hard_links = true;        // PullConfig::hard_links
   bool messages_in_band = true;  // SessionConfig::messages_in_band: rsync 3.1 does not know it
   int protocol = 0;              // of the last session; 0: none yet
-  // For pushing.
-  bool fsync = true;       // PushConfig::fsync
-  bool backup = true;      // --backup-dir: moves
-  bool deletes = true;     // --delete-missing-args
-  bool compresses = true;  // --new-compress, where it is not asked for but saves bytes
+  // For pushing (sync/engine/refused_options.h).
+  bool fsync = true;             // --fsync: PushConfig::fsync
+  bool append = true;            // --append
+  bool acknowledgements = true;  // --remove-source-files: PushConfig::acknowledge
+  bool backup = true;            // --backup-dir: moves
+  bool deletes = true;           // --delete-missing-args: deletions and moves
+  bool moves() const { return backup && deletes; }
+  bool compresses = true;   // --new-compress, where it is not asked for but saves bytes
+  bool anchored = false;    // PushConfig::anchored
+  bool moves_seen = false;  // one went well
 };
 
 void apply_settings(const SyncerOptions& options, const ServerFeatures& features, SessionConfig& config);

@@ -321,6 +321,7 @@ void SyncerImpl::link_failed(const Error& why) {
     whole_.link_failed(hopeless);
     large_.link_failed(hopeless);
     xattrs_.link_failed(hopeless);
+    pusher_.link_failed(hopeless);
   });
 }
 

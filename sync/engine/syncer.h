@@ -113,8 +113,9 @@ class Syncer {
   // Any thread, cheap: something of this node, or a name in this directory, was changed here.
   virtual void note_change(NodeId node) = 0;
   // Pushes at once what is pending at the call at and below this node (nullopt: everywhere). Ok when all of
-  // it is on the source. Otherwise the error names what is left and why; it has no limit of its own, and is a
-  // request as those above. kRefused while pushing is stopped, or when the source cannot be written to.
+  // it is on the source. Otherwise the error names what is left and why. Of one node it is a request as those
+  // above, but that it may take long as long as the source is there; of everything it waits without a limit.
+  // kRefused while pushing is stopped, or when the source cannot be written to.
   virtual RequestId flush(std::optional<NodeId> below, Done<void> done) = 0;
   // Goes on after a brake has stopped the pushing; ok too when none has.
   virtual void resume(Done<void> done) = 0;

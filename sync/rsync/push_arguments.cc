@@ -70,7 +70,7 @@ std::string resolved_backup_dir(const PushConfig& config) {
 
 // As the server takes it. A daemon cuts a path with ".." short, so it gets it from the module's top.
 std::string backup_path(const PushConfig& config) {
-  if (config.peer == PeerKind::kDaemon) return "/" + resolved_backup_dir(config);
+  if (config.peer == PeerKind::kDaemon || config.anchored) return "/" + resolved_backup_dir(config);
   return (config.backup_dir.starts_with('/') ? "/" : "") + lexical_path(config.backup_dir);
 }
 
@@ -102,7 +102,7 @@ void add_kind_options(const PushConfig& config, std::vector<std::string>& out) {
   if (is_contents(config.kind) && config.fsync) out.emplace_back("--fsync");
   if (config.kind == PushKind::kAppend) out.emplace_back("--append");
   out.emplace_back("--no-implied-dirs");
-  if (!removes(config.kind))
+  if (!removes(config.kind) && config.acknowledge)
     out.emplace_back("--remove-source-files");  // makes it acknowledge; removes nothing
 }
 

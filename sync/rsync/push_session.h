@@ -83,12 +83,16 @@ struct PushConfig : SessionConfig {
   // Names for ids, sent if !numeric_ids: the server prefers its own id of that name.
   std::map<uint32_t, std::string> user_names, group_names;
   bool fsync = true;  // contents are on the server's disk before they are acknowledged; rsync 3.2.4 or later
+  bool acknowledge =
+      true;  // PushEvents::on_success(); without it the end and the absence of complaints are all
   uint32_t block_length = 0;  // of the sums asked for, up to kMaxBlockLength; 0: the server's choice
   // Where what is replaced or removed goes instead: relative to root, "../to", or absolute, which on a daemon
   // is below the module. Made if it is missing. Needed by kMove; also for kData, kWholeData, kCreate,
   // kDelete. On a pipe ".." leads where the host's directories do. A daemon before rsync 3.2.4 misreads
   // backslashes.
   std::string backup_dir;
+  // Shell only: the server takes "/" for the directory that it is restricted to (rrsync).
+  bool anchored = false;
   std::string suffix;  // for names put into backup_dir, or without one, beside
   bool force = false;  // kMove, kDelete: directories with all that is in them
   int max_delete = 0;  // kDelete: the server stops at so many; 0: no such limit
