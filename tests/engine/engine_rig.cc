@@ -220,4 +220,14 @@ void EngineRig::on_changes(std::vector<NameChange> changes) {
 
 void EngineRig::on_content_changed(NodeId /*node*/) {}
 
+void EngineRig::on_read_only(const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  read_only_reason_ = reason;
+}
+
+std::string EngineRig::read_only_reason() {
+  const std::lock_guard lock(mutex_);
+  return read_only_reason_;
+}
+
 }  // namespace rsyncfs

@@ -51,9 +51,12 @@ class EngineRig final : public SyncerEvents {
   // Until the whole tree's list is in; false if it does not come.
   bool wait_for_tree();
   std::vector<NameChange> take_changes();
+  // What on_read_only() was told; "" if it was not called.
+  std::string read_only_reason();
 
   void on_changes(std::vector<NameChange> changes) override;
   void on_content_changed(NodeId node) override;
+  void on_read_only(const std::string& reason) override;
 
  private:
   template <class T, class Call>
@@ -67,6 +70,7 @@ class EngineRig final : public SyncerEvents {
   std::thread thread_;
   std::mutex mutex_;
   std::vector<NameChange> changes_;
+  std::string read_only_reason_;
 };
 
 }  // namespace rsyncfs

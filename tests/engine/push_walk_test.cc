@@ -6,7 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <csignal>
 #include <cstdlib>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -14,6 +17,7 @@
 #include "tests/engine/push_steps.h"
 #include "tests/support/metered_proxy.h"
 #include "tests/support/seed.h"
+#include "tests/support/small_disk.h"
 #include "tests/support/wait.h"
 
 namespace rsyncfs {
@@ -24,8 +28,14 @@ using std::chrono::seconds;
 
 constexpr seconds kLimit{60};
 
+constexpr size_t kMostCopies = 400;
+
 bool whole() {
   return std::getenv("RSYNCFS_TEST_WHOLE") != nullptr;
+}
+// Of each kind of push, where not all are walked through.
+size_t few() {
+  return 2;
 }
 
 // After each piece that passed, and in the middle of each; all of it, or `few` of them at random.
@@ -65,6 +75,7 @@ class PushWalkTest : public PushTest, public testing::WithParamInterface<PushSte
   }
   std::string proxied_url() const { return "rsync://127.0.0.1:" + std::to_string(proxy_->port()) + "/m"; }
   void open_proxied() {
+    rig_.reset();  // the store has one owner
     rig_ = std::make_unique<EngineRig>(proxied_url(), store_ / "s", options_);
     ASSERT_TRUE(rig_->start().ok());
     ASSERT_TRUE(rig_->wait_for_tree());
@@ -125,7 +136,7 @@ class PushWalkTest : public PushTest, public testing::WithParamInterface<PushSte
     const uint64_t seed = support::test_seed();
     std::mt19937_64 random(seed);
     serve();
-    const size_t copies = whole() ? 400 : few;
+    const size_t copies = whole() ? kMostCopies : few;
     for (size_t i = 0; i < copies; ++i) directories_.push_back(add_copy());
     const std::string first = add_copy();
     open_proxied();
@@ -134,27 +145,104 @@ class PushWalkTest : public PushTest, public testing::WithParamInterface<PushSte
       if (directories_.empty() || HasFailure()) return;
       break_off(bytes, event);
     }
-    ++walked_;
+  }
+
+  std::unique_ptr<support::ChildProcess> start_process() const {
+    return std::make_unique<support::ChildProcess>(
+        std::vector<std::string>{RSYNCFS_PUSH_PROCESS, proxied_url(), store_ / "s"});
+  }
+  // Nothing of the change is pushed.
+  void change_only(const std::string& directory) {
+    options_.read_only = true;
+    open_proxied();
+    step().change(*rig_, directory);
+    rig_.reset();
+    options_.read_only = false;
+  }
+  // A process that pushes is killed after `bytes` have passed; the next mount goes on.
+  void be_killed(uint64_t bytes) {
+    const std::string directory = directories_.back();
+    directories_.pop_back();
+    SCOPED_TRACE(step().name + " broken off after " + std::to_string(bytes) + " bytes, in " + directory);
+    change_only(directory);
+    std::atomic<pid_t> victim{0};
+    proxy_->stop_after(bytes, [&] {
+      support::wait_until([&] { return victim != 0; }, kLimit);
+      kill(victim, SIGKILL);
+      proxy_->cut();
+    });
+    const auto process = start_process();
+    victim = process->pid();
+    EXPECT_TRUE(process->wait_for(kLimit));
+    check_broken(directory);
+    proxy_->release();
+    open_proxied();
+    flush();
+    check_end(directory);
   }
 
   std::unique_ptr<support::MeteredProxy> proxy_;
   std::vector<std::string> directories_;
   int copies_ = 0;
-  int walked_ = 0;
 };
 
 INSTANTIATE_TEST_SUITE_P(Steps, PushWalkTest, testing::ValuesIn(push_step_cases()),
                          [](const auto& step) { return step.param.name; });
 
 TEST_P(PushWalkTest, TheLinkIsCut) {
-  walk(5, [this] { proxy_->cut(); });
+  walk(few(), [this] { proxy_->cut(); });
 }
 
 TEST_P(PushWalkTest, TheServerIsKilled) {
-  walk(5, [this] {
+  walk(few(), [this] {
     server_->drop_connections();
     proxy_->cut();
   });
+}
+
+TEST_P(PushWalkTest, OurProcessIsKilled) {
+  const uint64_t seed = support::test_seed();
+  std::mt19937_64 random(seed);
+  serve();
+  for (size_t i = 0; i < (whole() ? kMostCopies : few()); ++i) directories_.push_back(add_copy());
+  const std::string first = add_copy();
+  change_only(first);
+  proxy_->count();
+  ASSERT_EQ(start_process()->wait_for(kLimit) ? 0 : 1, 0);
+  const auto pieces = proxy_->pieces();
+  for (const uint64_t bytes : breaking_points(pieces, few(), random)) {
+    if (directories_.empty() || HasFailure()) return;
+    be_killed(bytes);
+  }
+}
+
+// How much is left, in blocks and in names: less and less trouble, until there is none.
+TEST_P(PushWalkTest, TheDiskIsFull) {
+  const support::SmallDisk disk(tree_.path(), "64m", 20'000);
+  if (!disk.mounted()) GTEST_SKIP() << "needs root, to mount a small disk";
+  constexpr size_t kMostRounds = 12;
+  serve();
+  for (size_t i = 0; i < 2 * kMostRounds; ++i) directories_.push_back(add_copy());
+  open_proxied();
+  for (const bool names : {false, true}) {
+    uint64_t left = 0;
+    for (size_t round = 0; round < kMostRounds && !HasFailure(); ++round) {
+      const std::string directory = directories_.back();
+      directories_.pop_back();
+      SCOPED_TRACE(step().name + " with " + std::to_string(left) + (names ? " names" : " blocks") +
+                   " left on the source's disk");
+      step().change(*rig_, directory);
+      names ? disk.fill_names(served("filler"), left) : disk.fill_blocks(served("filler"), left);
+      const bool fitted = rig_->flush().ok();
+      EXPECT_EQ(broken_state(step(), read_tree(served(directory))), "");
+      fs::remove_all(served("filler"));
+      EXPECT_TRUE(support::wait_until([&] { return rig_->flush().ok(); }, kLimit));
+      flush();
+      check_end(directory);
+      if (fitted) break;
+      left = names || left < 4 ? left + 1 : left * 2;
+    }
+  }
 }
 
 }  // namespace

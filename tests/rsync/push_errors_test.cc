@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What the real rsync says when it does not take a push.
-#include <sys/mount.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "tests/rsync/push_testing.h"
+#include "tests/support/small_disk.h"
 
 namespace rsyncfs {
 namespace {
@@ -125,29 +125,12 @@ TEST(PushLogin, PasswordIsAskedForAndChecked) {
   }
 }
 
-class SmallDisk {
- public:
-  explicit SmallDisk(std::string path) : path_(std::move(path)) {
-    mounted_ = mount("none", path_.c_str(), "tmpfs", 0, "size=256k,mode=0755") == 0;
-  }
-  ~SmallDisk() {
-    if (mounted_) umount2(path_.c_str(), MNT_DETACH);
-  }
-  SmallDisk(const SmallDisk&) = delete;
-  SmallDisk& operator=(const SmallDisk&) = delete;
-  bool mounted() const { return mounted_; }
-
- private:
-  std::string path_;
-  bool mounted_ = false;
-};
-
 class PushDisk : public PushInterop {};
 INSTANTIATE_TEST_SUITE_P(Peers, PushDisk, all_push_peers(), testing::PrintToStringParamName());
 
 // What was acknowledged stays, what was there before stays, and the reason is told.
 TEST_P(PushDisk, Full) {
-  const SmallDisk disk(target_.path());
+  const support::SmallDisk disk(target_.path(), "256k", 100);
   if (!disk.mounted()) GTEST_SKIP() << "needs root, to mount a small disk";
   support::write_file(target_ / "b", "old");
   const std::string large = support::random_bytes(1'000'000, 1);

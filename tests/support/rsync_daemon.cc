@@ -66,6 +66,11 @@ RsyncDaemon::RsyncDaemon(DaemonOptions options) : options_(std::move(options)), 
   start();
 }
 
+void RsyncDaemon::reconfigure(DaemonOptions options) {
+  options_ = std::move(options);
+  write_configuration();
+}
+
 void RsyncDaemon::write_configuration() {
   std::ostringstream text;
   const auto put = [&](const auto& name, const auto& value) { text << name << " = " << value << "\n"; };

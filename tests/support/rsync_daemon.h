@@ -45,6 +45,9 @@ class RsyncDaemon {
   std::string url(const std::string& module = "m", const std::string& path = "",
                   const std::string& user = "") const;
 
+  // For connections from now on.
+  void reconfigure(DaemonOptions options);
+
   void start();   // again, on the same port
   void stop();    // SIGTERM to the daemon, SIGKILL to what is left of its group
   void kill9();   // SIGKILL to the daemon and all its connections
