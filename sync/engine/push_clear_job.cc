@@ -7,6 +7,8 @@
 #include <cctype>
 #include <utility>
 
+#include "sync/engine/spare_names.h"
+
 namespace rsyncfs {
 
 namespace {
@@ -94,7 +96,7 @@ void PushClearJob::keep_known() {
 void PushClearJob::remove() {
   PushConfig config;
   config.kind = PushKind::kDelete;
-  if (!batch().spare.empty()) {
+  if (is_spare_name(batch().spare)) {  // it comes from a record that may be damaged
     config.force = true;
     config.entries.emplace_back().path = join(directory_of(batch().steps.front().path), batch().spare);
   }
