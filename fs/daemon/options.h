@@ -17,7 +17,6 @@
 
 namespace rsyncfs {
 
-
 // Deletions at once that are taken for an accident unless max_delete= says otherwise.
 constexpr uint64_t kDefaultMaxDelete = 10'000;
 

@@ -44,6 +44,16 @@ std::vector<std::string> names_in(const std::string& directory) {
   return out;
 }
 
+// To its end: a short read is none.
+bool read_all(int fd, std::string& out) {
+  std::array<char, 65536> buffer{};
+  for (;;) {
+    const ssize_t got = pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(out.size()));
+    if (got <= 0) return got == 0;
+    out.append(buffer.data(), static_cast<size_t>(got));
+  }
+}
+
 // Lines of all files in a directory, by file.
 std::map<std::string, std::set<std::string>> lines_in(const std::string& directory) {
   std::map<std::string, std::set<std::string>> out;
@@ -67,10 +77,8 @@ class TwoMounts : public ::testing::Test {
     const std::string path = mount / name;
     const UniqueFd fd(open(path.c_str(), O_RDWR | O_CLOEXEC));
     if (fd.get() < 0) return;  // theirs took the name this moment
-    std::string text(1 << 20, '\0');
-    const ssize_t length = pread(fd.get(), text.data(), text.size(), 0);
-    if (length < 0) return;  // of a version that is gone
-    text.resize(static_cast<size_t>(length));
+    std::string text;
+    if (!read_all(fd.get(), text)) return;  // of a version that is gone
     if (by_rename) {
       const std::string beside = mount / ("." + name + "." + line + ".tmp");
       support::write_file(beside, text + line + "\n");
@@ -86,7 +94,9 @@ class TwoMounts : public ::testing::Test {
       }
     } else {
       const std::string added = line + "\n";
-      if (pwrite(fd.get(), added.data(), added.size(), length) != static_cast<ssize_t>(added.size())) return;
+      if (pwrite(fd.get(), added.data(), added.size(), static_cast<off_t>(text.size())) !=
+          static_cast<ssize_t>(added.size()))
+        return;
     }
     written_.insert(line);
   }

@@ -82,9 +82,10 @@ TEST_F(Work, OfFioWithItsSums) {
        {"--rw=randwrite --bs=4k --ioengine=psync", "--rw=write --bs=64k --ioengine=psync --direct=1",
         "--rw=randrw --bsrange=1k-32k --ioengine=mmap",
         "--rw=randwrite --bs=4k --ioengine=psync --fsync=64 --overwrite=1"}) {
-    const std::string line =
-        "fio --name=v --directory='" + mounted_.path() +
-        "' --size=4m --numjobs=2 --verify=crc32c --do_verify=1 --verify_fatal=1 --verify_state_save=0 --group_reporting " + how;
+    const std::string line = "fio --name=v --directory='" + mounted_.path() +
+                             "' --size=4m --numjobs=2 --verify=crc32c --do_verify=1 --verify_fatal=1 "
+                             "--verify_state_save=0 --group_reporting " +
+                             how;
     const CommandResult run = support::run_command({"bash", "-c", line}, seconds(120));
     EXPECT_EQ(run.exit_code, 0) << how << run.out << run.err;
     expect_at_the_source();
