@@ -97,6 +97,7 @@ BaseNode pushed_base(const Node& node, const NodeAttributes& attr, bool exact_ti
   out.present = true;
   out.attr = attr;
   if (!exact_times) out.attr.mtime_ns = 0;
+  out.whole_seconds = !exact_times;
   out.xattr_set = node.xattr_set;
   return out;
 }

@@ -180,6 +180,10 @@ Result<void> put_base_node(Transaction& transaction, const BaseNode& base) {
   if (!before) return before.error();
   auto layers = has_layers(transaction.db(), base.node);
   if (!layers) return layers.error();
+  if (base.whole_seconds && base.attr.mtime_s == (*local)->attr.mtime_s && (*local)->attr.mtime_ns != 0) {
+    (*local)->attr.mtime_ns = 0;
+    if (auto done = update_node(transaction, **local); !done) return done;
+  }
   uint32_t differences = base.present ? compare(**local, base) : static_cast<uint32_t>(kAbsentAtSource);
   // A directory's time follows its names by itself; only what a user set is owed to the source.
   const bool times_set = ((*local)->differences & (kMtimeDiffers | kAbsentAtSource)) != 0 ||

@@ -37,6 +37,8 @@ struct BaseNode {
   // Its bytes are not known to be ours at any offset: somebody else's version, which ours is to replace as a
   // whole.
   bool foreign = false;
+  // The source keeps no more of its time than that, so the node does not, either. Nothing that is stored.
+  bool whole_seconds = false;
 };
 
 // In what a node differs.

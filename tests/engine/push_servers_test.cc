@@ -127,7 +127,7 @@ class PushEverywhereTest : public PushServersTest, public testing::WithParamInte
 
 INSTANTIATE_TEST_SUITE_P(
     Servers, PushEverywhereTest,
-    testing::Values(ServerCase{"protocol31", 31}, ServerCase{"protocol32", 32},
+    testing::Values(ServerCase{"protocol30", 30}, ServerCase{"protocol31", 31}, ServerCase{"protocol32", 32},
                     ServerCase{"one_connection", 32, {{"max connections", "1"}}},
                     ServerCase{"two_connections", 32, {{"max connections", "2"}}},
                     ServerCase{"no_fsync", 32, {{"refuse options", "fsync"}}},
