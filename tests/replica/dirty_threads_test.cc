@@ -17,6 +17,9 @@ constexpr size_t kFiles = 3;
 constexpr size_t kWriters = 3;
 constexpr int kWrites = 250;
 
+constexpr int kPushes = 4;  // there are while somebody writes
+constexpr int kMostWrites = 100 * kWrites;
+
 class DirtyThreads : public DirtyTest {
  protected:
   // Each writer has a stripe of each file; what it read back there is what it wrote.
@@ -27,7 +30,7 @@ class DirtyThreads : public DirtyTest {
       const auto begin = bases_[i].begin() + static_cast<int64_t>(writer * kStripe);
       mine[i].assign(begin, begin + kStripe);
     }
-    for (int i = 0; i < kWrites; ++i) {
+    for (int i = 0; i < kWrites || (pushes_ < kPushes && i < kMostWrites); ++i) {
       const size_t file = random() % kFiles;
       const uint64_t at = random() % kStripe;
       const Bytes data = known_bytes(random(), 1 + random() % (kStripe - at));
@@ -65,7 +68,7 @@ class DirtyThreads : public DirtyTest {
   std::mutex mutex_;
   std::array<Bytes, kFiles> bases_;
   std::atomic<bool> done_ = false;
-  int pushes_ = 0;
+  std::atomic<int> pushes_ = 0;
 };
 
 TEST_F(DirtyThreads, DoNotDisturbEachOther) {
@@ -85,7 +88,7 @@ TEST_F(DirtyThreads, DoNotDisturbEachOther) {
   done_ = true;
   pusher.join();
   if (HasFatalFailure()) return;
-  EXPECT_GT(pushes_, 3);
+  EXPECT_GE(pushes_, kPushes);
   for (size_t i = 0; i < kFiles; ++i) EXPECT_TRUE(same_bytes(whole_file(*store_, files_[i]), bases_[i]));
   reopen();
   for (size_t i = 0; i < kFiles; ++i) EXPECT_TRUE(same_bytes(whole_file(*store_, files_[i]), bases_[i]));
