@@ -71,7 +71,9 @@ SshServer::SshServer() : dir_("sshd") {
   server << "ListenAddress 127.0.0.1:" << port << "\nHostKey " << (dir_ / "host_key")
          << "\nAuthorizedKeysFile " << (dir_ / "authorized_keys")
          << "\nPidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
-         << "PermitRootLogin yes\nMaxStartups 100\nLogLevel VERBOSE\n";
+         << "PermitRootLogin yes\nMaxStartups 100\nLogLevel VERBOSE\n"
+         // What the user's shell does when it starts is not to be killed by a test, nor waited for.
+         << "SetEnv HOME=" << dir_.path() << "\n";
   write_file(dir_ / "server.conf", server.str());
   std::ostringstream client;
   client << "Host " << kHost << "\nHostName 127.0.0.1\nPort " << port << "\nUser " << user_name()
