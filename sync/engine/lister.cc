@@ -15,6 +15,7 @@ namespace {
 constexpr size_t kDirectoriesPerSession = 64;
 constexpr unsigned kMaxAttempts = 3;
 constexpr unsigned kMaxStaleLists = 3;
+constexpr std::chrono::milliseconds kStaleRetry{100};  // and longer and longer, while nobody waits
 // A listing of an earlier mount is good enough when no younger one comes within this time.
 constexpr std::chrono::milliseconds kStoredPatience{2'000};
 constexpr std::chrono::seconds kTreeRetry{5};
@@ -118,6 +119,7 @@ void Lister::start_directories() {
   std::vector<Job*> chosen;
   for (auto& [node, job] : jobs_) {
     if (job.session != nullptr || job.ingesting) continue;
+    if (job.waiters.empty() && Clock::now() < job.not_before) continue;
     // After a list of several that did not come, each is tried by itself: one may be what stopped them all.
     if (job.attempts > 1 && !chosen.empty()) continue;
     chosen.push_back(&job);
@@ -274,6 +276,9 @@ void Lister::list_again(Job& job) {
   } else {
     job.path = std::move(place->path);
     job.attempts = 0;
+    const auto pause = kStaleRetry * (1U << std::min(job.stale_lists, kMaxDoublings));
+    job.not_before = Clock::now() + pause;
+    context_.loop.run_after(pause, [this] { pump(); });
   }
 }
 

@@ -84,6 +84,7 @@ class Lister final : public SessionUser {
     bool ingesting = false;
     unsigned attempts = 0;
     unsigned stale_lists = 0;
+    Clock::time_point not_before{};  // unless somebody waits
     Clock::time_point heard_at{};  // when something of the list last came
   };
 

@@ -69,7 +69,39 @@ Pusher::~Pusher() {
   if (timer_ != 0) context_.loop.cancel_timer(timer_);
 }
 
+// The fence is up before the strand comes to any list.
+void Pusher::load() {
+  if (context_.options.read_only) {
+    loaded_ = true;
+    return;
+  }
+  context_.store.post([this, alive = alive_] {
+    auto found = remembered();
+    if (found && found->unfinished) fences_.begin(*found->unfinished);
+    context_.loop.post([this, alive = std::move(alive), found = std::move(found)]() mutable {
+      if (!*alive || closing_) return;
+      if (!found) return stop("the store cannot be read: " + found.error().message());
+      sent_ = std::move(found->sent);
+      unfinished_ = std::move(found->unfinished);
+      loaded_ = true;
+      pump();
+    });
+  });
+}
+
+Result<Pusher::Remembered> Pusher::remembered() const {
+  Remembered out;
+  const auto sent = context_.replica.meta(kSentMeta);
+  if (!sent) return sent.error();
+  if (*sent) out.sent = SentVersions::parse(**sent);
+  const auto unfinished = context_.replica.meta(kUnfinishedMeta);
+  if (!unfinished) return unfinished.error();
+  if (*unfinished) out.unfinished = decode_batch(**unfinished, context_.replica.pending());
+  return out;
+}
+
 void Pusher::start() {
+  started_ = true;
   dirty_ = true;
   // A shell has no notion of a read-only module, and may ask its user something for each session.
   probed_ = context_.options.source.kind != Source::Kind::kDaemon;
@@ -82,7 +114,8 @@ void Pusher::note_change() {
 }
 
 bool Pusher::may_push() const {
-  return !closing_ && !context_.options.read_only && read_only_.empty() && stopped_.empty();
+  return loaded_ && started_ && !closing_ && !context_.options.read_only && read_only_.empty() &&
+         stopped_.empty();
 }
 
 void Pusher::link_changed() {
@@ -180,28 +213,20 @@ void Pusher::plan() {
   }
   std::vector<Question> flushes;
   for (const Flush& flush : flushes_) flushes.push_back({flush.id, flush.below, flush.asked_ms});
-  context_.store.post([this, alive = alive_, rules, first = !started_, held = HeldNodes(std::move(held)),
+  context_.store.post([this, alive = alive_, rules, held = HeldNodes(std::move(held)),
                        flushes = std::move(flushes), most = deletions_.room(now)]() mutable {
     rules.hold = &held;
-    auto found = find(rules, first, flushes, most);
+    auto found = find(rules, flushes, most);
     context_.loop.post([this, alive = std::move(alive), found = std::move(found)]() mutable {
       if (*alive) planned(std::move(found));
     });
   });
 }
 
-Result<Pusher::Found> Pusher::find(const PushRules& rules, bool first, const std::vector<Question>& flushes,
+Result<Pusher::Found> Pusher::find(const PushRules& rules, const std::vector<Question>& flushes,
                                    uint64_t most_removals) const {
   Found out;
   const PendingChanges& pending = context_.replica.pending();
-  if (first) {
-    const auto sent = context_.replica.meta(kSentMeta);
-    if (!sent) return sent.error();
-    if (*sent) out.sent = SentVersions::parse(**sent);
-    const auto unfinished = context_.replica.meta(kUnfinishedMeta);
-    if (!unfinished) return unfinished.error();
-    if (*unfinished) out.unfinished = decode_batch(**unfinished, pending);
-  }
   auto plan = plan_push(pending, rules);
   if (!plan) return plan.error();
   out.plan = std::move(*plan);
@@ -225,11 +250,10 @@ void Pusher::planned(Result<Found> found) {
     log_error("planning what to push: " + found.error().message());
     return schedule_in(kFirstBackoff);
   }
-  if (!started_) {
-    started_ = true;
-    sent_ = std::move(found->sent);
-    unfinished_ = std::move(found->unfinished);
-    if (unfinished_) fences_.begin(*unfinished_);
+  // What a list has shown meanwhile is older than what would be done now.
+  if (!collisions_.empty()) {
+    dirty_ = true;
+    return pump();
   }
   const bool idle = !found->plan.batch && !unfinished_ && found->plan.next_due_ms == 0;
   answer_flushes(found->left, idle);

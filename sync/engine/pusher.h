@@ -34,7 +34,9 @@ class Pusher {
   Pusher(const Pusher&) = delete;
   Pusher& operator=(const Pusher&) = delete;
 
-  // Takes up what an earlier mount left.
+  // Reads what an earlier mount has left halfway; before any list is asked for, which may show it.
+  void load();
+  // Takes that up, and whatever is pending.
   void start();
   // Something was changed here: it is looked at soon.
   void note_change();
@@ -74,11 +76,16 @@ class Pusher {
   // What planning found, from the store strand.
   struct Found {
     PushPlan plan;
-    std::optional<PushBatch> unfinished;
-    SentVersions sent;
     uint64_t removals = 0;  // that are pending; not counted while there may be any number
     std::map<RequestId, std::optional<std::string>> left;  // for each flush: one path that it waits for
   };
+
+  // What the store remembers of pushes that have not ended.
+  struct Remembered {
+    SentVersions sent;
+    std::optional<PushBatch> unfinished;
+  };
+  Result<Remembered> remembered() const;
 
   bool may_push() const;
   Clock::time_point next_session() const;  // before that none is to be opened
@@ -88,7 +95,7 @@ class Pusher {
     std::optional<NodeId> below;
     int64_t asked_ms = 0;
   };
-  Result<Found> find(const PushRules& rules, bool first, const std::vector<Question>& flushes,
+  Result<Found> find(const PushRules& rules, const std::vector<Question>& flushes,
                      uint64_t most_removals) const;
   void planned(Result<Found> found);
   void start_job(PushBatch batch, bool again);
@@ -120,6 +127,7 @@ class Pusher {
   RecentFindings recent_;
   const PushJob::Surroundings around_;
 
+  bool loaded_ = false;
   bool started_ = false;
   bool probed_ = false;
   std::unique_ptr<PushRun> probe_;

@@ -122,6 +122,7 @@ void SyncerImpl::start(Done<void> done) {
           [this, users = names->first, groups = names->second] { ids_.learn(users, groups); });
     }
     first_contact_ = std::move(first);
+    pusher_.load();
     lister_.want(id, kRootNode, "", false, [this](Result<void> listed) {
       lister_.want_tree();
       pusher_.start();

@@ -43,6 +43,12 @@ class Launch : public ::testing::Test {
   support::Environment places() const {
     return {{"RSYNCFS_STATE_DIR", dir / "state"}, {"RSYNCFS_RUNTIME_DIR", dir / "run"}};
   }
+  // Each of its threads: a signal reaches them one after the other.
+  static bool is_stopped(pid_t pid) {
+    const std::string states = "cat /proc/" + std::to_string(pid) + "/task/*/stat | sed 's/.*) //' | cut -c 1";
+    const std::string found = support::run_shell(states);
+    return !found.empty() && found.find_first_not_of("T\n") == std::string::npos;
+  }
   pid_t daemon_pid() {
     const std::string status = run({"status", mnt, "--json"}).out;
     const size_t at = status.find("\"pid\":");
@@ -229,6 +235,7 @@ TEST_F(Launch, AStoppedDaemonDoesNotHangTheVerbs) {
   const std::string status = run({"status", mnt, "--json"}).out;
   const pid_t pid = std::stoi(status.substr(status.find("\"pid\":") + 6));
   ASSERT_EQ(kill(pid, SIGSTOP), 0);
+  ASSERT_TRUE(support::wait_until([&] { return is_stopped(pid); }, seconds(10)));
   const CommandResult stuck = run({"status", mnt});
   EXPECT_EQ(stuck.exit_code, 1);
   EXPECT_EQ(stuck.err, "rsyncfs: the daemon for " + mnt + " does not answer\n");

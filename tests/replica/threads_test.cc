@@ -57,6 +57,9 @@ class Threads : public testing::Test {
       }
       auto writer = store_->create_content(node->id, node->attr.size);
       if (!writer) continue;  // purged in the meantime
+      // The writer is for the version that the node had when it was made.
+      const auto now = store_->node(node->id);
+      if (!now || now->version() != node->version()) continue;
       const auto bytes = bytes_of(*node);
       ASSERT_TRUE((*writer)->write(0, std::span(bytes).subspan(0, bytes.size() / 2)).ok());
       ASSERT_TRUE((*writer)->commit_partial().ok());
