@@ -34,6 +34,11 @@ class Decider {
     if (at_.theirs && sent_.may_be(*local, at_.theirs->attr)) return adopt(*local);  // it is what we sent
     if (*base == *local && at_.theirs && only_attributes(**differs)) return nothing();
     if (!at_.theirs) return *base == 0 ? nothing() : ours_stays();
+    if (*base != *local && !at_.other_bytes) {
+      const auto unchanged = is_as_known(*base);
+      if (!unchanged) return unchanged.error();
+      if (*unchanged) return nothing();
+    }
     const bool ours_is_new = *differs && ((*differs)->differences & kAbsentAtSource) != 0;
     if (ours_is_new && S_ISDIR((*differs)->local.attr.mode) && S_ISDIR(at_.theirs->attr.mode))
       return adopt(*local);

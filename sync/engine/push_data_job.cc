@@ -437,7 +437,10 @@ void PushDataJob::look_again() {
   std::vector<std::string> paths;
   for (const PushStep& step : declined_) paths.push_back(step.path);
   look(std::move(paths), [this](const Findings& found) {
-    for (size_t i = 0; i < declined_.size(); ++i) collide(declined_[i], found[i]);
+    for (size_t i = 0; i < declined_.size(); ++i) {
+      collide(declined_[i], found[i]);
+      outcome().collisions.back().other_bytes = true;
+    }
     finish();
   });
 }

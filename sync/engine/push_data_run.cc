@@ -70,6 +70,7 @@ void PushDataRun::next_file() {
   current_ = request.index;
   current_bytes_ = 0;
   result_.files[current_].digest.reset();
+  if (result_.files[current_].failure) return decline(std::nullopt);
   const PushFile& file = files_[current_];
   const PushSession& session = connection_->wire();
   const PushSender::Wire wire{session.checksum(), session.checksum_seed(),
@@ -80,8 +81,11 @@ void PushDataRun::next_file() {
 
 void PushDataRun::decline(const std::optional<Error>& why) {
   PushedFile& file = result_.files[current_];
-  file.declined = !why;
-  file.failure = why;
+  // What could not be read is asked for once more: that says nothing about what the source has.
+  if (!file.failure) {
+    file.declined = !why;
+    file.failure = why;
+  }
   connection_->wire().decline(current_);
   connection_->flush();
   next_file();

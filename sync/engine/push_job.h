@@ -22,6 +22,7 @@ struct StepCollision {
   std::string name;
   std::string path;
   std::optional<KeptListedName> theirs;  // nullopt: nothing
+  bool other_bytes = false;              // than base has, whatever size and time say
 };
 
 struct StepFailure {
