@@ -37,8 +37,8 @@ bool is_gone(const Result<size_t>& applied) {
 
 ListIngest::ListIngest(Loop& loop, Strand& store, Replica& replica, IdMap& ids,
                        std::shared_ptr<RemoteSession> session, bool with_xattrs,
-                       std::vector<WantedDirectory> wanted, Outdated outdated, Stale stale, Changes changes,
-                       Finished finished)
+                       std::vector<WantedDirectory> wanted, Outdated outdated, const PushFences& fences,
+                       Changes changes, Finished finished)
     : loop_(loop),
       store_(store),
       replica_(replica),
@@ -47,7 +47,7 @@ ListIngest::ListIngest(Loop& loop, Strand& store, Replica& replica, IdMap& ids,
       with_xattrs_(with_xattrs),
       whole_tree_(wanted.empty()),
       outdated_(std::move(outdated)),
-      stale_(std::move(stale)),
+      fences_(fences),
       changes_(std::move(changes)),
       finished_(std::move(finished)),
       unreadable_(session_->list(), session_->errors(), session_->shown_root()) {
@@ -135,7 +135,7 @@ Result<size_t> ListIngest::apply_tree_directory(Replica::Batch& batch, const std
 }
 
 Result<size_t> ListIngest::apply_wanted(Replica::Batch& batch, WantedDirectory& wanted) {
-  wanted.stale = stale_(wanted.node);
+  wanted.stale = stale(wanted.node) || !is_at(wanted);
   if (wanted.stale) return size_t{1};
   auto applied = apply_itself(batch, wanted);
   if (!is_gone(applied)) return applied;
@@ -167,7 +167,7 @@ Result<size_t> ListIngest::apply_itself(Replica::Batch& batch, WantedDirectory& 
 
 // Names that may be there though the list lacks them stay.
 Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::string& path) {
-  if (whole_tree_ && stale_(node)) return skip_stale(node, path);
+  if (whole_tree_ && stale(node)) return skip_stale(node, path);
   std::vector<ListedName> names = listing_->names(path);
   hide_spare_names(node, names);
   const bool complete = !unreadable_.doubt(path).has_value();
@@ -187,6 +187,13 @@ Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::
     keep_younger(node, names, kept);
   } else {
     take_younger(names);
+  }
+  // Names that were linked, moved or removed meanwhile are counted in one directory and not in the other.
+  if (whole_tree_ && fences_.any_since(session_->opened_at())) {
+    for (ListedName& listed : names) {
+      outcome_.partial = outcome_.partial || listed.hlink_group != 0;
+      listed.attr.nlink = 0;
+    }
   }
   std::vector<NodeId> nodes;
   auto changes = batch.apply_directory(node, names, complete, groups_, nodes);
@@ -209,14 +216,16 @@ Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::
   return names.size() + 1;
 }
 
-// Only what is below it is brought in; the directory itself has to be listed again.
+// Only what is below it, and was there then, is brought in; the directory itself has to be listed again.
 Result<size_t> ListIngest::skip_stale(NodeId node, const std::string& path) {
   outcome_.unsettled.push_back({node, path, std::nullopt});
+  outcome_.partial = true;
   const auto children = replica_.pending().base_children(node, kMaxListEntries);
   if (!children) return children.error();
   for (const Binding& child : *children) {
     const auto base = replica_.pending().base_of(child.node);
     if (!base || !S_ISDIR(base->attr.mode)) continue;
+    if (fences_.stale_name(node, child.name, session_->opened_at())) continue;
     nodes_[path.empty() ? child.name : path + "/" + child.name] = child.node;
   }
   return children->size() + 1;
@@ -229,6 +238,12 @@ void ListIngest::hide_spare_names(NodeId node, std::vector<ListedName>& names) c
     const auto known = replica_.pending().base_binding(node, listed.name);
     return known && *known == 0;
   });
+}
+
+// Where the list was asked for it: a push may have moved it before the list was made.
+bool ListIngest::is_at(const WantedDirectory& wanted) const {
+  const auto place = replica_.pending().remote_place(wanted.node);
+  return place ? place->path == wanted.path : place.error().code() == Errc::kNotFound;
 }
 
 // Users changed something in it that is not at the source yet.

@@ -16,6 +16,7 @@
 #include "io/loop.h"
 #include "sync/engine/id_map.h"
 #include "sync/engine/listing.h"
+#include "sync/engine/push_fences.h"
 #include "sync/engine/push_job.h"
 #include "sync/engine/remote_session.h"
 #include "sync/engine/unreadable_places.h"
@@ -41,6 +42,8 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
     // Or something was pushed there since this one began.
     std::vector<WantedDirectory> unsettled;
     std::vector<StepCollision> collisions;
+    // Of the tree: something was pushed while the list was made, so that a part of it says nothing.
+    bool partial = false;
     // The root shows no name at all, where there were many: not believed (kManyNodes).
     bool emptied = false;
   };
@@ -48,8 +51,6 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
   using Finished = UniqueFunction<void(Outcome)>;                // on the loop, once
   // On the store strand: whether this directory was listed by a younger session than this list's.
   using Outdated = std::function<bool(NodeId)>;
-  // On the store strand: whether something was pushed there since the list began.
-  using Stale = std::function<bool(NodeId)>;
 
   // A source with more than so many nodes that shows nothing any more is rather one that is not mounted.
   static constexpr uint64_t kManyNodes = 50;
@@ -58,8 +59,8 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
 
   // `wanted` empty: the whole tree. The session is kept alive until the end and released on the loop.
   ListIngest(Loop& loop, Strand& store, Replica& replica, IdMap& ids, std::shared_ptr<RemoteSession> session,
-             bool with_xattrs, std::vector<WantedDirectory> wanted, Outdated outdated, Stale stale,
-             Changes changes, Finished finished);
+             bool with_xattrs, std::vector<WantedDirectory> wanted, Outdated outdated,
+             const PushFences& fences, Changes changes, Finished finished);
   void start();
 
  private:
@@ -73,6 +74,8 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
   void keep_younger(NodeId node, std::vector<ListedName>& names, std::vector<std::string>& kept_texts);
   Result<size_t> skip_stale(NodeId node, const std::string& path);
   void hide_spare_names(NodeId node, std::vector<ListedName>& names) const;
+  bool stale(NodeId directory) const { return fences_.stale(directory, session_->opened_at()); }
+  bool is_at(const WantedDirectory& wanted) const;
   bool has_changes(NodeId node) const;
   bool has_names(NodeId node) const;
   void join_group(ListedName& keep, const Node& child, const ListedName* listed);
@@ -89,7 +92,7 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
   const bool whole_tree_;
   bool believe_emptied_ = false;
   Outdated outdated_;
-  Stale stale_;
+  const PushFences& fences_;
   Changes changes_;
   Finished finished_;
   Outcome outcome_;

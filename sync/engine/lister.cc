@@ -170,10 +170,9 @@ void Lister::ingest_tree(std::shared_ptr<RemoteSession> session) {
     return found != fresh_.end() && found->second >= opened;
   };
   const auto& features = pool_.features();
-  auto stale = [this, opened](NodeId node) { return fences_.stale(node, opened); };
   auto ingest = std::make_shared<ListIngest>(
       context_.loop, context_.store, context_.replica, context_.ids, std::move(session),
-      features.xattrs || features.acls, std::vector<WantedDirectory>{}, std::move(outdated), std::move(stale),
+      features.xattrs || features.acls, std::vector<WantedDirectory>{}, std::move(outdated), fences_,
       changes(), [this, entries, opened_at_s](ListIngest::Outcome outcome) {
         tree_done(std::move(outcome), entries, opened_at_s);
       });
@@ -193,12 +192,12 @@ void Lister::tree_done(ListIngest::Outcome outcome, uint64_t entries, int64_t op
     retry_tree_later();
     return;
   }
-  tree_failures_ = 0;
   last_failure_.clear();
   tree_entries_ = entries;
   tree_listed_at_s_ = opened_at_s;
   tree_fresh_.store(true, std::memory_order_release);
   for (WantedDirectory& directory : outcome.unsettled) refresh(directory.node, std::move(directory.path));
+  outcome.partial ? list_tree_again() : void(tree_failures_ = 0);
   note_outcome(outcome);
   pump();
   log_info("whole tree listed: " + std::to_string(entries) + " entries");
@@ -214,11 +213,10 @@ void Lister::ingest_directories(std::shared_ptr<RemoteSession> session) {
   if (wanted.empty()) return;  // all were canceled; the session stays as a fetcher
   const bool alone = wanted.size() == 1;
   const auto& features = pool_.features();
-  auto stale = [this, opened = session->opened_at()](NodeId node) { return fences_.stale(node, opened); };
   auto ingest = std::make_shared<ListIngest>(
       context_.loop, context_.store, context_.replica, context_.ids, std::move(session),
-      features.xattrs || features.acls, std::move(wanted), [](NodeId) { return false; }, std::move(stale),
-      changes(), [this, alone](ListIngest::Outcome outcome) { directories_done(std::move(outcome), alone); });
+      features.xattrs || features.acls, std::move(wanted), [](NodeId) { return false; }, fences_, changes(),
+      [this, alone](ListIngest::Outcome outcome) { directories_done(std::move(outcome), alone); });
   if (believe_emptied_) ingest->believe_emptied();
   ingest->start();
 }
@@ -311,6 +309,14 @@ void Lister::session_ended(RemoteSession& session, const Error& why) {
     last_failure_ = why.message();
     finish(node, why);
   }
+}
+
+// Below what was pushed meanwhile it may have shown nothing.
+void Lister::list_tree_again() {
+  RemoteSession* const session = std::exchange(tree_session_, nullptr);
+  if (session != nullptr) pool_.close(*session, Error(Errc::kCanceled, "the tree is listed again"));
+  tree_wanted_ = !closing_;
+  retry_tree_later();
 }
 
 // Soon, then less often.

@@ -85,7 +85,7 @@ class Lister final : public SessionUser {
     unsigned attempts = 0;
     unsigned stale_lists = 0;
     Clock::time_point not_before{};  // unless somebody waits
-    Clock::time_point heard_at{};  // when something of the list last came
+    Clock::time_point heard_at{};    // when something of the list last came
   };
 
   void start_directories();
@@ -96,6 +96,7 @@ class Lister final : public SessionUser {
   void list_again(Job& job);
   void note_outcome(ListIngest::Outcome& outcome);
   void tree_done(ListIngest::Outcome outcome, uint64_t entries, int64_t opened_at_s);
+  void list_tree_again();
   void retry_tree_later();
   void try_tree_again_in(std::chrono::milliseconds pause);
   void finish(NodeId node, const Result<void>& result);

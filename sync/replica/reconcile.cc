@@ -262,7 +262,7 @@ Result<NodeId> Reconciler::keep(const Step& step) {
   const ListedName& listed = (*names_)[step.listed];
   uint32_t nlink = std::max(listed.attr.nlink, 1U);
   if (listed.hlink_group != 0) groups_.set(listed.hlink_group, step.stored.id);
-  if (listed.hlink_group != 0 || something_pending_) {
+  if (listed.hlink_group != 0 || listed.attr.nlink == 0 || something_pending_) {
     auto in_group = nlink_in_group(listed, step.stored);
     if (!in_group) return in_group.error();
     nlink = *in_group;
@@ -297,7 +297,7 @@ Result<bool> Reconciler::must_separate(const Step& step) {
     const uint32_t other = groups_.group_of(step.stored.id);
     return other != 0 && other != listed.hlink_group;
   }
-  if (step.stored.attr.nlink <= 1) return false;
+  if (step.stored.attr.nlink <= 1 || listed.attr.nlink == 0) return false;
   // The source shows this name as an inode of its own, and we have others that lead to the same node.
   if (something_pending_) {
     auto names = base_names_of(transaction_.db(), step.stored.id, 2);
