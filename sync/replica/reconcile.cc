@@ -260,15 +260,22 @@ Result<NodeId> Reconciler::join_group(const Step& step, const Node& target) {
 
 Result<NodeId> Reconciler::keep(const Step& step) {
   const ListedName& listed = (*names_)[step.listed];
+  Node stored = step.stored;
+  if (stored.attr.nlink > 1) {
+    // Another name of it may have been here before.
+    auto now = find_node(transaction_.db(), stored.id);
+    if (!now) return now.error();
+    if (now->has_value()) stored = **now;
+  }
   uint32_t nlink = std::max(listed.attr.nlink, 1U);
-  if (listed.hlink_group != 0) groups_.set(listed.hlink_group, step.stored.id);
+  if (listed.hlink_group != 0) groups_.set(listed.hlink_group, stored.id);
   if (listed.hlink_group != 0 || listed.attr.nlink == 0 || something_pending_) {
-    auto in_group = nlink_in_group(listed, step.stored);
+    auto in_group = nlink_in_group(listed, stored);
     if (!in_group) return in_group.error();
     nlink = *in_group;
   }
-  if (auto done = update(listed, step.stored, nlink); !done) return done.error();
-  return step.stored.id;
+  if (auto done = update(listed, stored, nlink); !done) return done.error();
+  return stored.id;
 }
 
 Result<uint32_t> Reconciler::nlink_in_group(const ListedName& listed, const Node& node) {

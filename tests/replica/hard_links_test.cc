@@ -114,8 +114,8 @@ TEST_F(HardLinks, ThatWereBrokenAreToldApart) {
   store_content(*store_, node, known_bytes(1, 10));
   // The same size and time, but inodes of their own.
   HardLinkGroups none;
-  const NodeId a = list_one(d1_, "a", 0, none);
-  const NodeId b = list_one(d2_, "b", 0, none);
+  const NodeId a = list_one(d1_, "a", 0, none, 1);
+  const NodeId b = list_one(d2_, "b", 0, none, 1);
   EXPECT_NE(a, b);
   EXPECT_NE(must(store_->node(a)).ino, must(store_->node(b)).ino);
   EXPECT_EQ(b, node);
