@@ -200,7 +200,8 @@ void Lister::tree_done(ListIngest::Outcome outcome, uint64_t entries, int64_t op
   outcome.partial ? list_tree_again() : void(tree_failures_ = 0);
   note_outcome(outcome);
   pump();
-  log_info("whole tree listed: " + std::to_string(entries) + " entries");
+  log_info("whole tree listed: " + std::to_string(entries) + " entries" +
+           (outcome.partial ? ", a part of them before what was pushed" : ""));
 }
 
 void Lister::ingest_directories(std::shared_ptr<RemoteSession> session) {
@@ -223,6 +224,8 @@ void Lister::ingest_directories(std::shared_ptr<RemoteSession> session) {
 
 void Lister::directories_done(ListIngest::Outcome outcome, bool alone) {
   note_outcome(outcome);
+  for (const WantedDirectory& wanted : outcome.wanted)
+    log_debug("listed: /" + escape_control(wanted.path) + (wanted.stale ? ", before what was pushed" : ""));
   for (const WantedDirectory& wanted : outcome.wanted) {
     const auto found = jobs_.find(wanted.node);
     if (found == jobs_.end()) continue;

@@ -301,6 +301,9 @@ void PushNamesJob::record() {
 void PushNamesJob::look_at_declined() {
   std::vector<std::string> paths;
   for (const StepFacts& facts : declined_) paths.push_back(facts.step.path.empty() ? "." : facts.step.path);
+  if (action() == PushAction::kLink) {
+    for (const StepFacts& facts : declined_) paths.push_back(facts.step.from_path);
+  }
   look(std::move(paths), [this](const Findings& found) { judge_declined(found); });
 }
 
@@ -312,6 +315,12 @@ void PushNamesJob::judge_declined(const Findings& found) {
     const RemoteFinding& at = found[i];
     if (at.unknown) {
       fail(facts.step, *at.unknown);
+      continue;
+    }
+    if (action() == PushAction::kLink && !at.entry) {
+      const PushStep& step = facts.step;
+      const auto& from = found[declined.size() + i].entry;
+      outcome().collisions.push_back({step.from_parent, step.from_name, step.from_path, from});
       continue;
     }
     const Verdict verdict = leaves_alone ? judge_step(facts, at, at) : Verdict::kCollides;

@@ -29,6 +29,7 @@ constexpr milliseconds kFirstBackoff{1'000};
 constexpr milliseconds kLongestBackoff{300'000};
 constexpr unsigned kMaxDoublings = 9;
 constexpr unsigned kMaxFinishAttempts = 5;
+constexpr unsigned kMaxChangedWaits = 5;  // of a flush for what keeps changing
 constexpr milliseconds kSoon{20};
 constexpr size_t kMaxSmallSteps = 2'048;
 constexpr std::chrono::nanoseconds kStallParts{3};
@@ -255,7 +256,8 @@ void Pusher::planned(Result<Found> found) {
     dirty_ = true;
     return pump();
   }
-  const bool idle = !found->plan.batch && !unfinished_ && found->plan.next_due_ms == 0;
+  const bool idle =
+      !found->plan.batch && !unfinished_ && found->plan.next_due_ms == 0 && !changes_meanwhile();
   answer_flushes(found->left, idle);
   if (const auto due = next_session(); (unfinished_ || found->plan.batch) && Clock::now() < due) {
     dirty_ = true;
@@ -549,6 +551,13 @@ void Pusher::answer_flushes(const std::map<RequestId, std::optional<std::string>
       flush.done(found->second ? left_over(*found->second) : Result<void>());
     }
   }
+}
+
+// Something is about to be looked at again because it was not as it had been a moment before.
+bool Pusher::changes_meanwhile() const {
+  return std::any_of(failures_.begin(), failures_.end(), [](const auto& one) {
+    return one.second.why.code() == Errc::kChanged && one.second.times <= kMaxChangedWaits;
+  });
 }
 
 // Who waits for one file, as fsync(2) does, is told of its failure whatever else is under way.

@@ -109,6 +109,7 @@ class Pusher {
   bool brakes(const Found& found);
   void answer_flushes(const std::map<RequestId, std::optional<std::string>>& left, bool idle);
   bool has_failed(const Flush& flush) const;
+  bool changes_meanwhile() const;
   Error left_over(const std::string& path) const;
   void finish_first();
   void probe();

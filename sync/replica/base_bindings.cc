@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/replica/base_bindings.h"
 
+#include <sys/stat.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <limits>
 
 #include "sync/replica/base_rows.h"
 #include "sync/replica/node_rows.h"
+#include "sync/replica/source_node.h"
 
 namespace rsyncfs {
 namespace {
 
 // Bounds a damaged store's cycle.
 constexpr int kMaxDepth = 1 << 16;
+constexpr size_t kAllNames = std::numeric_limits<int64_t>::max();
 
 constexpr Sql kLocalBinding{"SELECT node FROM names WHERE parent=? AND name=?"};
 constexpr Sql kLocalNames{"SELECT parent, name, node FROM names WHERE node=? LIMIT ?"};
@@ -101,6 +106,34 @@ Result<std::string> remote_path_of(Connection& db, NodeId id) {
     if (id != kRootNode) path.insert(0, "/");
   }
   return path;
+}
+
+Result<void> leave_former_copies(Transaction& transaction, NodeId node, const std::vector<Binding>& made) {
+  auto known = read_known_node(transaction.db(), node);
+  if (!known) return known.error().code() == Errc::kNotFound ? Result<void>() : known.error();
+  if (!known->base.present || S_ISREG(known->base.attr.mode) || S_ISDIR(known->base.attr.mode)) return {};
+  auto places = base_names_of(transaction.db(), node, kAllNames);
+  if (!places) return places.error();
+  const auto is_made = [&](const Binding& place) {
+    return std::find(made.begin(), made.end(), place) != made.end();
+  };
+  const bool anew = std::any_of(made.begin(), made.end(), [&](const Binding& name) {
+    return name.node == node && std::find(places->begin(), places->end(), name) == places->end();
+  });
+  if (!anew) return {};
+  for (const Binding& place : *places) {
+    auto local = local_binding(transaction.db(), place.parent, place.name);
+    if (!local) return local.error();
+    if (*local == node || is_made(place)) continue;
+    ListedName former;
+    former.attr = known->base.attr;
+    former.link_target = known->target;
+    former.xattrs_known = false;
+    auto relic = insert_hidden(transaction, former);
+    if (!relic) return relic.error();
+    if (auto done = put_base_name(transaction, place.parent, place.name, *relic, *local); !done) return done;
+  }
+  return {};
 }
 
 Result<void> bind_at_source(Transaction& transaction, const std::vector<Binding>& names, Losses& losses) {

@@ -215,6 +215,7 @@ Result<std::string> StoredPendingChanges::remote_path(NodeId parent, std::string
 Result<void> StoredPendingChanges::acknowledge(const Acknowledged& news) {
   return changing([&](Transaction& transaction) -> Result<void> {
     for (const BaseNode& node : news.nodes) {
+      if (auto done = leave_former_copies(transaction, node.node, news.names); !done) return done;
       if (auto done = put_base_node(transaction, node); !done) return done;
     }
     std::vector<NameChange> changes;
