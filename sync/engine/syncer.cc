@@ -11,6 +11,7 @@
 #include "io/base/log.h"
 #include "sync/engine/large_files.h"
 #include "sync/engine/lister.h"
+#include "sync/engine/moving_files.h"
 #include "sync/engine/push_fences.h"
 #include "sync/engine/pusher.h"
 #include "sync/engine/session_pool.h"
@@ -36,6 +37,7 @@ class SyncerImpl final : public Syncer {
         pool_(
             loop, options_, [this] { changed(); }, [this](const Error& why) { link_failed(why); }),
         fences_(replica.pending()),
+        moving_(context_, fences_),
         lister_(context_, pool_, fences_),
         large_(context_, pool_, lister_, totals_),
         whole_(context_, pool_, lister_, large_, totals_),
@@ -76,6 +78,8 @@ class SyncerImpl final : public Syncer {
   SyncerStatus make_status();
   template <class T, class Work>
   RequestId post(Done<T> done, Work work);
+  template <class T, class Ask>
+  void ask(RequestId id, Result<FileTarget> target, Clock::time_point began, Ask ask_for, Done<T> done);
 
   const SyncerOptions options_;
   Strand store_;
@@ -84,6 +88,7 @@ class SyncerImpl final : public Syncer {
   FetchTotals totals_;
   SessionPool pool_;
   PushFences fences_;
+  MovingFiles moving_;
   Lister lister_;
   LargeFiles large_;
   WholeFiles whole_;
@@ -152,6 +157,7 @@ void SyncerImpl::shut_down(Task done) {
       first_contact_ = nullptr;
       call(why);
     }
+    moving_.fail_everything(why);
     pusher_.fail_everything(why);
     whole_.fail_everything(why);
     large_.fail_everything(why);
@@ -210,38 +216,65 @@ Result<FileTarget> SyncerImpl::target_of(NodeId file) const {
   return target;
 }
 
+// `ask(target, answer)` for the file, and for where it is then if it moved meanwhile. Called with the file's
+// place as it was at `began`.
+template <class T, class Ask>
+void SyncerImpl::ask(RequestId id, Result<FileTarget> target, Clock::time_point began, Ask ask_for,
+                     Done<T> done) {
+  if (!target) return done(target.error());
+  const NodeId file = target->node;
+  const NodeId directory = target->parent;
+  auto answer = [this, id, file, directory, began, ask_for,
+                 done = std::move(done)](Result<T> result) mutable {
+    if (result || closing_ || !moving_.may_have_moved(result.error(), directory, began))
+      return done(std::move(result));
+    const auto shared = std::make_shared<Done<T>>(std::move(done));
+    moving_.ask_again(
+        id,
+        [this, id, file, began, ask_for, shared] {
+          ask<T>(id, target_of(file), began, ask_for, std::move(*shared));
+          pump();
+          schedule_tick();
+        },
+        [shared](const Error& why) { (*shared)(why); });
+  };
+  ask_for(std::move(*target), Done<T>(std::move(answer)));
+}
+
 RequestId SyncerImpl::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done) {
+  const auto began = Clock::now();
   auto target = target_of(file);
-  return post<ReadBytes>(std::move(done), [this, offset, length, target = std::move(target)](
+  return post<ReadBytes>(std::move(done), [this, offset, length, began, target = std::move(target)](
                                               RequestId id, Done<ReadBytes> answer) mutable {
-    if (!target) {
-      answer(target.error());
-    } else if (context_.answer_stored(target->node, offset, length, answer)) {
-      return;
-    } else if (target->size <= kMaxWholeFileBytes) {
-      whole_.read(id, std::move(*target), offset, length, std::move(answer));
-    } else {
-      large_.read(id, std::move(*target), offset, length, std::move(answer));
-    }
+    const auto read_from = [this, id, offset, length](FileTarget at, Done<ReadBytes> then) {
+      if (context_.answer_stored(at.node, offset, length, then)) return;
+      if (at.size <= kMaxWholeFileBytes) {
+        whole_.read(id, std::move(at), offset, length, std::move(then));
+      } else {
+        large_.read(id, std::move(at), offset, length, std::move(then));
+      }
+    };
+    ask<ReadBytes>(id, std::move(target), began, read_from, std::move(answer));
   });
 }
 
 RequestId SyncerImpl::hydrate(NodeId file, Done<void> done) {
+  const auto began = Clock::now();
   auto target = target_of(file);
   const auto state = context_.replica.content_state(file);
   const bool complete = state && state->complete;
-  return post<void>(std::move(done),
-                    [this, complete, target = std::move(target)](RequestId id, Done<void> answer) mutable {
-                      if (complete) {
-                        answer(Result<void>());
-                      } else if (!target) {
-                        answer(target.error());
-                      } else if (target->size <= kMaxWholeFileBytes) {
-                        whole_.hydrate(id, std::move(*target), std::move(answer));
-                      } else {
-                        large_.hydrate(id, std::move(*target), std::move(answer));
-                      }
-                    });
+  return post<void>(std::move(done), [this, complete, began, target = std::move(target)](
+                                         RequestId id, Done<void> answer) mutable {
+    if (complete) return answer(Result<void>());
+    const auto fetch_all = [this, id](FileTarget from, Done<void> then) {
+      if (from.size <= kMaxWholeFileBytes) {
+        whole_.hydrate(id, std::move(from), std::move(then));
+      } else {
+        large_.hydrate(id, std::move(from), std::move(then));
+      }
+    };
+    ask<void>(id, std::move(target), began, fetch_all, std::move(answer));
+  });
 }
 
 RequestId SyncerImpl::fetch_xattrs(NodeId node, Done<void> done) {
@@ -281,8 +314,8 @@ void SyncerImpl::resume(Done<void> done) {
 void SyncerImpl::cancel(RequestId request) {
   context_.loop.post([this, request] {
     if (closing_) return;
-    (void)(lister_.cancel(request) || whole_.cancel(request) || large_.cancel(request) ||
-           xattrs_.cancel(request) || pusher_.cancel(request));
+    (void)(moving_.cancel(request) || lister_.cancel(request) || whole_.cancel(request) ||
+           large_.cancel(request) || xattrs_.cancel(request) || pusher_.cancel(request));
   });
 }
 
@@ -328,7 +361,7 @@ void SyncerImpl::link_failed(const Error& why) {
 
 bool SyncerImpl::waiting() const {
   return lister_.waiting() || whole_.waiting() || large_.waiting() || xattrs_.waiting() ||
-         pusher_.waiting() || pool_.busy();
+         moving_.waiting() || pusher_.waiting() || pool_.busy();
 }
 
 void SyncerImpl::schedule_tick() {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -82,6 +83,28 @@ TEST_F(PusherTest, NamesAreMovedWithoutTheirBytes) {
   ASSERT_TRUE(rig_->rename("c", "a/c").ok());
   flush();
   EXPECT_EQ(listing(), (Names{"a", "a/another", "a/c", "a/c/big"}));
+}
+
+// Whatever moment a reader comes at.
+TEST_F(PusherTest, FilesAreReadWhileTheirDirectoryMoves) {
+  constexpr int kFiles = 40;
+  const auto name_of = [](int i) { return "f" + std::to_string(i); };
+  fs::create_directories(served("a/d"));
+  for (int i = 0; i < kFiles; ++i)
+    write_file(served("a/d/" + name_of(i)), support::random_bytes(i % 8 == 0 ? 1'200'000 : 2'000, i));
+  start();
+  ASSERT_TRUE(rig_->wait_for_tree());
+  for (const char* to : {"b", "c", "e", "g"}) {
+    const std::string from = *to == 'b' ? "a" : std::string(1, *to == 'c' ? 'b' : *to == 'e' ? 'c' : 'e');
+    ASSERT_TRUE(rig_->rename(from, to).ok());
+    std::thread pushing([&] { EXPECT_TRUE(rig_->flush().ok()); });
+    for (int i = to[0] % 4; i < kFiles; i += 4) {
+      const auto file = rig_->find(std::string(to) + "/d/" + name_of(i));
+      const auto here = file ? rig_->hydrate(file->id) : Result<void>(file.error());
+      EXPECT_TRUE(here.ok()) << to << " " << i << ": " << here.error().message();
+    }
+    pushing.join();
+  }
 }
 
 // A server moves a directory file by file.
