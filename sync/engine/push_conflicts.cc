@@ -34,7 +34,7 @@ class Decider {
     const auto differs = pending_.node(*local);
     if (!differs) return differs.error();
     if (*base == *local && !differs->has_value()) return nothing();
-    if (at_.theirs && sent_.may_be(*local, at_.theirs->attr)) return adopt(*local);  // it is what we sent
+    if (at_.theirs && sent_.may_be(*local, at_.theirs->attr)) return adopt_sent(*local);
     if (*base == *local && at_.theirs && only_attributes(**differs)) return nothing();
     if (!at_.theirs) return *base == 0 ? nothing() : ours_stays();
     if (*base != *local && !at_.other_bytes) {
@@ -119,6 +119,14 @@ class Decider {
     auto changes = pending_.keep_ours(at_.parent, at_.name, at_.theirs ? &theirs : nullptr);
     if (!changes) return changes.error();
     return ConflictDecision{std::move(*changes), false, false};
+  }
+
+  Result<ConflictDecision> adopt_sent(NodeId local) {
+    const auto names = pending_.base_names_of(local, 2);
+    if (!names) return names.error();
+    ConflictDecision out;
+    out.waits = names->size() > 1;
+    return out.waits ? out : adopt(local);
   }
 
   // What is there is an earlier version of ours; two directories of one name are one.

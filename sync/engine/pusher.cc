@@ -502,7 +502,7 @@ void Pusher::decide_next() {
         if (!decided->changes.empty()) context_.events.on_changes(std::move(decided->changes));
         if (decided->nothing)
           note_failure(node, collision.path, Error(Errc::kChanged, "it changed at the source meanwhile"));
-        list_again(collision);
+        if (!decided->waits) list_again(collision);
       }
       pump();
     });

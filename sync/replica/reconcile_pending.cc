@@ -89,6 +89,10 @@ Result<NodeId> PendingReconciler::reconcile_node(const Sides& sides, const Known
   }
   switch (verdict) {
     case Verdict::kConverged: {
+      // Its other names may still lead to what was there before.
+      auto one_of_several = is_one_of_several(known);
+      if (!one_of_several) return one_of_several.error();
+      if (*one_of_several) return sides.base;
       auto set = listed_xattr_set(transaction_, *sides.listed, known.base.xattr_set);
       if (!set) return set.error();
       BaseNode now = base_of_listed(sides.base, *sides.listed, *set);
@@ -118,6 +122,14 @@ Result<std::optional<KnownNode>> PendingReconciler::find_arrived(const Sides& si
   if (!verdict) return verdict.error();
   if (*verdict != Verdict::kConverged) return std::optional<KnownNode>();
   return std::optional<KnownNode>(std::move(*local));
+}
+
+// A file whose bytes are to be pushed, and then to all of its names at the source.
+Result<bool> PendingReconciler::is_one_of_several(const KnownNode& known) {
+  if (!S_ISREG(known.node.attr.mode) || (known.node.differences & kBytesDiffer) == 0) return false;
+  auto names = base_names_of(transaction_.db(), known.node.id, 2);
+  if (!names) return names.error();
+  return names->size() > 1;
 }
 
 Result<bool> PendingReconciler::is_moved(NodeId node) {
@@ -344,6 +356,9 @@ Result<NodeId> PendingReconciler::appear(const Sides& sides) {
 
 Result<NodeId> PendingReconciler::converge(const Sides& sides, const KnownNode& local) {
   const bool is_directory = S_ISDIR(local.node.attr.mode);
+  auto one_of_several = is_one_of_several(local);
+  if (!one_of_several) return one_of_several.error();
+  if (*one_of_several) return collide(sides);
   if (is_directory) {
     auto possible = may_be_in(sides.local, directory_);
     if (!possible) return possible.error();

@@ -56,6 +56,7 @@ class PendingReconciler {
 
   // What users see here, if it is what the source has here now.
   Result<std::optional<KnownNode>> find_arrived(const Sides& sides);
+  Result<bool> is_one_of_several(const KnownNode& known);
   // Users see it by a name that the source does not have.
   Result<bool> is_moved(NodeId node);
   Result<NodeId> follow(const Sides& sides, const KnownNode& known);
