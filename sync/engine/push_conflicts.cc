@@ -4,7 +4,6 @@
 #include <fnmatch.h>
 #include <sys/stat.h>
 
-#include <sstream>
 #include <utility>
 
 #include "io/base/log.h"
@@ -28,8 +27,9 @@ class Decider {
     if (!base) return base.error();
     const auto local = pending_.local_binding(at_.parent, at_.name);
     if (!local) return local.error();
-    log_debug("not as expected: " + shown() + ": there " + described(at_.theirs ? &at_.theirs->attr : nullptr) +
-              ", base " + described(*base) + (*local == *base ? "" : ", here " + described(*local)));
+    log_debug("not as expected: " + shown() + ": there " +
+              log_text(at_.theirs ? &at_.theirs->attr : nullptr) + ", base " + log_text(pending_, *base) +
+              (*local == *base ? "" : ", here " + log_text(pending_, *local)));
     if (*local == 0) return without_local(*base);
     const auto differs = pending_.node(*local);
     if (!differs) return differs.error();
@@ -177,18 +177,6 @@ class Decider {
       const auto base = pending_.base_binding(at_.parent, name);
       return !local || !base || *local != 0 || *base != 0;
     });
-  }
-
-  static std::string described(const NodeAttributes* attr) {
-    if (attr == nullptr) return "nothing";
-    std::ostringstream out;
-    out << std::oct << attr->mode << std::dec << ' ' << attr->size << " bytes of " << attr->mtime_s << '.'
-        << attr->mtime_ns;
-    return out.str();
-  }
-  std::string described(NodeId node) const {
-    const auto base = pending_.base_of(node);
-    return std::to_string(node) + ' ' + described(base && base->present ? &base->attr : nullptr);
   }
 
   ListedName view() const { return at_.theirs ? at_.theirs->view() : ListedName(); }

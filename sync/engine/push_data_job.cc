@@ -68,7 +68,7 @@ Result<PushDataJob::Files> PushDataJob::open_snapshots(const Replica& replica, s
     file.facts = std::move(one);
     file.facts.local = (*snapshot)->node();
     file.facts.base = (*snapshot)->base();
-    auto entry = make_push_entry(replica, file.facts.step.node, file.facts.local.attr, file.facts.step.path);
+    auto entry = make_push_entry(replica, file.facts.local, file.facts.step.path);
     if (!entry) return entry.error();
     file.push.entry = std::move(*entry);
     const bool sent_before = sent.has(file.facts.step.node);

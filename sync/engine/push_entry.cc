@@ -9,6 +9,8 @@ namespace rsyncfs {
 
 namespace {
 
+constexpr int kMaxAttempts = 16;
+
 // linux/posix_acl.h and posix_acl_xattr.h
 constexpr uint32_t kAclVersion = 2;
 constexpr size_t kAclHeader = 4;
@@ -71,6 +73,19 @@ Result<void> add_xattrs(const Replica& replica, StoredXattrs xattrs, PushEntry& 
   return {};
 }
 
+// Users may change them all the while.
+Result<StoredXattrs> read_xattrs(const Replica& replica, Node& node) {
+  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    auto xattrs = replica.xattrs(node.id);
+    if (!xattrs) return xattrs;
+    const auto now = replica.node(node.id);
+    if (!now) return now.error();
+    if (now->xattr_set == node.xattr_set) return xattrs;
+    node.xattr_set = now->xattr_set;
+  }
+  return Error(Errc::kChanged, "its extended attributes change all the time");
+}
+
 }  // namespace
 
 std::optional<PosixAcl> parse_acl_xattr(std::string_view value) {
@@ -84,8 +99,8 @@ std::optional<PosixAcl> parse_acl_xattr(std::string_view value) {
   return out;
 }
 
-Result<PushEntry> make_push_entry(const Replica& replica, NodeId node, const NodeAttributes& attr,
-                                  std::string path) {
+Result<PushEntry> make_push_entry(const Replica& replica, Node& node, std::string path) {
+  const NodeAttributes& attr = node.attr;
   PushEntry out;
   out.path = path.empty() ? "." : std::move(path);
   out.mode = attr.mode;
@@ -97,11 +112,11 @@ Result<PushEntry> make_push_entry(const Replica& replica, NodeId node, const Nod
   out.rdev_major = attr.rdev_major;
   out.rdev_minor = attr.rdev_minor;
   if (S_ISLNK(attr.mode)) {
-    auto target = replica.link_target(node);
+    auto target = replica.link_target(node.id);
     if (!target) return target.error();
     out.link_target = std::move(*target);
   }
-  auto xattrs = replica.xattrs(node);
+  auto xattrs = read_xattrs(replica, node);
   if (!xattrs) return xattrs.error();
   if (auto done = add_xattrs(replica, std::move(*xattrs), out); !done) return done.error();
   return out;

@@ -15,9 +15,9 @@ namespace rsyncfs {
 // value.
 std::optional<PosixAcl> parse_acl_xattr(std::string_view value);
 
-// Attributes as given, the link's target and the extended attributes as they are now.
-Result<PushEntry> make_push_entry(const Replica& replica, NodeId node, const NodeAttributes& attr,
-                                  std::string path);
+// Attributes as `node` has them, the link's target and the extended attributes as they are now: `node` gets
+// that set.
+Result<PushEntry> make_push_entry(const Replica& replica, Node& node, std::string path);
 
 // A name of an inode that is to get more names: as the source has it, so that nothing else changes.
 PushEntry link_entry(const NodeAttributes& attr, std::string path, uint32_t group);

@@ -3,6 +3,8 @@
 
 #include <sys/stat.h>
 
+#include <iomanip>
+#include <sstream>
 #include <utility>
 
 namespace rsyncfs {
@@ -42,7 +44,7 @@ Result<void> fill(const Replica& replica, PushAction action, StepFacts& facts) {
     const auto first = replica.list_after(facts.step.node, "", 1);
     facts.has_children = first && !first->empty();
   }
-  auto entry = make_push_entry(replica, facts.step.node, facts.local.attr, facts.step.path);
+  auto entry = make_push_entry(replica, facts.local, facts.step.path);
   if (!entry) return entry.error();
   facts.entry = std::move(*entry);
   return {};
@@ -89,6 +91,19 @@ RemoteFinding seen_unchanged(const BaseNode& base) {
   RemoteFinding out;
   out.entry.emplace().attr = base.attr;
   return out;
+}
+
+std::string log_text(const NodeAttributes* attr) {
+  if (attr == nullptr) return "nothing";
+  std::ostringstream out;
+  out << std::oct << attr->mode << std::dec << ' ' << attr->size << " bytes of " << attr->mtime_s << '.'
+      << std::setw(9) << std::setfill('0') << attr->mtime_ns;
+  return out.str();
+}
+
+std::string log_text(const PendingChanges& pending, NodeId node) {
+  const auto base = pending.base_of(node);
+  return std::to_string(node) + ": " + log_text(base && base->present ? &base->attr : nullptr);
 }
 
 BaseNode pushed_base(const Node& node, const NodeAttributes& attr, bool exact_times) {

@@ -38,6 +38,10 @@ Result<std::vector<StepFacts>> gather_facts(const Replica& replica, const PushBa
 // Of a file that the server has compared with base before it gave it another name.
 RemoteFinding seen_unchanged(const BaseNode& base);
 
+// For the log: what the source has (null: nothing), and what base says of a node.
+std::string log_text(const NodeAttributes* attr);
+std::string log_text(const PendingChanges& pending, NodeId node);
+
 // The base after the entry was pushed. `exact_times`: the session carried nanoseconds.
 BaseNode pushed_base(const Node& node, const NodeAttributes& attr, bool exact_times);
 

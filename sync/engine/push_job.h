@@ -23,6 +23,7 @@ struct StepCollision {
   std::string path;
   std::optional<KeptListedName> theirs;  // nullopt: nothing
   bool other_bytes = false;              // than base has, whatever size and time say
+  bool listed = false;                   // by a list, and not found by a push that it stopped
 };
 
 struct StepFailure {

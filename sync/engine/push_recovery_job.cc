@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "io/base/log.h"
+#include "io/base/text.h"
 #include "sync/engine/push_clear_job.h"
 
 namespace rsyncfs {
@@ -22,6 +24,10 @@ class Traces {
     if (at.unknown) return {};
     const auto base = replica_.pending().base_binding(step.parent, step.name);
     if (!base) return base.error();
+    log_debug("left behind: " + escape_control(step.path) + ": there " +
+              log_text(at.entry ? &at.entry->attr : nullptr) + ", base " +
+              log_text(replica_.pending(), *base) +
+              (*base == step.node ? "" : ", sent " + log_text(replica_.pending(), step.node)));
     if (action_ == PushAction::kDelete) {
       if (!at.entry && *base == step.node) news_.names.push_back({step.parent, step.name, 0});
       return {};

@@ -40,7 +40,8 @@ void PushRenameJob::judge(const Findings& found) {
   const bool from_is_there = from.entry && S_ISDIR(from.entry->attr.mode);
   to_is_there_ = at.entry && S_ISDIR(at.entry->attr.mode);
   // Without a record of an earlier run it may still be one whose record was lost with its acknowledgement.
-  if (!from.entry && to_is_there_) return record();
+  is_moved_ = !from.entry && to_is_there_;
+  if (is_moved_) return make_directory();
   if (!from_is_there) {
     outcome().collisions.push_back({step().from_parent, step().from_name, step().from_path, from.entry});
     return finish();
@@ -56,15 +57,24 @@ void PushRenameJob::judge(const Findings& found) {
 // Also where it is there: an earlier run may have made it without its attributes.
 void PushRenameJob::make_directory() {
   outcome().unfinished = true;
-  on_store<PushEntry>(
-      [&replica = context().replica, facts = facts().front()] {
-        return make_push_entry(replica, facts.step.node, facts.base.attr, facts.step.path);
+  struct Made {
+    PushEntry entry;
+    uint64_t xattr_set = 0;
+  };
+  on_store<Made>(
+      [&replica = context().replica, facts = facts().front()]() -> Result<Made> {
+        Node node = facts.local;
+        node.attr = facts.base.attr;
+        auto entry = make_push_entry(replica, node, facts.step.path);
+        if (!entry) return entry.error();
+        return Made{std::move(*entry), node.xattr_set};
       },
-      [this](Result<PushEntry> entry) {
-        if (!entry) return break_off(entry.error());
+      [this](Result<Made> made) {
+        if (!made) return break_off(made.error());
+        xattr_set_ = made->xattr_set;
         PushConfig config;
         config.kind = PushKind::kCreate;
-        config.entries.push_back(std::move(*entry));
+        config.entries.push_back(std::move(made->entry));
         push(std::move(config), [this](const PushRunResult& result) {
           if (!result.end) return break_off(result.end.error());
           if (const auto why = result.errors.about(step().path)) {
@@ -72,7 +82,7 @@ void PushRenameJob::make_directory() {
             outcome().unfinished = false;
             return finish();
           }
-          read_children();
+          is_moved_ ? record() : read_children();
         });
       });
 }
@@ -137,7 +147,7 @@ void PushRenameJob::record() {
   Acknowledged news;
   news.names.push_back({step().from_parent, step().from_name, 0});
   news.names.push_back({step().parent, step().name, step().node});
-  news.remade.push_back({news.names.back(), true});
+  news.remade.push_back({news.names.back(), true, xattr_set_});
   acknowledge(std::move(news), [this] {
     ++outcome().done;
     outcome().pushed.push_back(step().node);

@@ -32,6 +32,8 @@ class PushRenameJob final : public PushJob {
 
   const bool again_;
   bool to_is_there_ = false;
+  bool is_moved_ = false;   // by an earlier run, of which nobody heard
+  uint64_t xattr_set_ = 0;  // that the directory was made with
   unsigned rounds_ = 0;
   std::unique_ptr<RemoteNames> names_;  // of the old directory
 };

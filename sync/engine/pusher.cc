@@ -473,7 +473,10 @@ void Pusher::resume() {
 }
 
 void Pusher::decide(std::vector<StepCollision> collisions) {
-  std::move(collisions.begin(), collisions.end(), std::back_inserter(collisions_));
+  for (StepCollision& collision : collisions) {
+    collision.listed = true;
+    collisions_.push_back(std::move(collision));
+  }
   pump();
 }
 
@@ -500,9 +503,10 @@ void Pusher::decide_next() {
         note_failure(node, collision.path, decided.error());
       } else {
         if (!decided->changes.empty()) context_.events.on_changes(std::move(decided->changes));
-        if (decided->nothing)
+        const bool known = decided->waits || (decided->nothing && collision.listed);
+        if (decided->nothing && !collision.listed)
           note_failure(node, collision.path, Error(Errc::kChanged, "it changed at the source meanwhile"));
-        if (!decided->waits) list_again(collision);
+        if (!known) list_again(collision);
       }
       pump();
     });

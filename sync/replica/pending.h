@@ -111,8 +111,9 @@ class PushSnapshot {
 // A directory whose files went into another one of that name: directories in it in which there was no file
 // did not come along, and the others are new ones, with times of their own and without extended attributes.
 struct RemadeDirectory {
-  Binding place;       // where it is now
-  bool stays = false;  // it was made before the files came; otherwise it too is only there if it had any
+  Binding place;           // where it is now
+  bool stays = false;      // it was made before the files came; otherwise it too is only there if it had any
+  uint64_t xattr_set = 0;  // that it was made with, if it stays
 };
 
 // What the source has acknowledged, or turned out to have.

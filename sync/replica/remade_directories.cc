@@ -36,7 +36,7 @@ class Remaking {
     for (const Binding& child : *below) {
       auto arrived = go_through(child.node, depth + 1);
       if (!arrived) return arrived;
-      auto noted = *arrived ? note_new(child.node) : note_gone(child);
+      auto noted = *arrived ? note_new(child.node, 0) : note_gone(child);
       if (!noted) return noted.error();
       *any_file = *any_file || *arrived;
     }
@@ -47,12 +47,12 @@ class Remaking {
     return bind_at_source(transaction_, {{place.parent, place.name, 0}}, losses_);
   }
 
-  Result<void> note_new(NodeId directory) {
+  Result<void> note_new(NodeId directory, uint64_t xattr_set) {
     auto base = base_state(transaction_.db(), directory);
     if (!base) return base.error();
     base->attr.mtime_s = kUnknownTime;
     base->attr.mtime_ns = 0;
-    base->xattr_set = 0;
+    base->xattr_set = xattr_set;
     return put_base_node(transaction_, *base);
   }
 
@@ -85,7 +85,7 @@ Result<void> note_remade(Transaction& transaction, const RemadeDirectory& direct
   Remaking remaking(transaction, losses);
   auto arrived = remaking.go_through(directory.place.node, 0);
   if (!arrived) return arrived.error();
-  return *arrived || directory.stays ? remaking.note_new(directory.place.node)
+  return *arrived || directory.stays ? remaking.note_new(directory.place.node, directory.xattr_set)
                                      : remaking.note_gone(directory.place);
 }
 
