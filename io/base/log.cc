@@ -63,7 +63,8 @@ void log_to(std::string_view path, LogLevel level) {
   logger() = std::make_shared<spdlog::logger>("rsyncfs", std::move(sink));
   logger()->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
   logger()->set_level(to_spdlog(level));
-  logger()->flush_on(spdlog::level::info);
+  // The last lines before a process was killed are those that matter.
+  logger()->flush_on(spdlog::level::debug);
 }
 
 std::string_view log_level_name(LogLevel level) {

@@ -131,12 +131,10 @@ class Decider {
 
   // What is there is an earlier version of ours; two directories of one name are one.
   Result<ConflictDecision> adopt(NodeId local) {
-    BaseNode base;
-    base.node = local;
-    base.present = true;
-    base.attr = at_.theirs->attr;
-    if (auto done = pending_.acknowledge({{{at_.parent, at_.name, local}}, {base}}); !done)
-      return done.error();
+    Acknowledged news;
+    news.names.push_back({at_.parent, at_.name, local});
+    news.found.emplace_back(local, *at_.theirs);
+    if (auto done = pending_.acknowledge(news); !done) return done.error();
     return ConflictDecision{};
   }
 

@@ -78,7 +78,9 @@ Result<PushDataJob::Files> PushDataJob::open_snapshots(const Replica& replica, s
         (file.facts.base.present && base_is_sent)) {
       file.way = Way::kReplace;
       file.push.basis = PushBasis::kOther;
-      if (file.facts.step.occupant != 0) {
+      // Of a version that was sent the bytes are not kept as those of the source.
+      const auto& occupant = file.facts.occupant;
+      if (occupant && !sent.is_of(file.facts.step.occupant, occupant->attr)) {
         const auto content = const_cast<Replica&>(replica).content(file.facts.step.occupant);  // NOLINT
         if (content && *content && (*content)->complete()) file.push.occupant = *content;
       }

@@ -105,7 +105,29 @@ void PushNamesJob::judge(const Findings& found) {
         break;
     }
   }
-  going_.empty() ? record() : run();
+  going_.empty() ? record() : remember();
+}
+
+// A file whose time is set is another version of it.
+bool PushNamesJob::gives_new_time(size_t going) const {
+  const StepFacts& facts = facts_of(going);
+  if (action() != PushAction::kAttributes || !S_ISREG(facts.local.attr.mode)) return false;
+  return !facts.at_source || facts.at_source->attr.mtime_s != facts.local.attr.mtime_s ||
+         facts.at_source->attr.mtime_ns != facts.local.attr.mtime_ns;
+}
+
+// Before it is there: which versions the source may have from now on.
+void PushNamesJob::remember() {
+  bool any = false;
+  for (size_t i = 0; i < going_.size(); ++i) {
+    if (!gives_new_time(i)) continue;
+    any = true;
+    sent_.put(facts_of(i).step.node, {facts_of(i).local.version(), std::nullopt});
+  }
+  if (!any) return run();
+  on_store<void>(
+      [&replica = context().replica, text = sent_.serialize()] { return replica.set_meta(kSentMeta, text); },
+      [this](const Result<void>& kept) { kept ? run() : break_off(kept.error()); });
 }
 
 // Of a move, the place that is not as it should be.
@@ -276,11 +298,10 @@ void PushNamesJob::note_done(const StepFacts& facts, const KeptListedName* found
   }
   if (action() != PushAction::kAttributes) news_.names.push_back({step.parent, step.name, step.node});
   if (action() != PushAction::kCreate && action() != PushAction::kAttributes) return;
+  if (action() == PushAction::kAttributes) sent_.erase(step.node, facts.local.version());
   const bool exact = pool().features().protocol >= 31;
   if (found_done != nullptr) {
-    BaseNode base = pushed_base(facts.local, found_done->attr, true);
-    base.xattr_set = 0;
-    news_.nodes.push_back(base);
+    news_.found.emplace_back(step.node, *found_done);
     return;
   }
   BaseNode base = pushed_base(facts.local, facts.local.attr, exact);

@@ -16,8 +16,7 @@ namespace rsyncfs {
 class PushNamesJob final : public PushJob {
  public:
   // `again`: an earlier run of a kMove may have moved a part of a directory. `sent` outlives the job.
-  PushNamesJob(const Surroundings& around, PushBatch batch, bool again, const SentVersions& sent,
-               Finished finished)
+  PushNamesJob(const Surroundings& around, PushBatch batch, bool again, SentVersions& sent, Finished finished)
       : PushJob(around, std::move(batch), std::move(finished)), again_(again), sent_(sent) {}
   void start() override;
 
@@ -33,6 +32,8 @@ class PushNamesJob final : public PushJob {
   Verdict judge_step(const StepFacts& facts, const RemoteFinding& at, const RemoteFinding& from) const;
   static Verdict judge_creation(const StepFacts& facts, const RemoteFinding& at);
   Verdict judge_move(const StepFacts& facts, const RemoteFinding& at, const RemoteFinding& from) const;
+  bool gives_new_time(size_t going) const;
+  void remember();
   void run();
   PushConfig make_config();
   void add_link_entries(PushConfig& config);
@@ -46,7 +47,7 @@ class PushNamesJob final : public PushJob {
   const StepFacts& facts_of(size_t going) const { return facts()[going_[going]]; }
 
   const bool again_;
-  const SentVersions& sent_;
+  SentVersions& sent_;
   bool unlooked_ = false;        // the session checks for itself
   std::vector<size_t> going_;    // places in facts() of what is pushed
   std::vector<size_t> entries_;  // by going_: its entry in the list

@@ -52,15 +52,14 @@ class Traces {
   Acknowledged take() { return std::move(news_); }
 
  private:
-  void bind(const PushStep& step, BaseNode base) {
+  void bind(const PushStep& step, const KeptListedName& entry) {
     news_.names.push_back({step.parent, step.name, step.node});
-    news_.nodes.push_back(std::move(base));
+    news_.found.emplace_back(step.node, entry);
   }
 
   // `node`: null when users have removed it since. The place was free, or base's, just before.
   Result<void> add_made(const PushStep& step, const Node* node, const KeptListedName& entry) {
     if (S_ISREG(entry.attr.mode)) return {};
-    BaseNode base;
     if (node != nullptr) {
       ExpectedEntry wanted{node->attr, {}};
       if (S_ISLNK(node->attr.mode)) {
@@ -70,10 +69,7 @@ class Traces {
       }
       if (!wanted.matches(entry)) return {};
     }
-    base.node = step.node;
-    base.present = true;
-    base.attr = entry.attr;
-    bind(step, std::move(base));
+    bind(step, entry);
     return {};
   }
 
@@ -97,11 +93,7 @@ class Traces {
     // Its other names lead to what was there before: the next push brings them together.
     if (names->size() > 1 && *local == step.node) return {};
     if (names->size() > 1 && node != nullptr) return keep_apart(step, entry);
-    BaseNode base;
-    base.node = step.node;
-    base.present = true;
-    base.attr = entry.attr;
-    bind(step, std::move(base));
+    bind(step, entry);
     return {};
   }
 

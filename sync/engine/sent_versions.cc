@@ -28,6 +28,13 @@ void SentVersions::put(NodeId node, const SentVersion& version) {
   if (versions_.size() > kMaxNodes) versions_.erase(versions_.begin());
 }
 
+void SentVersions::erase(NodeId node, const FileVersion& version) {
+  const auto found = versions_.find(node);
+  if (found == versions_.end()) return;
+  std::erase_if(found->second, [&](const SentVersion& sent) { return sent.version == version; });
+  if (found->second.empty()) versions_.erase(found);
+}
+
 bool SentVersions::is_of(NodeId node, const NodeAttributes& entry) const {
   const auto found = versions_.find(node);
   if (found == versions_.end()) return false;

@@ -34,6 +34,8 @@ class SentVersions {
 
   void put(NodeId node, const SentVersion& version);
   void erase(NodeId node) { versions_.erase(node); }
+  // Of several that were sent, this one is there now.
+  void erase(NodeId node, const FileVersion& version);
   bool has(NodeId node) const { return versions_.contains(node); }
   // `entry` may be a version of the node that was sent.
   bool is_of(NodeId node, const NodeAttributes& entry) const;

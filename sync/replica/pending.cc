@@ -11,6 +11,7 @@
 #include "sync/replica/node_rows.h"
 #include "sync/replica/pending_impl.h"
 #include "sync/replica/remade_directories.h"
+#include "sync/replica/source_node.h"
 
 namespace rsyncfs {
 namespace {
@@ -63,6 +64,14 @@ auto at_one_moment(Connection& db, const Body& body) -> decltype(body()) {
   auto result = body();
   static_cast<void>(Query(db, kEnd).run());
   return result;
+}
+
+Result<void> put_found(Transaction& transaction, NodeId node, const ListedName& listed) {
+  const auto known = base_state(transaction.db(), node);
+  if (!known && known.error().code() != Errc::kNotFound) return known.error();
+  auto set = listed_xattr_set(transaction, listed, known ? known->xattr_set : 0);
+  if (!set) return set.error();
+  return put_base_node(transaction, base_of_listed(node, listed, *set));
 }
 
 Result<int64_t> oldest(Connection& db) {
@@ -217,6 +226,10 @@ Result<void> StoredPendingChanges::acknowledge(const Acknowledged& news) {
     for (const BaseNode& node : news.nodes) {
       if (auto done = leave_former_copies(transaction, node.node, news.names); !done) return done;
       if (auto done = put_base_node(transaction, node); !done) return done;
+    }
+    for (const auto& [node, as] : news.found) {
+      if (auto done = leave_former_copies(transaction, node, news.names); !done) return done;
+      if (auto done = put_found(transaction, node, as.view()); !done) return done;
     }
     std::vector<NameChange> changes;
     Losses losses(transaction, files_, changes);

@@ -17,6 +17,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "io/base/result.h"
@@ -122,6 +123,8 @@ struct Acknowledged {
   std::vector<Binding> names;
   // The source has these nodes in this state. Without PushSnapshot their bytes are as they were.
   std::vector<BaseNode> nodes;
+  // The source turned out to have these nodes like that, extended attributes included where the list has them.
+  std::vector<std::pair<NodeId, KeptListedName>> found = {};
   // Directories that were moved file by file, as a server's backup directory does it.
   std::vector<RemadeDirectory> remade = {};
 };
