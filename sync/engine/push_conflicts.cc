@@ -34,7 +34,7 @@ class Decider {
     const auto differs = pending_.node(*local);
     if (!differs) return differs.error();
     if (*base == *local && !differs->has_value()) return nothing();
-    if (at_.theirs && sent_.may_be(*local, at_.theirs->attr)) return adopt_sent(*local);
+    if (at_.theirs && is_ours(*local, *differs)) return adopt_sent(*local);
     if (*base == *local && at_.theirs && only_attributes(**differs)) return nothing();
     if (!at_.theirs) return *base == 0 ? nothing() : ours_stays();
     if (*base != *local && !at_.other_bytes) {
@@ -53,6 +53,14 @@ class Decider {
     ConflictDecision out;
     out.nothing = true;
     return out;
+  }
+
+  // A version that was sent, or the one that is here.
+  bool is_ours(NodeId local, const std::optional<PendingNode>& differs) const {
+    if (sent_.may_be(local, at_.theirs->attr)) return true;
+    return differs && S_ISREG(at_.theirs->attr.mode) &&
+           ExpectedEntry{differs->local.attr, {}}.matches(*at_.theirs) && at_.theirs->attr.mtime_ns != 0 &&
+           !at_.other_bytes;
   }
 
   // Ours can be set on whatever they have made of it, which the next list brings.
@@ -121,12 +129,16 @@ class Decider {
     return ConflictDecision{std::move(*changes), false, false};
   }
 
+  // A push that broke off may have brought our version to one of the file's names only: the next one brings
+  // it to all.
   Result<ConflictDecision> adopt_sent(NodeId local) {
     const auto names = pending_.base_names_of(local, 2);
     if (!names) return names.error();
-    ConflictDecision out;
-    out.waits = names->size() > 1;
-    return out.waits ? out : adopt(local);
+    if (names->size() < 2) return adopt(local);
+    Acknowledged news;
+    news.strangers.push_back({{at_.parent, at_.name, 0}, *at_.theirs});
+    if (auto done = pending_.acknowledge(news); !done) return done.error();
+    return ConflictDecision{};
   }
 
   // What is there is an earlier version of ours; two directories of one name are one.

@@ -19,8 +19,6 @@ struct ConflictDecision {
   bool conflict = false;            // it was one, and is recorded
   // Nothing had to be decided: the source is as base says, or nothing of ours differs there.
   bool nothing = false;
-  // A push that broke off has brought our version to one of the file's names: the next one brings it to all.
-  bool waits = false;
 };
 
 // On the store strand, one transaction and the record.

@@ -3,7 +3,6 @@
 
 #include <sys/stat.h>
 
-#include <cerrno>
 #include <utility>
 
 #include "io/base/log.h"
@@ -43,7 +42,7 @@ class Traces {
       case PushAction::kLink:
         return add_linked(step, *at.entry);
       case PushAction::kData:
-        return add_sent(step, node, *at.entry);
+        return add_sent(step, *at.entry);
       default:
         return {};
     }
@@ -83,24 +82,17 @@ class Traces {
   }
 
   // What is not here of the file can be fetched from there: where users did not change it, it is as it was.
-  Result<void> add_sent(const PushStep& step, const Node* node, const KeptListedName& entry) {
+  Result<void> add_sent(const PushStep& step, const KeptListedName& entry) {
     if (!sent_.may_be(step.node, entry.attr)) return {};
-    PendingChanges& pending = replica_.pending();
-    const auto local = pending.local_binding(step.parent, step.name);
-    if (!local) return local.error();
-    const auto names = pending.base_names_of(step.node, 2);
+    const auto names = replica_.pending().base_names_of(step.node, 2);
     if (!names) return names.error();
-    // Its other names lead to what was there before: the next push brings them together.
-    if (names->size() > 1 && *local == step.node) return {};
-    if (names->size() > 1 && node != nullptr) return keep_apart(step, entry);
-    bind(step, entry);
+    if (names->size() > 1) {
+      // Its other names lead to what was there before: the next push brings them together.
+      news_.strangers.push_back({{step.parent, step.name, step.node}, entry});
+    } else {
+      bind(step, entry);
+    }
     return {};
-  }
-
-  Result<void> keep_apart(const PushStep& step, const KeptListedName& entry) {
-    const ListedName listed = entry.view();
-    auto changes = replica_.pending().keep_ours(step.parent, step.name, &listed);
-    return changes || changes.error().os_errno() == ENOENT ? Result<void>() : changes.error();
   }
 
   Replica& replica_;

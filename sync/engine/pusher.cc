@@ -503,7 +503,7 @@ void Pusher::decide_next() {
         note_failure(node, collision.path, decided.error());
       } else {
         if (!decided->changes.empty()) context_.events.on_changes(std::move(decided->changes));
-        const bool known = decided->waits || (decided->nothing && collision.listed);
+        const bool known = decided->nothing && collision.listed;
         if (decided->nothing && !collision.listed)
           note_failure(node, collision.path, Error(Errc::kChanged, "it changed at the source meanwhile"));
         if (!known) list_again(collision);

@@ -233,7 +233,13 @@ Result<void> StoredPendingChanges::acknowledge(const Acknowledged& news) {
     }
     std::vector<NameChange> changes;
     Losses losses(transaction, files_, changes);
-    if (auto done = bind_at_source(transaction, news.names, losses); !done) return done;
+    std::vector<Binding> names = news.names;
+    for (const auto& [place, as] : news.strangers) {
+      auto stranger = insert_hidden(transaction, as.view());
+      if (!stranger) return stranger.error();
+      names.push_back({place.parent, place.name, *stranger});
+    }
+    if (auto done = bind_at_source(transaction, names, losses); !done) return done;
     for (const RemadeDirectory& directory : news.remade) {
       if (auto done = note_remade(transaction, directory, losses); !done) return done;
     }

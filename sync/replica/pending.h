@@ -123,8 +123,11 @@ struct Acknowledged {
   std::vector<Binding> names;
   // The source has these nodes in this state. Without PushSnapshot their bytes are as they were.
   std::vector<BaseNode> nodes;
-  // The source turned out to have these nodes like that, extended attributes included where the list has them.
+  // The source turned out to have these nodes like that, extended attributes included where the list has
+  // them.
   std::vector<std::pair<NodeId, KeptListedName>> found = {};
+  // Names that lead to inodes of their own there, which users do not see: what a push that broke off left.
+  std::vector<std::pair<Binding, KeptListedName>> strangers = {};
   // Directories that were moved file by file, as a server's backup directory does it.
   std::vector<RemadeDirectory> remade = {};
 };

@@ -92,7 +92,7 @@ Result<NodeId> PendingReconciler::reconcile_node(const Sides& sides, const Known
       // Its other names may still lead to what was there before.
       auto one_of_several = is_one_of_several(known);
       if (!one_of_several) return one_of_several.error();
-      if (*one_of_several) return sides.base;
+      if (*one_of_several) return collide(sides);
       auto set = listed_xattr_set(transaction_, *sides.listed, known.base.xattr_set);
       if (!set) return set.error();
       BaseNode now = base_of_listed(sides.base, *sides.listed, *set);

@@ -14,7 +14,7 @@
 namespace rsyncfs::posix_tests {
 namespace {
 
-constexpr size_t kLogged = 600;  // operations, in a failure
+constexpr size_t kLogged = 60;  // operations, in a failure
 constexpr mode_t kMask = 022;
 
 }  // namespace
