@@ -2,6 +2,7 @@
 #include "fs/fuse/session.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -123,16 +124,22 @@ Session::Buffer::~Buffer() {
   std::free(storage_->buffer.mem);
 }
 
-bool Session::serve(Buffer& buffer) {
-  fuse_buf& request = buffer.storage_->buffer;
-  const int received = fuse_session_receive_buf(session_, &request);
-  if (received == -EINTR || received == -EAGAIN) return !exited();
-  if (received <= 0) {
-    if (received < 0) log_error(Error::os(-received, "reading FUSE requests").message());
-    return false;
-  }
-  fuse_session_process_buf(session_, &request);
-  return !exited();
+bool Session::receive(Buffer& buffer) {
+  const int received = fuse_session_receive_buf(session_, &buffer.storage_->buffer);
+  if (received > 0) return true;
+  if (received == -EINTR || received == -EAGAIN) return false;
+  if (received < 0) log_error(Error::os(-received, "reading FUSE requests").message());
+  exit();
+  return false;
+}
+
+void Session::process(Buffer& buffer) {
+  fuse_session_process_buf(session_, &buffer.storage_->buffer);
+}
+
+bool Session::more_waits() const {
+  pollfd channel{fuse_session_fd(session_), POLLIN, 0};
+  return ::poll(&channel, 1, 0) > 0 && (channel.revents & POLLIN) != 0;
 }
 
 void Session::exit() {

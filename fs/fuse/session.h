@@ -29,10 +29,14 @@ class Session final : public KernelCaches {
   // Serves a channel that keeps messages apart (SOCK_SEQPACKET) instead of a mount; owns `fd` from now on.
   Result<void> use_channel(int fd) { return hook(fd); }
 
-  // Any thread: takes one request and has it answered, now or later. False when the session ended.
+  // Any thread: waits for one request. False when there is none, because of a signal, or because the session
+  // ended.
   class Buffer;
-  bool serve(Buffer& buffer);
-  void exit();  // any thread: serve() returns false from the next request or signal on
+  bool receive(Buffer& buffer);
+  // Any thread: has what was received answered, now or later.
+  void process(Buffer& buffer);
+  bool more_waits() const;  // any thread: receive() would not wait
+  void exit();              // any thread: receive() returns false from the next request or signal on
   bool exited() const;
 
   int drop_entry(NodeId parent, std::string_view name) override;
