@@ -26,6 +26,8 @@ constexpr std::chrono::milliseconds kBusyTick{200};    // while somebody waits
 constexpr std::chrono::milliseconds kCalmTick{5'000};  // while sessions beside the tree's are open
 // A directory's session serves fetches from its list; unused this long it is closed.
 constexpr std::chrono::seconds kIdleSession{30};
+// The pusher is told of changes at once, and then no more often than this.
+constexpr std::chrono::milliseconds kNotesApart{20};
 
 class SyncerImpl final : public Syncer {
  public:
@@ -97,7 +99,8 @@ class SyncerImpl final : public Syncer {
   Done<void> first_contact_;
   std::atomic<RequestId> next_request_{1};
   std::atomic<bool> link_down_{false};
-  std::atomic<bool> change_noted_{false};  // and the pusher has not been told yet
+  std::atomic<bool> change_noted_{false};  // and the pusher is told, now or in a moment
+  TimerId note_timer_ = 0;
   bool closing_ = false;
   TimerId tick_timer_ = 0;
   Clock::time_point tick_due_{};
@@ -152,6 +155,7 @@ void SyncerImpl::shut_down(Task done) {
     const Error why(Errc::kCanceled, "the mount is being unmounted");
     closing_ = true;
     if (tick_timer_ != 0) context_.loop.cancel_timer(tick_timer_);
+    if (note_timer_ != 0) context_.loop.cancel_timer(note_timer_);
     if (first_contact_) {
       Done<void> call = std::move(first_contact_);
       first_contact_ = nullptr;
@@ -289,11 +293,17 @@ RequestId SyncerImpl::fetch_xattrs(NodeId node, Done<void> done) {
   });
 }
 
+// Changes come by the thousand: the loop is not woken for each of them.
 void SyncerImpl::note_change(NodeId /*node*/) {
   if (change_noted_.exchange(true, std::memory_order_acq_rel)) return;
   context_.loop.post([this] {
-    change_noted_.store(false, std::memory_order_release);
-    if (!closing_) pusher_.note_change();
+    if (closing_) return;
+    pusher_.note_change();
+    note_timer_ = context_.loop.run_after(kNotesApart, [this] {
+      note_timer_ = 0;
+      change_noted_.store(false, std::memory_order_release);
+      pusher_.note_change();  // of those since
+    });
   });
 }
 
