@@ -13,10 +13,11 @@ namespace {
 
 // A signal that lands between the look at the flag and read(2) is lost, so it is sent again.
 constexpr std::chrono::milliseconds kKickEvery{5};
-// So long a request may take before another thread takes those that come behind it.
-constexpr std::chrono::milliseconds kPatience{1};
+// So long a request may take before another thread takes those that come behind it. Longer than a reader that
+// is ready to run waits for its turn, as a rule: another one would have to wait, too.
+constexpr std::chrono::milliseconds kPatience{4};
 // And so often that is looked at in vain before the thread lies down.
-constexpr int kIdleRounds = 16;
+constexpr int kIdleRounds = 4;
 
 int wake_signal() {
   return SIGRTMIN + 3;
