@@ -24,6 +24,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kSettle{200};
+// A plan looks at all that is pending. The next is not made before this many times what it took, whatever
+// changes meanwhile; but for those who wait.
+constexpr int kRestFactor = 5;
 constexpr int kLongestWriteback = 5;  // times writeback_delay
 constexpr milliseconds kFirstBackoff{1'000};
 constexpr milliseconds kLongestBackoff{300'000};
@@ -154,7 +157,8 @@ void Pusher::pump() {
   if (!collisions_.empty()) return decide_next();
   if (!dirty_) return;
   // Whoever waits is answered although nothing can be sent now.
-  if (const auto due = next_session(); flushes_.empty() && Clock::now() < due) return schedule(due);
+  if (const auto due = std::max(next_session(), next_plan_); flushes_.empty() && Clock::now() < due)
+    return schedule(due);
   plan();
 }
 
@@ -195,6 +199,7 @@ void Pusher::plan() {
   dirty_ = false;
   planning_ = true;
   const auto now = Clock::now();
+  plan_began_ = now;
   PushRules rules;
   rules.now_ms = unix_ms_now();
   rules.urgent = !flushes_.empty();
@@ -247,6 +252,8 @@ Result<Pusher::Found> Pusher::find(const PushRules& rules, const std::vector<Que
 void Pusher::planned(Result<Found> found) {
   planning_ = false;
   if (closing_) return;
+  const auto now = Clock::now();
+  next_plan_ = now + kRestFactor * (now - plan_began_);
   if (!found) {
     log_error("planning what to push: " + found.error().message());
     return schedule_in(kFirstBackoff);

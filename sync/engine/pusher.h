@@ -150,7 +150,9 @@ class Pusher {
   TimerId timer_ = 0;
   Clock::time_point due_{};
   Clock::time_point link_retry_{};
-  bool wants_session_ = false;  // until then, or until the pool says that one may be had
+  Clock::time_point plan_began_{};
+  Clock::time_point next_plan_{};  // unless somebody waits
+  bool wants_session_ = false;     // until then, or until the pool says that one may be had
   unsigned link_failures_ = 0;
   unsigned idle_runs_ = 0;
   PushStatus totals_;
