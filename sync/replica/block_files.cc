@@ -61,6 +61,32 @@ Result<uint64_t> BlockFiles::take_number() {
   return next_++;
 }
 
+Result<void> BlockFiles::take_numbers(Transaction& transaction, uint64_t count, uint64_t& first_out) {
+  uint64_t first = 0;
+  {
+    // Others take what is left below in the meantime.
+    std::lock_guard lock(mutex_);
+    first = end_;
+  }
+  const uint64_t end = first + count + kNumbersAtOnce;
+  if (auto done = write_number(transaction.db(), "next_block_file", end); !done) return done;
+  transaction.aftermath().then.emplace_back([this, first, count, end, &first_out] {
+    first_out = first;
+    std::lock_guard lock(mutex_);
+    next_ = first + count;
+    end_ = end;
+  });
+  return {};
+}
+
+Result<BlockFiles::Created> BlockFiles::create_numbered(uint64_t id) {
+  auto fd = create_file(path(id));
+  if (!fd) return fd.error();
+  std::lock_guard lock(mutex_);
+  writing_.emplace(id, false);
+  return Created{id, std::move(*fd)};
+}
+
 Result<BlockFiles::Created> BlockFiles::create(uint64_t size) {
   auto id = take_number();
   if (!id) return id.error();

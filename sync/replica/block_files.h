@@ -27,6 +27,9 @@ class BlockFiles {
   };
   // Empty, with all of its bytes a hole. May begin a transaction.
   Result<Created> create(uint64_t size);
+  // So many numbers, for create_numbered(), once the transaction is committed: the first of them is set then.
+  Result<void> take_numbers(Transaction& transaction, uint64_t count, uint64_t& first_out);
+  Result<Created> create_numbered(uint64_t id);
   // Opens one that a row speaks of, for going on with it. kNotFound when another writer has it, or it is
   // gone.
   Result<Created> reopen(uint64_t id);

@@ -55,6 +55,7 @@ Result<Node> write_attributes(Transaction& transaction, const Node& before, Node
 }  // namespace
 
 Result<Node> StoredLocalChanges::change_attributes(NodeId id, const AttributeChange& wanted) {
+  if (auto changed = new_files_.change_attributes(id, wanted)) return *changed;
   return change<Node>([&](Transaction& transaction) -> Result<Node> {
     auto before = NameEdit(transaction).node(id);
     if (!before) return before;

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <utility>
 
+#include "io/base/log.h"
 #include "sync/replica/base_rows.h"
 #include "sync/replica/local_changes_impl.h"
 #include "sync/replica/name_edit.h"
@@ -70,6 +71,7 @@ Result<void> check_kind(const NewNode& wanted) {
 
 Result<Node> StoredLocalChanges::create(NodeId parent, std::string_view name, const NewNode& wanted) {
   if (auto done = check_kind(wanted); !done) return done.error();
+  if (auto made = new_files_.create(parent, name, wanted)) return *made;
   return change<Node>([&](Transaction& transaction) -> Result<Node> {
     NameEdit edit(transaction);
     auto directory = edit.directory(parent, name);
@@ -113,6 +115,11 @@ Result<Node> StoredLocalChanges::link(NodeId id, NodeId parent, std::string_view
     if (auto done = edit.touch_directory(*directory, 0); !done) return done.error();
     return node;
   });
+}
+
+std::shared_ptr<const DirtyContent> StoredLocalChanges::dirty(NodeId file) const {
+  if (auto done = settle(file); !done) log_error(done.error().message());
+  return files_.dirty(file);
 }
 
 Result<NameEffect> StoredLocalChanges::unlink(NodeId parent, std::string_view name) {

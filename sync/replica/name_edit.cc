@@ -24,12 +24,12 @@ constexpr Sql kTouchDirectory{
 constexpr Sql kSetLinks{"UPDATE nodes SET nlink=?, ctime_s=?, ctime_ns=? WHERE id=?"};
 constexpr Sql kSetChangeTime{"UPDATE nodes SET ctime_s=?, ctime_ns=? WHERE id=?"};
 
+}  // namespace
+
 bool is_plain_name(std::string_view name) {
   return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
          name.find('\0') == std::string_view::npos;
 }
-
-}  // namespace
 
 Error failed(int error, std::string_view what) {
   const bool missing = error == ENOENT || error == ESTALE;

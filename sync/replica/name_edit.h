@@ -50,6 +50,8 @@ class NameEdit {
   const FileTime now_;
 };
 
+bool is_plain_name(std::string_view name);
+
 Error failed(int error, std::string_view what);
 
 }  // namespace rsyncfs

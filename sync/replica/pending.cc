@@ -84,6 +84,7 @@ Result<int64_t> oldest(Connection& db) {
 }  // namespace
 
 PendingSummary StoredPendingChanges::summary() const {
+  if (auto done = new_files_.settle(); !done) log_error(done.error().message());
   const Totals totals = writer_.totals();
   PendingSummary out;
   out.names = static_cast<uint64_t>(totals.pending_names);
@@ -100,6 +101,7 @@ PendingSummary StoredPendingChanges::summary() const {
 }
 
 Result<std::vector<PendingName>> StoredPendingChanges::names(size_t skip, size_t limit) const {
+  if (auto done = begin_scan(skip); !done) return done.error();
   return reading([&](Connection& db) -> Result<std::vector<PendingName>> {
     std::vector<PendingName> out;
     Query query(db, kNames);
@@ -120,6 +122,7 @@ Result<std::vector<PendingName>> StoredPendingChanges::names(size_t skip, size_t
 
 Result<std::vector<PendingNode>> StoredPendingChanges::nodes(size_t skip, size_t limit) const {
   using Nodes = std::vector<PendingNode>;
+  if (auto done = begin_scan(skip); !done) return done.error();
   return reading([&](Connection& db) {
     return at_one_moment(db, [&]() -> Result<Nodes> {
       Nodes out;
@@ -141,7 +144,7 @@ Result<std::vector<PendingNode>> StoredPendingChanges::nodes(size_t skip, size_t
 
 Result<std::optional<PendingNode>> StoredPendingChanges::node(NodeId id) const {
   using Found = std::optional<PendingNode>;
-  return reading([&](Connection& db) {
+  return reading_of(id, [&](Connection& db) {
     return at_one_moment(db, [&]() -> Result<Found> {
       Query query(db, kNode);
       query.unsigned_integer(id);
@@ -170,7 +173,7 @@ Result<NodeId> StoredPendingChanges::base_binding(NodeId parent, std::string_vie
 }
 
 Result<NodeId> StoredPendingChanges::local_binding(NodeId parent, std::string_view name) const {
-  return reading([&](Connection& db) { return rsyncfs::local_binding(db, parent, name); });
+  return reading_all([&](Connection& db) { return rsyncfs::local_binding(db, parent, name); });
 }
 
 Result<std::vector<Binding>> StoredPendingChanges::base_names_of(NodeId node, size_t limit) const {
@@ -178,7 +181,7 @@ Result<std::vector<Binding>> StoredPendingChanges::base_names_of(NodeId node, si
 }
 
 Result<std::vector<Binding>> StoredPendingChanges::local_names_of(NodeId node, size_t limit) const {
-  return reading([&](Connection& db) { return rsyncfs::local_names_of(db, node, limit); });
+  return reading_all([&](Connection& db) { return rsyncfs::local_names_of(db, node, limit); });
 }
 
 Result<std::vector<Binding>> StoredPendingChanges::base_children(NodeId directory, size_t limit) const {
@@ -186,11 +189,12 @@ Result<std::vector<Binding>> StoredPendingChanges::base_children(NodeId director
 }
 
 Result<BaseNode> StoredPendingChanges::base_of(NodeId node) const {
-  return reading([&](Connection& db) { return at_one_moment(db, [&] { return base_state(db, node); }); });
+  return reading_of(node,
+                    [&](Connection& db) { return at_one_moment(db, [&] { return base_state(db, node); }); });
 }
 
 Result<RemotePlace> StoredPendingChanges::remote_place(NodeId node) const {
-  return reading([&](Connection& db) {
+  return reading_of(node, [&](Connection& db) {
     return at_one_moment(db, [&]() -> Result<RemotePlace> {
       RemotePlace out;
       auto base = base_state(db, node);
@@ -210,7 +214,7 @@ Result<RemotePlace> StoredPendingChanges::remote_place(NodeId node) const {
 }
 
 Result<std::string> StoredPendingChanges::remote_path(NodeId parent, std::string_view name) const {
-  return reading([&](Connection& db) {
+  return reading_of(parent, [&](Connection& db) {
     return at_one_moment(db, [&]() -> Result<std::string> {
       auto path = remote_path_of(db, parent);
       if (!path) return path;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "sync/replica/dirty_files.h"
+#include "sync/replica/new_files.h"
 #include "sync/replica/pending.h"
 #include "sync/replica/read_pool.h"
 #include "sync/replica/writer.h"
@@ -19,8 +20,8 @@ namespace rsyncfs {
 // The references must outlive it. Any thread.
 class StoredPendingChanges final : public PendingChanges {
  public:
-  StoredPendingChanges(Writer& writer, ReadPool& reads, DirtyFiles& files)
-      : writer_(writer), reads_(reads), files_(files) {}
+  StoredPendingChanges(Writer& writer, ReadPool& reads, DirtyFiles& files, NewFiles& new_files)
+      : writer_(writer), reads_(reads), files_(files), new_files_(new_files) {}
 
   PendingSummary summary() const override;
   Result<std::vector<PendingName>> names(size_t skip, size_t limit) const override;
@@ -56,7 +57,8 @@ class StoredPendingChanges final : public PendingChanges {
   Result<void> clear_conflicts(const std::vector<uint64_t>& ids) override;
 
  private:
-  // Calls body(Connection&) with a read connection; both give a Result.
+  // Calls body(Connection&) with a read connection; both give a Result. What was made since the last settle()
+  // need not be there: whoever asks has not heard of it.
   template <class Body>
   auto reading(const Body& body) const -> decltype(body(std::declval<Connection&>())) {
     auto connection = reads_.take();
@@ -64,6 +66,19 @@ class StoredPendingChanges final : public PendingChanges {
     const ReadPool::Lease lease(reads_, *connection);
     return body(*lease);
   }
+  // The same, with all in the database that was changed before.
+  template <class Body>
+  auto reading_all(const Body& body) const -> decltype(body(std::declval<Connection&>())) {
+    if (auto done = new_files_.settle(); !done) return done.error();
+    return reading(body);
+  }
+  // The same, with all in the database that there is of this node.
+  template <class Body>
+  auto reading_of(NodeId node, const Body& body) const -> decltype(body(std::declval<Connection&>())) {
+    return new_files_.has(node) ? reading_all(body) : reading(body);
+  }
+  // Who reads all rows in portions finds those that there were at the beginning.
+  Result<void> begin_scan(size_t skip) const { return skip == 0 ? new_files_.settle() : Result<void>(); }
   // One transaction: body(Transaction&) gives a Result, and without an error it is committed.
   template <class Body>
   auto changing(const Body& body) -> decltype(body(std::declval<Transaction&>())) {
@@ -79,6 +94,7 @@ class StoredPendingChanges final : public PendingChanges {
   Writer& writer_;
   ReadPool& reads_;
   DirtyFiles& files_;
+  NewFiles& new_files_;
 };
 
 }  // namespace rsyncfs

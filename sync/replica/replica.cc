@@ -87,8 +87,9 @@ StoredReplica::StoredReplica(StateDirectory directory, std::unique_ptr<Writer> w
       epochs_(directory_, *writer_),
       contents_(directory_, *writer_, reads_, epochs_, options.max_maps),
       dirty_(directory_, *writer_, reads_, epochs_, contents_),
-      local_(*writer_, dirty_),
-      pending_(*writer_, reads_, dirty_) {
+      new_files_(directory_, *writer_, reads_, contents_.block_files()),
+      local_(*writer_, dirty_, new_files_),
+      pending_(*writer_, reads_, dirty_, new_files_) {
   writer_->after_commit([this](const Aftermath& aftermath) {
     // In this order: who finds no local changes any more finds the new content, and who finds a file finds it
     // still there.
@@ -101,9 +102,13 @@ StoredReplica::StoredReplica(StateDirectory directory, std::unique_ptr<Writer> w
 
 Result<void> StoredReplica::start(const ReplicaOptions& options) {
   if (auto done = claim_source(options.source); !done) return done;
-  if (auto done = epochs_.recover(boot_id()); !done) return done;
+  const std::string boot = boot_id();
+  auto same_boot = epochs_.is_of(boot);
+  if (!same_boot) return same_boot.error();
+  if (auto done = epochs_.recover(boot); !done) return done;
   if (auto done = contents_.recover(); !done) return done;
   if (auto done = dirty_.recover(); !done) return done;
+  if (auto done = new_files_.recover(*same_boot); !done) return done;
   auto cleaner = Connection::open(directory_.database(), Connection::Mode::kWrite, kCleanerCacheBytes);
   if (!cleaner) return cleaner.error();
   cleaner_ = std::move(*cleaner);
@@ -111,11 +116,13 @@ Result<void> StoredReplica::start(const ReplicaOptions& options) {
   contents_.start(*housekeeper_);
   writer_->db().on_commit([](void* self, int pages) { static_cast<Housekeeper*>(self)->log_grew(pages); },
                           housekeeper_.get());
+  new_files_.start();
   return {};
 }
 
 StoredReplica::~StoredReplica() {
   if (housekeeper_ == nullptr) return;
+  new_files_.finish();
   housekeeper_->finish();
   if (auto done = dirty_.close_epoch(); !done) log_error(done.error().message());
 }
@@ -140,6 +147,7 @@ void StoredReplica::clean() {
 }
 
 Result<Node> StoredReplica::node(NodeId id) const {
+  if (auto made = new_files_.find(id)) return *made;
   auto found = reading([id](Connection& db) { return find_node(db, id); });
   if (!found) return found.error();
   if (!found->has_value()) return Error(Errc::kNotFound, "no such node").with_errno(ESTALE);
@@ -147,18 +155,23 @@ Result<Node> StoredReplica::node(NodeId id) const {
 }
 
 Result<Node> StoredReplica::lookup(NodeId parent, std::string_view name) const {
+  const Error none = Error(Errc::kNotFound, "no such name").with_errno(ENOENT);
+  bool nowhere = false;
+  if (auto made = new_files_.find(parent, name, nowhere)) return *made;
+  if (nowhere) return none;
   auto found = reading([parent, name](Connection& db) { return find_name(db, parent, name); });
   if (!found) return found.error();
-  if (!found->has_value()) return Error(Errc::kNotFound, "no such name").with_errno(ENOENT);
-  return **found;
+  if (!found->has_value()) return none;
+  // A directory may have changed since.
+  return new_files_.find((*found)->id).value_or(**found);
 }
 
 Result<std::string> StoredReplica::link_target(NodeId id) const {
-  return reading([id](Connection& db) { return read_link_target(db, id); });
+  return reading_all([id](Connection& db) { return read_link_target(db, id); });
 }
 
 Result<StoredXattrs> StoredReplica::xattrs(NodeId id) const {
-  return reading([id](Connection& db) -> Result<StoredXattrs> {
+  return reading_all([id](Connection& db) -> Result<StoredXattrs> {
     auto node = find_node(db, id);
     if (!node) return node.error();
     if (!node->has_value()) return Error(Errc::kNotFound, "no such node").with_errno(ESTALE);
@@ -250,6 +263,7 @@ Result<void> StoredReplica::set_meta(std::string_view key, std::string_view valu
 }
 
 Result<ReplicaStatistics> StoredReplica::statistics() const {
+  if (auto done = new_files_.settle(); !done) return done.error();
   const Totals totals = writer_->totals();
   return ReplicaStatistics{static_cast<uint64_t>(totals.nodes), static_cast<uint64_t>(totals.cached_bytes),
                            static_cast<uint64_t>(totals.cached_files),
@@ -257,7 +271,7 @@ Result<ReplicaStatistics> StoredReplica::statistics() const {
 }
 
 Result<void> StoredReplica::check() const {
-  return reading([](Connection& db) { return check_database(db); });
+  return reading_all([](Connection& db) { return check_database(db); });
 }
 
 }  // namespace rsyncfs

@@ -14,6 +14,7 @@
 #include "sync/replica/dirty_files.h"
 #include "sync/replica/housekeeper.h"
 #include "sync/replica/local_changes_impl.h"
+#include "sync/replica/new_files.h"
 #include "sync/replica/pending_impl.h"
 #include "sync/replica/read_pool.h"
 #include "sync/replica/replica.h"
@@ -87,6 +88,12 @@ class StoredReplica final : public Replica {
     const ReadPool::Lease lease(reads_, *connection);
     return body(*lease);
   }
+  // The same, with all in the database that was changed before.
+  template <class Body>
+  auto reading_all(const Body& body) const -> decltype(body(std::declval<Connection&>())) {
+    if (auto done = new_files_.settle(); !done) return done.error();
+    return reading(body);
+  }
   Result<void> claim_source(const std::string& source);
   void clean();
 
@@ -96,6 +103,7 @@ class StoredReplica final : public Replica {
   SyncEpochs epochs_;
   ContentStore contents_;
   DirtyFiles dirty_;
+  mutable NewFiles new_files_;
   StoredLocalChanges local_;
   StoredPendingChanges pending_;
   std::unique_ptr<Connection> cleaner_;  // of the housekeeper

@@ -27,7 +27,7 @@ Error no_name() {
 
 Result<void> StoredReplica::list(
     NodeId directory, const std::function<void(std::string_view name, const Node& node)>& visit) const {
-  return reading([&](Connection& db) -> Result<void> {
+  return reading_all([&](Connection& db) -> Result<void> {
     Query query(db, kList);
     query.unsigned_integer(directory);
     for (;;) {
@@ -43,7 +43,7 @@ Result<std::vector<std::pair<DirectoryEntry, Node>>> StoredReplica::list_after(N
                                                                                std::string_view after,
                                                                                size_t limit) const {
   using Entries = std::vector<std::pair<DirectoryEntry, Node>>;
-  return reading([&](Connection& db) -> Result<Entries> {
+  return reading_all([&](Connection& db) -> Result<Entries> {
     Entries out;
     Query query(db, kListAfter);
     query.unsigned_integer(directory).blob(after).unsigned_integer(limit);
@@ -58,7 +58,7 @@ Result<std::vector<std::pair<DirectoryEntry, Node>>> StoredReplica::list_after(N
 }
 
 Result<std::optional<std::string>> StoredReplica::xattr_value(std::string_view digest, uint64_t size) const {
-  return reading([&](Connection& db) -> Result<std::optional<std::string>> {
+  return reading_all([&](Connection& db) -> Result<std::optional<std::string>> {
     Query query(db, kXattrValue);
     query.blob(digest).unsigned_integer(size);
     auto row = query.step();
@@ -69,7 +69,7 @@ Result<std::optional<std::string>> StoredReplica::xattr_value(std::string_view d
 }
 
 Result<std::string> StoredReplica::path_of(NodeId id) const {
-  return reading([id](Connection& db) -> Result<std::string> {
+  return reading_all([id](Connection& db) -> Result<std::string> {
     if (auto done = Query(db, kBegin).run(); !done) return done.error();
     auto path = local_path(db, id);
     static_cast<void>(Query(db, kEnd).run());
@@ -78,7 +78,7 @@ Result<std::string> StoredReplica::path_of(NodeId id) const {
 }
 
 Result<std::pair<NodeId, std::string>> StoredReplica::name_of(NodeId id) const {
-  return reading([id](Connection& db) -> Result<std::pair<NodeId, std::string>> {
+  return reading_all([id](Connection& db) -> Result<std::pair<NodeId, std::string>> {
     auto name = find_name_of(db, id);
     if (!name) return name.error();
     if (!name->has_value()) return no_name();

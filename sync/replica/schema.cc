@@ -114,9 +114,12 @@ Result<void> create_tables(Connection& db) {
   return db.execute("COMMIT");
 }
 
-Result<void> upgrade_tables(Connection& db) {
+// Format 3 has the tables of format 2, and the journal beside them.
+Result<void> upgrade_tables(Connection& db, uint64_t from) {
   if (auto done = db.execute("BEGIN IMMEDIATE"); !done) return done;
-  if (auto done = db.execute(kLocalChanges); !done) return done;
+  if (from < 2) {
+    if (auto done = db.execute(kLocalChanges); !done) return done;
+  }
   if (auto done = write_number(db, "schema", kSchemaVersion); !done) return done;
   return db.execute("COMMIT");
 }
@@ -146,7 +149,7 @@ Result<void> prepare_schema(Connection& db) {
                                          ", made by a newer rsyncfs; this one reads up to format " +
                                          std::to_string(kSchemaVersion));
   }
-  if (**version < static_cast<uint64_t>(kSchemaVersion)) return whole(db, upgrade_tables(db));
+  if (**version < static_cast<uint64_t>(kSchemaVersion)) return whole(db, upgrade_tables(db, **version));
   return {};
 }
 

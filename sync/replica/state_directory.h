@@ -3,6 +3,7 @@
 // inside.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -33,6 +34,7 @@ class StateDirectory {
 
   const std::string& path() const { return path_; }
   std::string database() const { return path_ + "/store.db"; }
+  std::string journal(size_t number) const { return path_ + "/journal." + std::to_string(number); }
   std::string slabs() const { return path_ + "/slabs"; }
   std::string blocks() const { return path_ + "/blocks"; }
   std::string slab(uint64_t id) const;

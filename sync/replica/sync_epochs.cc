@@ -24,6 +24,12 @@ constexpr Sql kUnsynced{"SELECT node FROM contents WHERE epoch>?"};
 
 }  // namespace
 
+Result<bool> SyncEpochs::is_of(const std::string& boot) const {
+  auto before = read_setting(writer_.db(), kBoot);
+  if (!before) return before.error();
+  return !boot.empty() && before->has_value() && **before == boot;
+}
+
 Result<void> SyncEpochs::recover(const std::string& boot) {
   auto transaction = writer_.begin();
   if (!transaction) return transaction.error();

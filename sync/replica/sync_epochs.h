@@ -22,6 +22,8 @@ class SyncEpochs {
  public:
   SyncEpochs(const StateDirectory& directory, Writer& writer) : directory_(directory), writer_(writer) {}
 
+  // Whether the store was last opened in this running of the kernel. Before recover().
+  Result<bool> is_of(const std::string& boot) const;
   // Begins a new epoch, and drops what did not survive. `boot`: names the running of the kernel, empty if
   // unknown.
   Result<void> recover(const std::string& boot);

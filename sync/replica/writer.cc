@@ -6,6 +6,8 @@
 namespace rsyncfs {
 namespace {
 
+constexpr Sql kBegin{"BEGIN IMMEDIATE"};
+constexpr Sql kCommit{"COMMIT"};
 constexpr Sql kReadTotals{
     "SELECT nodes, orphans, cached_bytes, cached_files, partial_files, pending_names, pending_nodes,"
     " (SELECT coalesce(sum(ends-begins), 0) FROM layer_extents) FROM totals WHERE id=1"};
@@ -46,7 +48,7 @@ Transaction::~Transaction() {
     writer_.next_node_id_ = writer_.end_of_node_ids_;
   }
   writer_.seen_nodes_.transaction_over();
-  writer_.release();
+  if (releases_) writer_.release();
 }
 
 Connection& Transaction::db() {
@@ -123,7 +125,7 @@ Result<void> Transaction::commit() {
     failure_ = done.error();
     return done;
   }
-  if (auto done = writer_.db_->execute("COMMIT"); !done) {
+  if (auto done = Query(*writer_.db_, kCommit).run(); !done) {
     failure_ = done.error();
     return done;
   }
@@ -155,33 +157,62 @@ Result<std::unique_ptr<Writer>> Writer::open(std::unique_ptr<Connection> db) {
   return out;
 }
 
-Result<std::unique_ptr<Transaction>> Writer::begin() {
-  {
-    std::unique_lock lock(mutex_);
-    released_.wait(lock, [this] { return !held_; });
-    held_ = true;
-  }
-  std::unique_ptr<Transaction> out(new Transaction(*this));
-  if (auto done = db_->execute("BEGIN IMMEDIATE"); !done) return done.error();
+void Writer::hold() {
+  std::unique_lock lock(mutex_);
+  released_.wait(lock, [this] { return !held_; });
+  held_ = true;
+}
+
+Result<std::unique_ptr<Transaction>> Writer::begin(bool releases) {
+  std::unique_ptr<Transaction> out(new Transaction(*this, releases));
+  Query begin(*db_, kBegin);
+  if (auto done = begin.run(); !done) return done.error();
   return out;
+}
+
+Result<std::unique_ptr<Transaction>> Writer::begin() {
+  hold();
+  if (backlog_ != nullptr) {
+    if (auto done = backlog_->close(); !done) {
+      release();
+      return done.error();
+    }
+  }
+  return begin(true);
+}
+
+Result<std::unique_ptr<Transaction>> Writer::begin_beside_backlog() {
+  hold();
+  return begin(true);
+}
+
+Result<std::unique_ptr<Transaction>> Writer::begin_held() {
+  return begin(false);
+}
+
+Result<NodeId> Writer::take_node_ids(NodeId count) {
+  Query take(*db_, kTakeNodeIds);
+  take.unsigned_integer(count);
+  if (auto done = take.run(); !done) return done.error();
+  Query last(*db_, kLastNodeId);
+  auto row = last.step();
+  if (!row) return row.error();
+  if (!*row) return Error(Errc::kCorrupt, "the store does not know which nodes it has had");
+  return last.unsigned_at(0) + 1 - count;
 }
 
 Result<NodeId> Writer::new_node_id() {
   if (next_node_id_ == end_of_node_ids_) {
-    Query take(*db_, kTakeNodeIds);
-    take.unsigned_integer(kNodeIdsTaken);
-    if (auto done = take.run(); !done) return done.error();
-    Query last(*db_, kLastNodeId);
-    auto row = last.step();
-    if (!row) return row.error();
-    if (!*row) return Error(Errc::kCorrupt, "the store does not know which nodes it has had");
-    end_of_node_ids_ = last.unsigned_at(0) + 1;
-    next_node_id_ = end_of_node_ids_ - kNodeIdsTaken;
+    auto first = take_node_ids(kNodeIdsTaken);
+    if (!first) return first;
+    next_node_id_ = *first;
+    end_of_node_ids_ = *first + kNodeIdsTaken;
   }
   return next_node_id_++;
 }
 
 void Writer::release() {
+  if (backlog_ != nullptr) backlog_->open();
   {
     std::lock_guard lock(mutex_);
     held_ = false;

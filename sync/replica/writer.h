@@ -60,6 +60,15 @@ struct Aftermath {
 
 class Writer;
 
+// Changes that were answered and are not in the database yet (sync/replica/new_files.h).
+class Backlog {
+ public:
+  virtual ~Backlog() = default;
+  // With the writer held, before a transaction begins: records all there is, and takes no more until open().
+  virtual Result<void> close() = 0;
+  virtual void open() = 0;
+};
+
 // Holds the writer until it ends; may end on another thread than it began.
 class Transaction {
  public:
@@ -80,6 +89,8 @@ class Transaction {
   Result<void> inherit_age();
   // Since when a difference counts that is recorded now; Unix time.
   int64_t since_ms() const;
+  // The differences that it records from now on were made at this moment.
+  void made_at(int64_t unix_ms) { inherited_since_ms_ = unix_ms; }
   // After a failure half way: commit() will refuse.
   void fail(const Error& why) { failure_ = why; }
   Result<void> commit();
@@ -90,11 +101,12 @@ class Transaction {
     int64_t files = 0;
     int64_t bytes = 0;
   };
-  explicit Transaction(Writer& writer) : writer_(writer) {}
+  Transaction(Writer& writer, bool releases) : writer_(writer), releases_(releases) {}
   Result<void> flush();
   Result<void> flush_slabs();
 
   Writer& writer_;
+  const bool releases_;  // the writer, at the end
   Totals totals_;
   Aftermath aftermath_;
   std::map<uint64_t, int64_t> xattr_uses_;
@@ -110,7 +122,14 @@ class Writer {
   static Result<std::unique_ptr<Writer>> open(std::unique_ptr<Connection> db);
 
   // Waits for the transaction before. A thread that has one must not begin another.
+  // It finds the backlog in the database.
   Result<std::unique_ptr<Transaction>> begin();
+  // The same, the backlog staying as it is: for recording it.
+  Result<std::unique_ptr<Transaction>> begin_beside_backlog();
+  // In Backlog::close() only: the writer is held already, and stays so.
+  Result<std::unique_ptr<Transaction>> begin_held();
+  // Null: none. Set with nobody using the writer.
+  void set_backlog(Backlog* backlog) { backlog_ = backlog; }
   // Called after each commit, before the next transaction can begin. Set once, before other threads use this.
   void after_commit(std::function<void(const Aftermath&)> follow) { follow_ = std::move(follow); }
 
@@ -122,15 +141,20 @@ class Writer {
   RetainedNodes& retained_nodes() { return retained_nodes_; }
   // A number that no node has had and no other will have.
   Result<NodeId> new_node_id();
+  // The first of so many of them, once the transaction is committed.
+  Result<NodeId> take_node_ids(NodeId count);
   uint64_t epoch() const { return epoch_; }
   void set_epoch(uint64_t epoch) { epoch_ = epoch; }
 
  private:
   friend class Transaction;
   explicit Writer(std::unique_ptr<Connection> db) : db_(std::move(db)) {}
+  void hold();
   void release();
+  Result<std::unique_ptr<Transaction>> begin(bool releases);
 
   std::unique_ptr<Connection> db_;
+  Backlog* backlog_ = nullptr;
   XattrSets xattr_sets_;
   RetainedNodes retained_nodes_;
   // Numbers that are taken in the database's eyes; forgotten with a rollback, and at the end.
