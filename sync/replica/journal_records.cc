@@ -29,6 +29,7 @@ void append(std::string& out, const MadeRecord& made) {
   append_varint(out, made.uid);
   append_varint(out, made.gid);
   append_varint(out, made.parent_links);
+  append_bytes(out, made.link_target);
   append_time(out, made.at);
 }
 
@@ -110,6 +111,7 @@ std::optional<JournalRecord> decode_journal_record(std::string_view bytes) {
       fields.take(made.uid);
       fields.take(made.gid);
       fields.take(made.parent_links);
+      fields.take(made.link_target);
       fields.take(made.at);
       return whole(fields, made);
     }

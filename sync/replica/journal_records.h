@@ -12,7 +12,7 @@
 
 namespace rsyncfs {
 
-// A file or a directory, and its name.
+// A file, a directory or a symbolic link, and its name.
 struct MadeRecord {
   NodeId node = 0;
   NodeId parent = 0;
@@ -20,7 +20,8 @@ struct MadeRecord {
   uint32_t mode = 0;  // with type bits
   uint32_t uid = 0;
   uint32_t gid = 0;
-  uint32_t parent_links = 0;  // that the parent gains
+  uint32_t parent_links = 0;     // that the parent gains
+  std::string_view link_target;  // symbolic links
   FileTime at;
 };
 

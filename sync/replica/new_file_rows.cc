@@ -30,7 +30,7 @@ Result<void> record_bytes(Transaction& transaction, const NewFile& file) {
 Result<void> record_file(Transaction& transaction, const NewFile& file) {
   const Node& node = file.node;
   transaction.made_at(file.made_ms);
-  if (auto id = insert_node(transaction, node, {}); !id) return id.error();
+  if (auto id = insert_node(transaction, node, file.link_target); !id) return id.error();
   if (auto done = note_absent(transaction, node.id); !done) return done;
   if (auto done = put_name(transaction, file.parent, file.name, node.id); !done) return done;
   if (auto done = note_name(transaction, file.parent, file.name, 0, node.id); !done) return done;

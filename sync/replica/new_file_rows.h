@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A batch of new files and directories, and how it gets into the database.
+// A batch of new files, directories and symbolic links, and how it gets into the database.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,8 @@ struct NewFile {
   Node node;
   NodeId parent = 0;
   std::string name;
-  std::string bytes;
+  std::string link_target;  // symbolic links
+  std::string bytes;        // files
   int64_t made_ms = 0;      // Unix time
   uint64_t block_file = 0;  // that has its bytes; 0: none yet
 };

@@ -31,7 +31,7 @@ constexpr uint32_t kPermissionBits = 07777;
 
 bool is_plain(const NewNode& wanted) {
   const uint32_t type = wanted.mode & S_IFMT;
-  return (type == S_IFREG || type == S_IFDIR) && wanted.xattrs.empty();
+  return (type == S_IFREG || type == S_IFDIR || type == S_IFLNK) && wanted.xattrs.empty();
 }
 
 Node node_of(const MadeRecord& made) {
@@ -50,6 +50,8 @@ Node node_of(const MadeRecord& made) {
     node.attr.size = kNewDirectoryBytes;
     node.attr.nlink = 2;
     node.listed_at_s = made.at.s;
+  } else if (S_ISLNK(made.mode)) {
+    node.attr.size = made.link_target.size();
   }
   return node;
 }
@@ -77,7 +79,7 @@ int64_t unix_ms(const FileTime& time) {
 std::optional<Node> NewFiles::create(NodeId parent, std::string_view name, const NewNode& wanted) {
   if (!is_plain(wanted) || !is_plain_name(name) || name.size() > kMaxNameBytes) return std::nullopt;
   const std::lock_guard lock(mutex_);
-  if (!takes(name.size()) || !takes_another()) return std::nullopt;
+  if (!takes(name.size() + wanted.link_target.size()) || !takes_another()) return std::nullopt;
   const Node* in = directory(parent);
   if (in == nullptr || !is_free(parent, name)) return std::nullopt;
   MadeRecord made;
@@ -87,6 +89,7 @@ std::optional<Node> NewFiles::create(NodeId parent, std::string_view name, const
   made.mode = wanted.mode;
   made.uid = wanted.uid;
   made.gid = wanted.gid;
+  made.link_target = wanted.link_target;
   made.parent_links = S_ISDIR(wanted.mode) && in->listed_at_s != 0 ? 1 : 0;
   made.at = FileTime::now();
   if (!note(made)) return std::nullopt;
@@ -248,6 +251,7 @@ Result<void> NewFiles::perform(const MadeRecord& made) {
   file.node = node_of(made);
   file.parent = made.parent;
   file.name = made.name;
+  file.link_target = made.link_target;
   file.made_ms = unix_ms(made.at);
   taking_.names[made.parent].emplace(made.name, made.node);
   if (NewFile* parent = changeable(made.parent)) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Files and directories that users made just now. What programs do by the thousand - make a small file, write
-// it, set its attributes - goes to the journal and to memory only, and is recorded in the database later,
-// many files in one transaction. Whatever else begins a transaction finds all of it recorded (Backlog), and
-// whoever reads the database otherwise than by find() has settle() done first.
+// Files, directories and symbolic links that users made just now. What programs do by the thousand - make a
+// small file, write it, set its attributes - goes to the journal and to memory only, and is recorded in the
+// database later, many files in one transaction. Whatever else begins a transaction finds all of it recorded
+// (Backlog), and whoever reads the database otherwise than by find() has settle() done first.
 //
 // One batch takes changes; another, which nobody changes any more, is being recorded, or there is none. Each
 // has a journal file of its own, which begins anew when the batch is in the database.

@@ -137,6 +137,10 @@ TEST_F(NewFilesTest, OtherChangesFindThem) {
   EXPECT_FALSE(exists("e"));
   EXPECT_TRUE(state(e.id).orphan);
   EXPECT_TRUE(must(local().create(kRootNode, "e", new_file())).id != e.id);
+  const Node s = must(local().create(kRootNode, "s", new_symlink("over there")));
+  EXPECT_EQ(s.attr.size, 10U);
+  EXPECT_EQ(at("s").attr, s.attr);
+  EXPECT_EQ(must(store_->link_target(s.id)), "over there");
 }
 
 TEST_F(NewFilesTest, ManyGoThroughManyBatches) {
@@ -325,7 +329,7 @@ TEST(JournalTest, KeepsWholeEntriesOnly) {
 }
 
 TEST(JournalTest, RecordsComeBackAsTheyWere) {
-  const MadeRecord made{5, 1, "name", S_IFDIR | 0755, 3, 4, 1, FileTime{-7, 999'999'999}};
+  const MadeRecord made{5, 1, "name", S_IFDIR | 0755, 3, 4, 1, "", FileTime{-7, 999'999'999}};
   const std::string text = encode(made);
   const auto record = decode_journal_record(text);
   ASSERT_TRUE(record.has_value());
