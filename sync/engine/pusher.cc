@@ -24,9 +24,10 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kSettle{200};
-// A plan looks at all that is pending. The next is not made before this many times what it took, whatever
-// changes meanwhile; but for those who wait.
+// A plan looks at all that is pending. After one that found little to do the next is not made before this
+// many times what it took, whatever changes meanwhile; but for those who wait.
 constexpr int kRestFactor = 5;
+constexpr milliseconds kLongestRest{1'000};
 constexpr int kLongestWriteback = 5;  // times writeback_delay
 constexpr milliseconds kFirstBackoff{1'000};
 constexpr milliseconds kLongestBackoff{300'000};
@@ -253,7 +254,9 @@ void Pusher::planned(Result<Found> found) {
   planning_ = false;
   if (closing_) return;
   const auto now = Clock::now();
-  next_plan_ = now + kRestFactor * (now - plan_began_);
+  const bool much = found && found->plan.batch && found->plan.batch->steps.size() >= batch_limit_ / 4;
+  const Clock::duration rest = std::min<Clock::duration>(kRestFactor * (now - plan_began_), kLongestRest);
+  next_plan_ = much ? now : now + rest;
   if (!found) {
     log_error("planning what to push: " + found.error().message());
     return schedule_in(kFirstBackoff);
