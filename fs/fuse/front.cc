@@ -35,7 +35,7 @@ constexpr std::chrono::milliseconds kCancelAgainEvery{5};
 class MountedFront final : public Front {
  public:
   MountedFront(FrontOptions options, Tree& tree, Notifier& notifier, FrontEvents events)
-      : mount_(tree, std::move(options)), notifier_(notifier), events_(std::move(events)) {}
+      : mount_(tree, notifier, std::move(options)), events_(std::move(events)) {}
   ~MountedFront() override;
 
   Result<void> start();
@@ -59,7 +59,6 @@ class MountedFront final : public Front {
   void raise_read_ahead() const;
 
   MountContext mount_;
-  Notifier& notifier_;
   FrontEvents events_;
   std::string device_;
   std::atomic<bool> announced_{false};
@@ -78,7 +77,7 @@ Result<void> MountedFront::start() {
   session_ = std::move(*session);
   if (Result<void> mounted = session_->mount(mountpoint()); !mounted) return mounted;
   device_ = mounted_device(mountpoint()).value_or("");
-  notifier_.attach(*session_, mount_.tree);
+  mount_.notifier.attach(*session_, mount_.tree);
   workers_.emplace(
       *session_, std::clamp(mount_.options.workers, 1U, kMaxFrontWorkers), [this] { after_request(); },
       [this] { after_last_worker(); });
@@ -153,8 +152,8 @@ void MountedFront::cancel_parked() {
 void MountedFront::end_notifications() {
   do {
     cancel_parked();
-  } while (!notifier_.stop_sending(kCancelAgainEvery));
-  notifier_.detach();
+  } while (!mount_.notifier.stop_sending(kCancelAgainEvery));
+  mount_.notifier.detach();
 }
 
 void MountedFront::stop() {
@@ -182,7 +181,7 @@ FrontStatistics MountedFront::statistics() const {
   now.waiting = mount_.replies.parked_count();
   now.parked_total = mount_.replies.parked_total();
   now.known_nodes = mount_.tree.lookups().size();
-  now.notifier = notifier_.statistics();
+  now.notifier = mount_.notifier.statistics();
   return now;
 }
 

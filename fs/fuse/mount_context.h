@@ -8,18 +8,20 @@
 #include <string>
 
 #include "fs/fuse/front.h"
+#include "fs/fuse/notifier.h"
 #include "fs/fuse/reply_book.h"
 #include "fs/tree/tree.h"
 
 namespace rsyncfs {
 
 struct MountContext {
-  MountContext(Tree& mounted_tree, FrontOptions mount_options)
-      : tree(mounted_tree), options(std::move(mount_options)) {}
+  MountContext(Tree& mounted_tree, Notifier& kernel_notifier, FrontOptions mount_options)
+      : tree(mounted_tree), notifier(kernel_notifier), options(std::move(mount_options)) {}
 
   void count(FrontOp op) { requests[static_cast<size_t>(op)].fetch_add(1, std::memory_order_relaxed); }
 
   Tree& tree;
+  Notifier& notifier;
   const FrontOptions options;
   ReplyBook replies;
   std::array<std::atomic<uint64_t>, static_cast<size_t>(FrontOp::kCount)> requests{};

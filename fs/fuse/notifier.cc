@@ -2,7 +2,6 @@
 #include "fs/fuse/notifier.h"
 
 #include <pthread.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <csignal>
@@ -16,6 +15,15 @@ namespace {
 
 // Sent after one wait for answers under way.
 constexpr size_t kBatch = 256;
+// The kernel may be busy giving up the very inode, which waits for the answer that waits here.
+constexpr std::chrono::milliseconds kLongestSettling{50};
+
+void begin_thread(const char* name) {
+  ::pthread_setname_np(::pthread_self(), name);
+  sigset_t all;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+}
 
 }  // namespace
 
@@ -35,13 +43,16 @@ void Notifier::attach(KernelCaches& kernel, Tree& tree) {
   tree_ = &tree;
   stopping_ = false;
   thread_ = std::thread([this] { run(); });
+  attributes_thread_ = std::thread([this] { run_attributes(); });
 }
 
 bool Notifier::stop_sending(std::chrono::milliseconds limit) {
   std::unique_lock lock(mutex_);
   stopping_ = true;
   wake_.notify_all();
-  return idle_.wait_for(lock, limit, [this] { return !sending_; });
+  awaited_wake_.notify_all();
+  told_.notify_all();
+  return idle_.wait_for(lock, limit, [this] { return !sending_ && !telling_; });
 }
 
 void Notifier::detach() {
@@ -51,11 +62,15 @@ void Notifier::detach() {
     if (kernel_ == nullptr) return;
   }
   thread_.join();
+  attributes_thread_.join();
   const std::lock_guard lock(mutex_);
   kernel_ = nullptr;
   tree_ = nullptr;
   order_.clear();
   waiting_.clear();
+  stale_.clear();
+  any_stale_ = false;
+  awaited_.clear();
   idle_.notify_all();
 }
 
@@ -71,7 +86,34 @@ void Notifier::on_content_changed(NodeId node) {
   const std::lock_guard lock(mutex_);
   if (kernel_ == nullptr || stopping_) return;
   push(Kind::kAll, node);
+  note_stale(node);
   wake_.notify_one();
+}
+
+void Notifier::settle_attributes(NodeId file) {
+  if (!any_stale_.load()) return;
+  std::unique_lock lock(mutex_);
+  if (!stale_.contains(file)) return;
+  awaited_.push_back(file);
+  awaited_wake_.notify_one();
+  told_.wait_for(lock, kLongestSettling, [&] { return stopping_ || !stale_.contains(file); });
+}
+
+void Notifier::note_stale(NodeId node) {
+  if (!tree_->is_known(node)) return;
+  stale_[node] = ++changes_;
+  any_stale_ = true;
+}
+
+// What was changed again since stays.
+void Notifier::note_told(const std::vector<Item>& batch, uint64_t until) {
+  for (const Item& item : batch) {
+    if (item.kind == Kind::kEntry) continue;
+    const auto found = stale_.find(item.node);
+    if (found != stale_.end() && found->second <= until) stale_.erase(found);
+  }
+  any_stale_ = !stale_.empty();
+  told_.notify_all();
 }
 
 void Notifier::push_change(const NameChange& change) {
@@ -95,6 +137,7 @@ void Notifier::push_change(const NameChange& change) {
       // A file of which nothing was stored yet keeps its node in a new version, and the kernel may have pages
       // of the old one; a link's target changes with its attributes.
       push(Kind::kAll, change.node);
+      note_stale(change.node);
       return;
   }
 }
@@ -142,13 +185,11 @@ std::vector<Notifier::Item> Notifier::next_batch(std::unique_lock<std::mutex>& l
 }
 
 void Notifier::run() {
-  ::pthread_setname_np(::pthread_self(), "fuse-notifier");
-  sigset_t all;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+  begin_thread("fuse-notifier");
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     const std::vector<Item> batch = next_batch(lock);
+    const uint64_t until = changes_;
     sending_ = true;
     lock.unlock();
     uint64_t sent = 0;
@@ -160,8 +201,42 @@ void Notifier::run() {
     lock.lock();
     sending_ = false;
     statistics_.sent += sent;
+    if (!stopping_) note_told(batch, until);
     if (order_.empty() || stopping_) idle_.notify_all();
   }
+}
+
+// What was answered before the change is not waited for: the kernel knows that its question is older. What it
+// should not know is told in the ordinary way all the same.
+void Notifier::run_attributes() {
+  begin_thread("fuse-attributes");
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    awaited_wake_.wait(lock, [this] { return stopping_ || !awaited_.empty(); });
+    if (stopping_) return;
+    const NodeId node = awaited_.front();
+    awaited_.pop_front();
+    if (const auto found = stale_.find(node); found != stale_.end()) tell(lock, node, found->second);
+    if (awaited_.empty() || stopping_) idle_.notify_all();
+  }
+}
+
+// Once more if the node was changed meanwhile.
+void Notifier::tell(std::unique_lock<std::mutex>& lock, NodeId node, uint64_t change) {
+  telling_ = true;
+  lock.unlock();
+  kernel_->drop_attributes(node);
+  lock.lock();
+  telling_ = false;
+  ++statistics_.sent;
+  const auto now = stale_.find(node);
+  if (now != stale_.end() && now->second > change) {
+    awaited_.push_back(node);
+    return;
+  }
+  stale_.erase(node);
+  any_stale_ = !stale_.empty();
+  told_.notify_all();
 }
 
 // What the kernel does not know it need not forget; that is decided here, after the answers under way were
@@ -178,15 +253,6 @@ uint64_t Notifier::send(const Item& item) {
     case Kind::kAll:
       kernel_->drop_all(item.node);
       return 1;
-    case Kind::kChanged: {
-      // A directory's names have their own changes. But a file of which nothing was stored keeps its node in
-      // a new version, and the kernel may have pages of the old one; a link's target changes with its
-      // attributes.
-      const Result<Node> node = tree_->replica().node(item.node);
-      const bool directory = node && S_ISDIR(node->attr.mode);
-      directory ? kernel_->drop_attributes(item.node) : kernel_->drop_all(item.node);
-      return 1;
-    }
     case Kind::kDirectory:
       return send_directory(item.node);
   }
@@ -205,7 +271,8 @@ uint64_t Notifier::send_directory(NodeId directory) {
 
 bool Notifier::wait_idle(std::chrono::milliseconds limit) {
   std::unique_lock lock(mutex_);
-  return idle_.wait_for(lock, limit, [this] { return order_.empty() && !sending_; });
+  return idle_.wait_for(lock, limit,
+                        [this] { return order_.empty() && awaited_.empty() && !sending_ && !telling_; });
 }
 
 NotifierStatistics Notifier::statistics() const {

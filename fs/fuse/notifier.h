@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Tells the kernel what of its caches is stale. A thread of its own, holding no lock while it calls the
+// Tells the kernel what of its caches is stale. Threads of its own, holding no lock while they call the
 // kernel.
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -60,6 +61,11 @@ class Notifier final : public SyncerEvents {
   void on_changes(std::vector<NameChange> changes) override;
   void on_content_changed(NodeId node) override;
 
+  // Before bytes of a file are answered: the kernel is to have been told by then that what it knows of the
+  // file's size is stale, because it looks at that when it has the bytes. Otherwise a reader "to the end"
+  // stops where the end was. Waits for a thread that does nothing else, and not for ever. Any thread.
+  void settle_attributes(NodeId file);
+
   // Called by the Front, one at a time. Both must outlive detach(), which waits for the call under way and
   // drops the rest.
   void attach(KernelCaches& kernel, Tree& tree);
@@ -72,7 +78,7 @@ class Notifier final : public SyncerEvents {
   NotifierStatistics statistics() const;
 
  private:
-  enum class Kind : uint8_t { kEntry, kAttributes, kAll, kChanged, kDirectory };
+  enum class Kind : uint8_t { kEntry, kAttributes, kAll, kDirectory };
   struct Item {
     Kind kind;
     NodeId node;       // kEntry: the parent
@@ -88,26 +94,40 @@ class Notifier final : public SyncerEvents {
   void push_name(const NameChange& change);
   void push(Kind kind, NodeId node, std::string_view name = {});
   void lose();
+  void note_stale(NodeId node);
+  void note_told(const std::vector<Item>& batch, uint64_t until);
 
   void run();
+  void run_attributes();
+  void tell(std::unique_lock<std::mutex>& lock, NodeId node, uint64_t change);
   std::vector<Item> next_batch(std::unique_lock<std::mutex>& lock);
   // These hold nothing; each returns the number of calls it made.
   uint64_t send(const Item& item);
   uint64_t send_directory(NodeId directory);
 
   const NotifierLimits limits_;
-  mutable std::mutex mutex_;  // guards all below but thread_
+  mutable std::mutex mutex_;  // guards all below but the threads
   std::condition_variable wake_;
   std::condition_variable idle_;
   std::deque<const Item*> order_;  // points into waiting_
   std::unordered_set<Item, ItemHash> waiting_;
   KernelCaches* kernel_ = nullptr;
   Tree* tree_ = nullptr;
-  bool sending_ = false;
+  bool sending_ = false;               // thread_ is
+  bool telling_ = false;               // attributes_thread_ is
   std::atomic<bool> stopping_{false};  // changed under mutex_
   bool losing_ = false;
   NotifierStatistics statistics_;
+  // Nodes whose attributes the kernel has not been told of, by the number of the last change.
+  std::unordered_map<NodeId, uint64_t> stale_;
+  uint64_t changes_ = 0;
+  std::atomic<bool> any_stale_{false};  // changed under mutex_
+  std::deque<NodeId> awaited_;          // of stale_, by settle_attributes()
+  std::condition_variable awaited_wake_;
+  std::condition_variable told_;
   std::thread thread_;
+  // Calls that never wait for pages, and so for no request.
+  std::thread attributes_thread_;
 };
 
 }  // namespace rsyncfs

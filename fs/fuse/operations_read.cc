@@ -62,9 +62,12 @@ void op_flush(fuse_req_t request, fuse_ino_t /*node*/, fuse_file_info* /*info*/)
 void op_read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* /*info*/) {
   const auto reply = begin(request, FrontOp::kRead);
   const auto length = static_cast<uint32_t>(std::min<size_t>(size, kMaxRequestBytes));
-  reply->park(mount_of(request).tree.read(
-      node, static_cast<uint64_t>(offset), length,
-      [reply](Result<ReadBytes> read) { read ? reply->bytes(read->bytes) : reply->fail(read.error()); }));
+  MountContext& mount = mount_of(request);
+  reply->park(mount.tree.read(node, static_cast<uint64_t>(offset), length,
+                              [reply, &mount, node](Result<ReadBytes> read) {
+                                mount.notifier.settle_attributes(node);
+                                read ? reply->bytes(read->bytes) : reply->fail(read.error());
+                              }));
 }
 
 void op_lseek(fuse_req_t request, fuse_ino_t node, off_t offset, int whence, fuse_file_info* /*info*/) {

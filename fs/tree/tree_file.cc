@@ -46,14 +46,20 @@ RequestId Tree::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadByt
     done(*failed);
     return 0;
   }
-  return syncer_.read(file, offset, length,
-                      [this, file, offset, end, done = std::move(done)](Result<ReadBytes> read) mutable {
-                        const AnswerGate::Section section(gate_);
-                        if (!read && read.error().code() != Errc::kCanceled) {
-                          failures_.add(file, offset, end, read.error(), Clock::now());
-                        }
-                        done(std::move(read));
-                      });
+  const uint64_t promised = std::min(end, node->attr.size) - offset;
+  return syncer_.read(
+      file, offset, length,
+      [this, file, offset, end, promised, done = std::move(done)](Result<ReadBytes> read) mutable {
+        const AnswerGate::Section section(gate_);
+        // Of a shorter version than the file had when it was asked for: the kernel would show zeros up to the
+        // end that it knows. It asks again for what failed, and knows the size then.
+        if (read && read->bytes.size() < promised)
+          return done(Error(Errc::kVanished, "a shorter version took its place"));
+        if (!read && read.error().code() != Errc::kCanceled) {
+          failures_.add(file, offset, end, read.error(), Clock::now());
+        }
+        done(std::move(read));
+      });
 }
 
 struct Tree::Composition {

@@ -26,7 +26,7 @@ constexpr uint32_t kOffered = FUSE_ASYNC_READ | FUSE_POSIX_LOCKS | FUSE_ATOMIC_O
 
 }  // namespace
 
-FakeKernel::FakeKernel(Tree& tree, FrontOptions options) : context_(tree, std::move(options)) {
+FakeKernel::FakeKernel(Tree& tree, FrontOptions options) : context_(tree, notifier_, std::move(options)) {
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
     support::fail_setup_errno("socketpair");

@@ -56,6 +56,7 @@ class FakeKernel {
   void stop_workers() { workers_.reset(); }
 
  private:
+  Notifier notifier_;  // of nothing
   MountContext context_;
   std::unique_ptr<Session> session_;
   std::unique_ptr<WorkerPool> workers_;

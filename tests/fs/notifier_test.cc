@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "fs/fuse/notifier.h"
 
+#include <pthread.h>
+
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <string>
@@ -17,6 +20,7 @@ namespace {
 
 using std::chrono::seconds;
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -134,6 +138,52 @@ TEST_F(NotifierTest, WaitsForAnswersUnderWay) {
   EXPECT_EQ(calls().size(), 1U);
   EXPECT_FALSE(told_too_early);
   slow.join();
+}
+
+// A file goes on with another version while the notifier is busy: its bytes are not answered before the
+// kernel knows that the size it has is stale.
+TEST_F(NotifierTest, BytesAreHeldUntilTheSizeIsForgotten) {
+  const auto nodes = list(kRootNode, {file("busy", 1), file("f", 1), file("other", 1)});
+  for (const char* name : {"busy", "f", "other"}) know(kRootNode, name);
+  forget_calls();
+  std::atomic<bool> go{false};
+  std::atomic<bool> inside{false};
+  const auto notifier_thread = [] {
+    std::array<char, 16> name{};
+    ::pthread_getname_np(::pthread_self(), name.data(), name.size());
+    return std::string(name.data()) == "fuse-notifier";
+  };
+  caches.inside = [&] {
+    if (!notifier_thread()) return;
+    inside = true;
+    while (!go.load()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  };
+  notifier.on_content_changed(nodes.at("busy"));
+  while (!inside.load()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  notifier.on_changes({NameChange{NameChange::Kind::kAttributes, kRootNode, "f", nodes.at("f"), 0}});
+  notifier.settle_attributes(nodes.at("other"));
+  EXPECT_THAT(caches.calls(), IsEmpty());
+  notifier.settle_attributes(nodes.at("f"));
+  EXPECT_THAT(caches.calls(), ElementsAre("attributes " + id(nodes.at("f"))));
+  notifier.settle_attributes(nodes.at("f"));  // told once
+  go = true;
+  EXPECT_THAT(calls(), UnorderedElementsAre("attributes " + id(nodes.at("f")), "all " + id(nodes.at("busy")),
+                                            "all " + id(nodes.at("f"))));
+}
+
+// The kernel may wait for the very answer that is being held.
+TEST_F(NotifierTest, BytesAreNotHeldForEver) {
+  const NodeId a = list(kRootNode, {file("a", 1)}).at("a");
+  know(kRootNode, "a");
+  forget_calls();
+  std::atomic<bool> go{false};
+  caches.inside = [&] {
+    while (!go.load()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  };
+  notifier.on_content_changed(a);
+  notifier.settle_attributes(a);
+  go = true;
+  EXPECT_THAT(calls(), Contains("all " + id(a)));
 }
 
 TEST(NotifierLimitsTest, TooManyNamesBecomeTheirDirectory) {
