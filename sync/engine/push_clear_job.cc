@@ -7,7 +7,7 @@
 #include <cctype>
 #include <utility>
 
-#include "sync/engine/spare_names.h"
+#include "sync/engine/replaced_versions.h"
 
 namespace rsyncfs {
 
@@ -96,9 +96,9 @@ void PushClearJob::keep_known() {
 void PushClearJob::remove() {
   PushConfig config;
   config.kind = PushKind::kDelete;
-  if (is_spare_name(batch().spare)) {  // it comes from a record that may be damaged
+  if (std::string spare = spare_directory(batch()); !spare.empty()) {
     config.force = true;
-    config.entries.emplace_back().path = join(directory_of(batch().steps.front().path), batch().spare);
+    config.entries.emplace_back().path = std::move(spare);
   }
   for (std::string& path : left_paths_) config.entries.emplace_back().path = std::move(path);
   if (config.entries.empty()) return finish();

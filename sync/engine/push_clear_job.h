@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Removes what a push of contents that broke off has left at the source: the spare directory of files with
-// several names, and the temporary files of a server that was killed. The contents are planned anew.
+// Removes what a push of contents that broke off has left at the source: the spare directory, from which
+// others' versions were rescued, and the temporary files of a server that was killed. The contents are
+// planned anew.
 #pragma once
 
 #include <memory>

@@ -12,8 +12,6 @@ namespace rsyncfs {
 namespace {
 // More than this is not queued for sending, so that memory stays small and a broken link is noticed.
 constexpr size_t kMaxUnsentBytes = 2 << 20;
-constexpr int kMaxRefusals = 5;
-constexpr std::chrono::milliseconds kRefusalPause{100};
 
 class Nobody final : public PushUser {
  public:

@@ -6,20 +6,26 @@
 #include <algorithm>
 #include <utility>
 
+#include "io/base/log.h"
 #include "sync/engine/push_replace_job.h"
+#include "sync/engine/push_rescue_job.h"
 
 namespace rsyncfs {
 
 namespace {
 
-// Files that grew by less than a delta of them would cost anyway are pushed like any other.
-constexpr uint64_t kMinAppendBase = 64 * 1024;
+// What is appended to in place is not put aside first. Where a delta costs little it is safer.
+constexpr uint64_t kMinAppendBase = uint64_t{8} << 20;
 // Of a file of this size it costs to name each block that stays; compressed tokens name all in a row at once.
 constexpr uint64_t kMinRunBase = 1 << 20;
 // New files go along with changed ones up to here; the places of more are not worth being looked at.
 constexpr size_t kMaxNewAmongChanged = 64;
 constexpr size_t kMaxShares = 3;
 constexpr size_t kMinShare = 16;  // files that are worth a session
+
+FileVersion version_of(const NodeAttributes& attr) {
+  return {attr.size, attr.mtime_s, attr.mtime_ns};
+}
 
 bool only_grew(const PushSnapshot& snapshot) {
   const uint64_t before = snapshot.base().attr.size;
@@ -197,19 +203,43 @@ void PushDataJob::remember() {
     if (file.way == Way::kAppend) sent.appended_to = file.facts.base.attr.size;
     sent_.put(file.facts.step.node, sent);
   }
+  replaceable_ = sent_;
+  for (const File& file : files_) {
+    const auto& expected = expected_at(file);
+    if (!file.dropped && expected && S_ISREG(expected->attr.mode))
+      replaceable_.put(file.facts.step.node, {version_of(expected->attr), std::nullopt});
+  }
   on_store<void>(
-      [&replica = context().replica, text = sent_.serialize()] { return replica.set_meta(kSentMeta, text); },
+      [&replica = context().replica, sent = sent_.serialize(), replaceable = replaceable_.serialize()] {
+        auto kept = replica.set_meta(kSentMeta, sent);
+        return kept ? replica.set_meta(kReplaceableMeta, replaceable) : kept;
+      },
       [this](const Result<void>& kept) { kept ? run(Way::kNew) : break_off(kept.error()); });
 }
 
 void PushDataJob::run(Way way) {
   divide(way);
-  outcome().unfinished = !shares_.empty();
+  outcome().unfinished = false;
   if (shares_.empty()) {
     if (way != Way::kReplace) return run(next_way(way));
     return link_others();
   }
+  keeps_ = way == Way::kReplace && keeps_replaced();
+  if (!keeps_ || pool().features().deletes_seen) return start_shares(way);
+  // What is put aside must be removed again.
+  const std::string spare = spare_directory(batch());
+  try_moving(spare.substr(0, spare.size() - batch().spare.size()), [this, way] { start_shares(way); });
+}
+
+void PushDataJob::start_shares(Way way) {
+  outcome().unfinished = true;
+  pool().reserve_for_push(keeps_);
   for (size_t i = 0; i < shares_.size(); ++i) start_share(i, way);
+}
+
+bool PushDataJob::keeps_replaced() const {
+  return pool().features().keeps_replaced() && !spare_directory(batch()).empty() &&
+         paths_can_be_kept(batch());
 }
 
 // A server has one file at a time written to its disk in each session, which is what many small ones wait
@@ -234,6 +264,7 @@ PushConfig PushDataJob::config_of(const Share& share, Way way) const {
   config.kind = way == Way::kAppend ? PushKind::kAppend : PushKind::kData;
   config.only_missing = way == Way::kNew;
   if (way != Way::kReplace) return config;
+  if (keeps_) config.backup_dir = spare_directory(batch());
   bool searched = false;
   bool large = false;
   for (const size_t i : share.files) {
@@ -285,6 +316,7 @@ void PushDataJob::settle(File& file, const PushedFile& result, const PushDataRes
   const PushStep& step = file.facts.step;
   const auto why = all.errors.about(step.path);
   const bool appended = file.way == Way::kAppend;
+  file.replaces = file.way == Way::kReplace && result.requested && !result.declined;
   // What is not acknowledged is looked at.
   const bool unsaid = !pool().features().acknowledgements && all.end && result.digest && !why;
   if ((result.succeeded || unsaid) && (result.digest || !result.requested)) {
@@ -324,6 +356,18 @@ void PushDataJob::ran(Way way) {
     for (size_t i = 0; i < share.files.size(); ++i) settle(files_[share.files[i]], result.files[i], result);
   }
   const auto why = end_of_shares();
+  if (why && keeps_ && is_refusal_to_keep(*why)) {
+    pool().features().keeps = false;
+    log_warn("what is replaced at the source is not put aside: " + why->message());
+  }
+  if (keeps_ && !(why && is_link_error(*why))) {
+    look_at_replaced([this, way, why] { go_on(way, why); });
+  } else {
+    go_on(way, why);
+  }
+}
+
+void PushDataJob::go_on(Way way, const std::optional<Error>& why) {
   // A server that says itself why it ends has said before what it has done.
   outcome().unfinished = (why && is_link_error(*why)) || !doubtful_.empty();
   if (why) {
@@ -337,6 +381,85 @@ void PushDataJob::ran(Way way) {
   } else {
     link_others();
   }
+}
+
+// In the spare directory, and at the places themselves: somebody's rename may come between the server's two
+// steps.
+void PushDataJob::look_at_replaced(Task then) {
+  std::vector<std::string> paths;
+  for (const File& file : files_) {
+    if (!file.replaces) continue;
+    paths.push_back(file.facts.step.path);
+    paths.push_back(kept_path(batch(), file.facts.step.path));
+  }
+  if (paths.empty()) return then();
+  outcome().unfinished = true;
+  look(std::move(paths), [this, then = std::move(then)](const Findings& found) mutable {
+    judge_replaced(found, std::move(then));
+  });
+}
+
+void PushDataJob::judge_replaced(const Findings& found, Task then) {
+  std::vector<ReplacedVersion> others;
+  size_t next = 0;
+  bool any = false;
+  for (const File& file : files_) {
+    if (!file.replaces) continue;
+    const RemoteFinding& now = found[next++];
+    const RemoteFinding& kept = found[next++];
+    if (kept.unknown) return break_off(*kept.unknown);
+    any = any || kept.entry;
+    judge_kept(file, kept, others);
+    judge_place(file, now);
+  }
+  if (!any) return then();
+  rescue(std::move(others), [this, then = std::move(then)]() mutable { clear_spare(std::move(then)); });
+}
+
+void PushDataJob::judge_kept(const File& file, const RemoteFinding& kept,
+                             std::vector<ReplacedVersion>& others) {
+  const StepFacts& facts = file.facts;
+  if (!kept.entry) return;
+  const auto& expected = expected_at(file);
+  if (expected && expected->matches(*kept.entry)) return;
+  if (replaceable_.may_be(facts.step.node, kept.entry->attr)) return;
+  others.push_back({facts.step.parent, facts.step.name, facts.step.path, *kept.entry});
+}
+
+// Whoever has put something else there in this moment had not seen ours.
+void PushDataJob::judge_place(const File& file, const RemoteFinding& now) {
+  const auto success = std::find_if(successes_.begin(), successes_.end(),
+                                    [&](const Success& one) { return one.now.node == file.facts.step.node; });
+  if (success == successes_.end() || now.unknown) return;
+  if (now.entry && is_as_pushed(success->now.attr, now.entry->attr)) return;
+  successes_.erase(success);
+  collide(file.facts.step, now);
+}
+
+// Until it is done nothing is acknowledged: then it is done again.
+void PushDataJob::rescue(std::vector<ReplacedVersion> others, Task then) {
+  if (others.empty()) return then();
+  rescue_ = std::make_unique<PushRescueJob>(
+      around(), PushBatch(batch()), std::move(others),
+      [this, then = std::move(then)](PushOutcome over) mutable {
+        context().loop.post([job = std::shared_ptr<PushJob>(std::move(rescue_))]() mutable { job.reset(); });
+        outcome().to_list = std::move(over.to_list);
+        if (!over.broken && over.failures.empty()) return then();
+        for (StepFailure& failure : over.failures) outcome().failures.push_back(std::move(failure));
+        over.broken ? break_off(*over.broken) : finish();
+      });
+  rescue_->start();
+}
+
+void PushDataJob::clear_spare(Task then) {
+  PushConfig config;
+  config.kind = PushKind::kDelete;
+  config.force = true;
+  config.entries.emplace_back().path = spare_directory(batch());
+  push(std::move(config), [this, then = std::move(then)](const PushRunResult& result) mutable {
+    if (!result.end && is_link_error(result.end.error())) return break_off(result.end.error());
+    then();
+  });
 }
 
 // The server complained of an attribute after it had taken the contents, or says nothing at all: what it has
@@ -453,6 +576,7 @@ void PushDataJob::tick(Clock::time_point now, std::chrono::milliseconds stall) {
     if (share.run) share.run->tick(now, stall);
   }
   if (others_) others_->tick(now, stall);
+  if (rescue_) rescue_->tick(now, stall);
 }
 
 void PushDataJob::add_transfers(std::vector<TransferStatus>& out) const {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A batch of contents: new files, files that only grew, and changed ones, each kind in a session of its own
 // (but a few new ones with the changed ones).
-// What is replaced is looked at before, and compared block by block with base where base's bytes are here.
+// What is replaced is looked at before, and compared block by block with base where base's bytes are here. It
+// is put aside by the server, and looked at once more there: what it was in the end
+// (sync/engine/replaced_versions.h).
 #pragma once
 
 #include <map>
@@ -12,6 +14,7 @@
 
 #include "sync/engine/push_data_run.h"
 #include "sync/engine/push_job.h"
+#include "sync/engine/replaced_versions.h"
 #include "sync/engine/sent_versions.h"
 
 namespace rsyncfs {
@@ -32,7 +35,8 @@ class PushDataJob final : public PushJob {
     StepFacts facts;
     PushFile push;
     Way way = Way::kNew;
-    bool dropped = false;  // failed, or collides
+    bool dropped = false;   // failed, or collides
+    bool replaces = false;  // was sent over what the source had, or nothing
   };
   using Files = std::vector<File>;
 
@@ -53,6 +57,7 @@ class PushDataJob final : public PushJob {
     std::optional<PushDataResult> result;
   };
   void run(Way way);
+  void start_shares(Way way);
   void divide(Way way);
   void start_share(size_t which, Way way);
   void share_over(size_t which, Way way, PushDataResult result);
@@ -60,6 +65,14 @@ class PushDataJob final : public PushJob {
   void ran(Way way);
   std::optional<Error> end_of_shares() const;
   void settle(File& file, const PushedFile& result, const PushDataResult& all);
+  void go_on(Way way, const std::optional<Error>& why);
+  bool keeps_replaced() const;
+  void look_at_replaced(Task then);
+  void judge_replaced(const Findings& found, Task then);
+  void judge_kept(const File& file, const RemoteFinding& kept, std::vector<ReplacedVersion>& others);
+  void judge_place(const File& file, const RemoteFinding& now);
+  void rescue(std::vector<ReplacedVersion> others, Task then);
+  void clear_spare(Task then);
   void link_others();
   void record(Task then);
   void look_again();
@@ -79,9 +92,12 @@ class PushDataJob final : public PushJob {
   bool needs_links(const Success& success) const;
 
   SentVersions& sent_;
+  SentVersions replaceable_;  // by this job
+  bool keeps_ = false;        // the server puts aside what is replaced
   Files files_;
   std::vector<Share> shares_;
-  std::unique_ptr<PushJob> others_;
+  std::unique_ptr<PushJob> others_;  // the last part
+  std::unique_ptr<PushJob> rescue_;
   std::vector<Success> successes_;
   std::vector<Success> doubtful_;  // the contents are there, but perhaps not all of the attributes
   std::vector<std::string> doubtful_paths_;

@@ -33,6 +33,11 @@ struct StepFailure {
   bool halfway = false;  // a part of it is done
 };
 
+struct DirectoryToList {
+  NodeId node = 0;
+  std::string path;
+};
+
 struct PushOutcome {
   std::vector<StepFailure> failures;
   std::vector<StepCollision> collisions;
@@ -45,6 +50,7 @@ struct PushOutcome {
   uint64_t bytes_sent = 0;   // of contents
   uint64_t bytes_saved = 0;  // of contents, not sent because the source had them
   std::vector<NodeId> pushed;
+  std::vector<DirectoryToList> to_list;  // got names at the source that nobody knows of here
 };
 
 // Loop thread only; the store is read and written on its strand. Destroying a job gives it up.

@@ -52,7 +52,7 @@ struct PushStep {
 struct PushBatch {
   PushAction action = PushAction::kCreate;
   std::vector<PushStep> steps;
-  std::string spare;  // PushRules::spare_name, for kReplace and for other names of kData
+  std::string spare;  // PushRules::spare_name, for kReplace and kData
 };
 
 struct PushPlan {

@@ -8,6 +8,7 @@
 #include "io/base/log.h"
 #include "io/base/text.h"
 #include "sync/engine/push_clear_job.h"
+#include "sync/engine/push_rescue_job.h"
 
 namespace rsyncfs {
 
@@ -48,7 +49,20 @@ class Traces {
     }
   }
 
+  // What the server has put aside, if that is nobody's version that was expected.
+  Result<void> add_kept(const PushStep& step, const RemoteFinding& kept, const SentVersions& replaceable) {
+    if (!kept.entry || replaceable.may_be(step.node, kept.entry->attr)) return {};
+    for (const NodeId node : {step.node, step.occupant}) {
+      const auto base = replica_.pending().base_of(node);
+      if (!base && base.error().code() != Errc::kNotFound) return base.error();
+      if (base && base->present && ExpectedEntry{base->attr, {}}.matches(*kept.entry)) return {};
+    }
+    others_.push_back({step.parent, step.name, step.path, *kept.entry});
+    return {};
+  }
+
   Acknowledged take() { return std::move(news_); }
+  std::vector<ReplacedVersion> take_others() { return std::move(others_); }
 
  private:
   void bind(const PushStep& step, const KeptListedName& entry) {
@@ -99,7 +113,17 @@ class Traces {
   const PushAction action_;
   const SentVersions& sent_;
   Acknowledged news_;
+  std::vector<ReplacedVersion> others_;
 };
+
+struct Judged {
+  Acknowledged news;
+  std::vector<ReplacedVersion> others;
+};
+
+bool puts_aside(const PushBatch& batch) {
+  return batch.action == PushAction::kData && !spare_directory(batch).empty();
+}
 
 }  // namespace
 
@@ -111,23 +135,51 @@ void PushRecoveryJob::start() {
   outcome().unfinished = true;
   std::vector<std::string> paths;
   for (const PushStep& step : batch().steps) paths.push_back(step.path);
+  if (puts_aside(batch())) {
+    for (const PushStep& step : batch().steps) paths.push_back(kept_path(batch(), step.path));
+  }
   look(std::move(paths), [this](std::vector<RemoteFinding> found) { judge(std::move(found)); });
 }
 
 void PushRecoveryJob::judge(std::vector<RemoteFinding> found) {
-  on_store<Acknowledged>(
+  pool().reserve_for_push(true);
+  on_store<Judged>(
       [&replica = context().replica, batch = batch(), sent = sent_,
-       found = std::move(found)]() -> Result<Acknowledged> {
+       found = std::move(found)]() -> Result<Judged> {
         Traces traces(replica, batch.action, sent);
-        for (size_t i = 0; i < found.size(); ++i) {
+        const auto text = replica.meta(kReplaceableMeta);
+        if (!text) return text.error();
+        const SentVersions replaceable = SentVersions::parse(text->value_or(""));
+        const size_t count = batch.steps.size();
+        for (size_t i = 0; i < count; ++i) {
           if (auto done = traces.add(batch.steps[i], found[i]); !done) return done.error();
+          if (!puts_aside(batch)) continue;
+          if (auto done = traces.add_kept(batch.steps[i], found[count + i], replaceable); !done)
+            return done.error();
         }
-        return traces.take();
+        return Judged{traces.take(), traces.take_others()};
       },
-      [this](Result<Acknowledged> news) {
-        if (!news) return break_off(news.error());
-        acknowledge(std::move(*news), [this] { clear(); });
+      [this](Result<Judged> judged) {
+        if (!judged) return break_off(judged.error());
+        rescue(std::move(judged->others), [this, news = std::move(judged->news)]() mutable {
+          acknowledge(std::move(news), [this] { clear(); });
+        });
       });
+}
+
+void PushRecoveryJob::rescue(std::vector<ReplacedVersion> others, Task then) {
+  if (others.empty()) return then();
+  rescue_ = std::make_unique<PushRescueJob>(
+      around(), PushBatch(batch()), std::move(others),
+      [this, then = std::move(then)](PushOutcome over) mutable {
+        context().loop.post(
+            [done = std::shared_ptr<PushJob>(std::move(rescue_))]() mutable { done.reset(); });
+        outcome().to_list = std::move(over.to_list);
+        if (!over.broken && over.failures.empty()) return then();
+        outcome().failures = std::move(over.failures);
+        over.broken ? break_off(*over.broken) : finish();
+      });
+  rescue_->start();
 }
 
 void PushRecoveryJob::clear() {
@@ -144,6 +196,7 @@ void PushRecoveryJob::clear() {
 
 void PushRecoveryJob::tick(Clock::time_point now, std::chrono::milliseconds stall) {
   PushJob::tick(now, stall);
+  if (rescue_) rescue_->tick(now, stall);
   if (clearing_) clearing_->tick(now, stall);
 }
 

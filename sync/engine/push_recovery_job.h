@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What a batch that broke off has done at the source without an acknowledgement: it is looked at, and base is
 // told, before anything else is planned. Otherwise what users undo meanwhile would come back as somebody
-// else's work.
+// else's work. What of others it has replaced is rescued first.
 #pragma once
 
 #include <memory>
 #include <vector>
 
 #include "sync/engine/push_job.h"
+#include "sync/engine/replaced_versions.h"
 #include "sync/engine/sent_versions.h"
 
 namespace rsyncfs {
@@ -22,9 +23,11 @@ class PushRecoveryJob final : public PushJob {
 
  private:
   void judge(std::vector<RemoteFinding> found);
+  void rescue(std::vector<ReplacedVersion> others, Task then);
   void clear();
 
   const SentVersions& sent_;
+  std::unique_ptr<PushJob> rescue_;
   std::unique_ptr<PushJob> clearing_;
 };
 

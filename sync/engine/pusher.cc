@@ -185,6 +185,7 @@ void Pusher::probed(const Result<void>& end) {
   if (!end && is_read_only(end.error())) return tell_read_only(end.error());
   // Whatever else is wrong shows again when there is something to push; without a link it is asked later.
   probed_ = end || !is_link_error(end.error());
+  if (end) pool_.features().deletes_seen = true;
 }
 
 void Pusher::tell_read_only(const Error& why) {
@@ -360,6 +361,7 @@ void Pusher::start_job(PushBatch batch, bool again) {
 
 void Pusher::job_over(PushOutcome outcome) {
   const std::unique_ptr<PushJob> job = std::move(job_);
+  pool_.reserve_for_push(false);
   if (closing_) return;
   // Broken off, what was taken up again is where it was, whatever that run came to.
   const bool still_unfinished = outcome.unfinished || (outcome.broken && job_is_again_);
@@ -373,6 +375,9 @@ void Pusher::job_over(PushOutcome outcome) {
     if (failure.halfway) failures_.at(failure.node).halfway = true;
   }
   for (StepCollision& collision : outcome.collisions) collisions_.push_back(std::move(collision));
+  for (DirectoryToList& directory : outcome.to_list)
+    lister_.refresh(directory.node, std::move(directory.path));
+  if (!outcome.to_list.empty()) lister_.pump();
   if (outcome.broken) {
     note_broken(*outcome.broken, job->batch());
   } else if (outcome.done == 0 && outcome.failures.empty() && outcome.collisions.empty() && !unfinished_) {
@@ -559,7 +564,8 @@ void Pusher::answer_flushes(const std::map<RequestId, std::optional<std::string>
   for (Flush& flush : waiting) {
     const auto found = left.find(flush.id);
     const bool asked_since = found == left.end();
-    if (asked_since || (found->second && !idle && !has_failed(flush))) {
+    const bool waits = !asked_since && (found->second || unfinished_);
+    if (asked_since || (waits && !idle && !has_failed(flush))) {
       flushes_.push_back(std::move(flush));
     } else {
       flush.done(found->second ? left_over(*found->second) : Result<void>());

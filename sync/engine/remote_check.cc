@@ -11,9 +11,14 @@ namespace rsyncfs {
 RemoteCheck::RemoteCheck(const EngineContext& context, SessionPool& pool, std::vector<std::string> paths,
                          Done<std::vector<RemoteFinding>> done)
     : context_(context), pool_(pool), paths_(std::move(paths)), done_(std::move(done)) {
+  open();
+}
+
+void RemoteCheck::open() {
   SessionSpec spec;
   spec.paths = paths_;
   spec.demanded = true;
+  spec.for_push = true;
   const auto session = pool_.open(std::move(spec), *this);
   if (session) {
     session_ = session.get();
@@ -53,6 +58,13 @@ void RemoteCheck::session_listed(RemoteSession& session) {
 void RemoteCheck::session_ended(RemoteSession& /*session*/, const Error& why) {
   if (session_ == nullptr) return;
   session_ = nullptr;
+  const bool refused = why.code() == Errc::kRefused || why.code() == Errc::kCanceled;
+  if (refused && ++refusals_ <= kMaxRefusals) {
+    context_.loop.run_after(kRefusalPause * refusals_, [this, alive = alive_] {
+      if (*alive) open();
+    });
+    return;
+  }
   // Without --delete-missing-args a list of nothing but missing names is an error.
   if (why.code() == Errc::kNotFound && !pool_.features().report_missing) {
     answer(std::vector<RemoteFinding>(paths_.size()));

@@ -31,6 +31,7 @@ class RemoteCheck final : private SessionUser {
   RemoteCheck& operator=(const RemoteCheck&) = delete;
 
  private:
+  void open();
   void session_listed(RemoteSession& session) override;
   void session_ended(RemoteSession& session, const Error& why) override;
   void answer(Result<std::vector<RemoteFinding>> result);
@@ -40,6 +41,7 @@ class RemoteCheck final : private SessionUser {
   const std::vector<std::string> paths_;
   Done<std::vector<RemoteFinding>> done_;
   RemoteSession* session_ = nullptr;
+  int refusals_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

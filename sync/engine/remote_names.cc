@@ -10,10 +10,15 @@ namespace rsyncfs {
 RemoteNames::RemoteNames(const EngineContext& context, SessionPool& pool, std::string path,
                          Done<std::vector<KeptListedName>> done)
     : context_(context), pool_(pool), path_(std::move(path)), done_(std::move(done)) {
+  open();
+}
+
+void RemoteNames::open() {
   SessionSpec spec;
   spec.paths = {path_ + "/"};
   if (path_.empty()) spec.paths = {"./"};
   spec.demanded = true;
+  spec.for_push = true;
   const auto session = pool_.open(std::move(spec), *this);
   session_ = session.get();
   if (!session) answer(Error(Errc::kCanceled, "no session can be had now"));
@@ -38,7 +43,11 @@ void RemoteNames::session_listed(RemoteSession& session) {
 void RemoteNames::session_ended(RemoteSession& /*session*/, const Error& why) {
   if (session_ == nullptr) return;
   session_ = nullptr;
-  answer(why);
+  const bool refused = why.code() == Errc::kRefused || why.code() == Errc::kCanceled;
+  if (!refused || ++refusals_ > kMaxRefusals) return answer(why);
+  context_.loop.run_after(kRefusalPause * refusals_, [this, alive = alive_] {
+    if (*alive) open();
+  });
 }
 
 void RemoteNames::answer(Result<std::vector<KeptListedName>> names) {

@@ -27,6 +27,7 @@ class RemoteNames final : private SessionUser {
   RemoteNames& operator=(const RemoteNames&) = delete;
 
  private:
+  void open();
   void session_listed(RemoteSession& session) override;
   void session_ended(RemoteSession& session, const Error& why) override;
   void answer(Result<std::vector<KeptListedName>> names);
@@ -36,6 +37,7 @@ class RemoteNames final : private SessionUser {
   const std::string path_;
   Done<std::vector<KeptListedName>> done_;
   RemoteSession* session_ = nullptr;
+  int refusals_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -26,7 +26,12 @@ struct SessionSpec {
   std::vector<std::string> paths;  // as PullConfig::paths; empty for kTree
   bool append = false;             // kStream from an offset
   bool demanded = false;           // somebody waits for it
+  bool for_push = false;           // a part of a push: SessionPool::reserve_for_push()
 };
+
+// A server with a limit of connections counts the last session of a push for a moment after it was closed.
+constexpr int kMaxRefusals = 5;
+constexpr std::chrono::milliseconds kRefusalPause{100};  // times the number of refusals
 
 class RemoteSession;
 

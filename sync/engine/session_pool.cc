@@ -19,7 +19,6 @@ constexpr std::chrono::milliseconds kShortestStall{2'000};
 constexpr std::chrono::seconds kLimitStays{60};
 // A server counts a connection for a moment after we have closed it.
 constexpr std::chrono::seconds kCountedAfterEnd{1};
-constexpr std::chrono::milliseconds kRefusalPause{100};
 
 bool is_too_many(const Error& why) {
   return why.code() == Errc::kRefused && why.message().find("max connections") != std::string::npos;
@@ -67,6 +66,7 @@ bool SessionPool::take_slot() {
   if (closing_) return false;
   SessionSpec spec;
   spec.demanded = true;
+  spec.for_push = true;
   if (!link_.may_attempt(Clock::now(), spec.demanded)) {
     schedule_retry(spec.demanded);
     return false;
@@ -106,7 +106,8 @@ bool SessionPool::make_room(const SessionSpec& spec) {
   const size_t streams = static_cast<size_t>(
       std::count_if(sessions_.begin(), sessions_.end(), [](const auto& s) { return is_stream(s->spec()); }));
   const bool streams_full = stream && streams >= std::max<size_t>(1, limit_ - 1);
-  if (in_use() < limit_ && !streams_full) return true;
+  const size_t reserved = reserved_from(spec);
+  if (in_use() + reserved < limit_ && !streams_full) return true;
   RemoteSession* victim = nullptr;
   for (const auto& session : sessions_) {
     const bool idle = (session->armed() && session->outstanding() == 0) || session->paused();
@@ -124,7 +125,14 @@ bool SessionPool::make_room(const SessionSpec& spec) {
   if (victim == nullptr && only_stream && spec.demanded && !stream) victim = sessions_.front().get();
   if (victim == nullptr) return false;
   victim->fail(Error(Errc::kCanceled, "made room for another session"));
-  return in_use() < limit_;
+  return in_use() + reserved < limit_;
+}
+
+size_t SessionPool::reserved_from(const SessionSpec& spec) const {
+  if (!push_under_way_ || spec.for_push || slots_ > 0) return 0;
+  return std::none_of(sessions_.begin(), sessions_.end(), [](const auto& s) { return s->spec().for_push; })
+             ? 1
+             : 0;
 }
 
 SessionPool::Found SessionPool::find_file(std::string_view path, uint64_t size, int64_t mtime_s,

@@ -52,6 +52,9 @@ class SessionPool final : public RemoteSession::Keeper {
   // A connection of another kind (one that pushes) takes a slot among the sessions, as one that somebody
   // waits for. False: not now; `changed` is called when it is worth another try.
   bool take_slot();
+  // A push of several sessions is under way: while it has none, one is left to it. Otherwise lists, which it
+  // makes stale again and again, could take the only one each time before it comes to an end.
+  void reserve_for_push(bool under_way) { push_under_way_ = under_way; }
   // Its news of the link, as a session's.
   void slot_established(std::string description, int protocol);
   void slot_received() { link_.alive(); }
@@ -84,6 +87,7 @@ class SessionPool final : public RemoteSession::Keeper {
                       std::vector<std::pair<std::string, std::string>> values) override;
   bool make_room(const SessionSpec& spec);
   size_t in_use() const { return sessions_.size() + slots_; }
+  size_t reserved_from(const SessionSpec& spec) const;
   void consider_end(const Error& why, bool was_established);
   bool drop_refused_feature(const Error& why);
   bool try_other_dialect(const Error& why);
@@ -103,6 +107,7 @@ class SessionPool final : public RemoteSession::Keeper {
   Clock::time_point limit_lowered_at_{};
   std::vector<std::shared_ptr<RemoteSession>> sessions_;
   size_t slots_ = 0;  // taken by take_slot()
+  bool push_under_way_ = false;
   SessionTotals past_;
   bool ever_established_ = false;
   unsigned dialect_ = 0;  // of kDialects, for a shell's server that went away without a word

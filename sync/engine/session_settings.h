@@ -22,9 +22,12 @@ struct ServerFeatures {
   bool backup = true;            // --backup-dir: moves
   bool deletes = true;           // --delete-missing-args: deletions and moves
   bool moves() const { return backup && deletes; }
+  bool keeps = true;  // what contents replace can be put aside (sync/engine/replaced_versions.h)
+  bool keeps_replaced() const { return moves() && keeps; }
   bool compresses = true;   // --new-compress, where it is not asked for but saves bytes
   bool anchored = false;    // PushConfig::anchored
   bool moves_seen = false;  // one went well
+  bool deletes_seen = false;
 };
 
 void apply_settings(const SyncerOptions& options, const ServerFeatures& features, SessionConfig& config);

@@ -2,9 +2,12 @@
 // What becomes of changes that both sides made.
 #include <sys/stat.h>
 
+#include <thread>
+
 #include <gtest/gtest.h>
 
 #include "tests/engine/push_rig.h"
+#include "tests/support/metered_proxy.h"
 #include "tests/support/wait.h"
 
 namespace rsyncfs {
@@ -136,6 +139,78 @@ TEST_F(PushConflictTest, TwoMountsLoseNoVersion) {
   flush();
   flush(*other);
   EXPECT_EQ(listing(), before);
+}
+
+// A second mount of the same source, through a link that can be stopped in the middle of its pushes.
+class PushRaceTest : public PushConflictTest {
+ protected:
+  void start_both(const std::function<void(size_t)>& make) {
+    options_.writeback_delay = std::chrono::seconds(1000);
+    for (size_t i = 0; i < kMostFiles; ++i) make(i);
+    start();
+    proxy_ = std::make_unique<support::MeteredProxy>(server_->port());
+    other_ = std::make_unique<EngineRig>("rsync://127.0.0.1:" + std::to_string(proxy_->port()) + "/m",
+                                         store_ / "other", options_);
+    ASSERT_TRUE(other_->start().ok());
+    ASSERT_TRUE(other_->wait_for_tree());
+  }
+  // What there is by that name, and in copies of it.
+  Names versions_of(const std::string& name) const {
+    Names out;
+    for (const std::string& one : listing()) {
+      if (one == name || one.starts_with(name + ".conflict-")) out.push_back(remote(one));
+    }
+    return out;
+  }
+  // The other mount's push of each file is stopped after one piece more of what it says and hears, `ours`
+  // happens here meanwhile, then it goes on.
+  void walk(const std::function<void(const std::string&)>& theirs,
+            const std::function<void(const std::string&)>& ours) {
+    wait_for_silence();
+    theirs(name_of(0));
+    flush(*other_);
+    const std::vector<uint64_t> pieces = proxy_->pieces();
+    ASSERT_GT(pieces.size(), 8U);
+    ASSERT_LT(pieces.size(), kMostFiles);
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      SCOPED_TRACE(i);
+      const std::string name = name_of(i + 1);
+      wait_for_silence();
+      theirs(name);
+      proxy_->stop_after(pieces[i], [] {});
+      std::thread pushing([&] { static_cast<void>(other_->flush()); });
+      support::wait_until([&] { return proxy_->stopped(); }, std::chrono::seconds(2));
+      ours(name);
+      flush();
+      proxy_->release();
+      pushing.join();
+      flush(*other_);
+      flush();
+      const Names found = versions_of(name);
+      for (const char* version : {"from the first", "from the second mount"})
+        EXPECT_EQ(std::count(found.begin(), found.end(), version) > 0, true) << version;
+    }
+    for (const std::string& name : listing()) EXPECT_FALSE(name.starts_with(".")) << name;
+  }
+  // What conflicts are followed by is not counted.
+  void wait_for_silence() {
+    do {
+      proxy_->count();
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    } while (!proxy_->pieces().empty());
+  }
+  // All of one length, so that the pieces are.
+  static std::string name_of(size_t file) { return "f" + std::to_string(100 + file); }
+
+  static constexpr size_t kMostFiles = 100;
+  std::unique_ptr<support::MeteredProxy> proxy_;
+  std::unique_ptr<EngineRig> other_;
+};
+
+TEST_F(PushRaceTest, NoVersionIsLostBetweenTheLookAndTheRename) {
+  start_both([&](size_t i) { write_file(served(name_of(i)), "base"); });
+  walk([&](const std::string& name) { ASSERT_TRUE(other_->write(name, "from the second mount").ok()); },
+       [&](const std::string& name) { ASSERT_TRUE(rig_->write(name, "from the first").ok()); });
 }
 
 TEST_F(PushConflictTest, TooManyDeletionsStopUntilSomebodySaysTheyAreMeant) {

@@ -53,7 +53,7 @@ TEST_F(PusherTest, AChangedFileGoesByDelta) {
 }
 
 TEST_F(PusherTest, AFileThatGrewIsAppendedTo) {
-  const std::string before = support::random_bytes(1 << 20, 6);
+  const std::string before = support::random_bytes(8 << 20, 6);
   write_file(served("log"), before);
   start();
   const auto node = rig_->find("log");

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/engine/push_rescue_job.h"
+
+#include <sys/stat.h>
+
+#include <set>
+#include <utility>
+
+#include "io/base/log.h"
+#include "io/base/text.h"
+#include "sync/engine/push_conflicts.h"
+#include "sync/replica/conflict_name.h"
+
+namespace rsyncfs {
+
+namespace {
+
+std::string directory_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? std::string() : path.substr(0, slash);
+}
+
+Result<std::vector<std::string>> choose_names(const PendingChanges& pending,
+                                              const std::vector<ReplacedVersion>& versions) {
+  std::set<std::pair<NodeId, std::string>> chosen;
+  std::vector<std::string> out;
+  for (const ReplacedVersion& version : versions) {
+    const auto taken = [&](std::string_view name) {
+      const auto local = pending.local_binding(version.parent, name);
+      const auto base = pending.base_binding(version.parent, name);
+      return !local || !base || *local != 0 || *base != 0 ||
+             chosen.contains({version.parent, std::string(name)});
+    };
+    std::string name = free_conflict_name(version.name, host_name(), FileTime::now().s, taken);
+    if (name.empty()) return Error(Errc::kLimit, "there are too many conflict copies");
+    chosen.emplace(version.parent, name);
+    out.push_back(std::move(name));
+  }
+  return out;
+}
+
+}  // namespace
+
+PushRescueJob::PushRescueJob(const Surroundings& around, PushBatch batch,
+                             std::vector<ReplacedVersion> versions, Finished finished)
+    : PushJob(around, std::move(batch), std::move(finished)), versions_(std::move(versions)) {}
+
+// Theirs is wanted where it would have kept the name, and where it would have been kept beside.
+void PushRescueJob::start() {
+  std::erase_if(versions_, [this](const ReplacedVersion& version) {
+    if (conflict_policy(context().options, version.path) == ConflictPolicy::kLocal) return true;
+    if (S_ISREG(version.entry.attr.mode)) return false;
+    give_up(version, Error(Errc::kUnsupported, "only files can be linked"));
+    return true;
+  });
+  if (versions_.empty()) return finish();
+  on_store<std::vector<std::string>>(
+      [&replica = context().replica, versions = versions_] {
+        return choose_names(replica.pending(), versions);
+      },
+      [this](Result<std::vector<std::string>> names) {
+        if (!names) return break_off(names.error());
+        copies_ = std::move(*names);
+        link();
+      });
+}
+
+std::string PushRescueJob::copy_path(size_t version) const {
+  const std::string directory = directory_of(versions_[version].path);
+  return directory.empty() ? copies_[version] : directory + "/" + copies_[version];
+}
+
+// It stays where it is, and is tried again.
+void PushRescueJob::give_up(const ReplacedVersion& version, const Error& why) {
+  const std::string where =
+      "somebody's version of it was replaced, and is in " + escape_control(kept_path(batch(), version.path));
+  outcome().failures.push_back({batch().steps.front().node, version.path, why.with_context(where), false});
+}
+
+void PushRescueJob::link() {
+  PushConfig config;
+  config.kind = PushKind::kLink;
+  for (size_t i = 0; i < versions_.size(); ++i) {
+    const NodeAttributes& attr = versions_[i].entry.attr;
+    const auto group = static_cast<uint32_t>(i + 1);
+    config.entries.push_back(link_entry(attr, kept_path(batch(), versions_[i].path), group));
+    config.entries.push_back(link_entry(attr, copy_path(i), group));
+  }
+  push(std::move(config), [this](const PushRunResult& result) { linked(result); });
+}
+
+void PushRescueJob::linked(const PushRunResult& result) {
+  std::vector<ConflictRecord> records;
+  for (size_t i = 0; i < versions_.size(); ++i) {
+    const ReplacedVersion& version = versions_[i];
+    const size_t entry = 2 * i + 1;
+    if ((result.succeeded[entry] || result.mentioned[entry]) && !result.declined[entry]) {
+      outcome().to_list.push_back({version.parent, directory_of(version.path)});
+      records.push_back({0, FileTime::now().s, version.path, copy_path(i),
+                         "changed at the source while ours was sent: ours keeps the name"});
+      log_warn("conflict: " + escape_control(version.path) + " was " + records.back().what + ", theirs is " +
+               escape_control(copy_path(i)));
+    } else if (result.end) {
+      const auto why = result.errors.about(copy_path(i));
+      give_up(version, why ? *why : result.errors.last("the source did not link it"));
+    }
+  }
+  on_store<void>(
+      [&replica = context().replica, records = std::move(records)]() -> Result<void> {
+        for (const ConflictRecord& record : records) {
+          if (auto kept = replica.pending().record_conflict(record); !kept) return kept;
+        }
+        return {};
+      },
+      [this, end = result.end](const Result<void>& kept) {
+        if (!kept || !end) return break_off(kept ? end.error() : kept.error());
+        finish();
+      });
+}
+
+}  // namespace rsyncfs
