@@ -358,7 +358,7 @@ void PushDataJob::ran(Way way) {
   const auto why = end_of_shares();
   if (why && keeps_ && is_refusal_to_keep(*why)) {
     pool().features().keeps = false;
-    log_warn("what is replaced at the source is not put aside: " + why->message());
+    log_warn("what others change in the moment of a push may be lost: " + why->message());
   }
   if (keeps_ && !(why && is_link_error(*why))) {
     look_at_replaced([this, way, why] { go_on(way, why); });

@@ -8,13 +8,13 @@ namespace rsyncfs {
 namespace {
 
 struct Substitute {
-  const char* option;  // as the server calls it, or the beginning of that
+  const char* option;  // as the server calls it, or the beginning of that; or what it says of it
   bool ServerFeatures::*feature;
   const char* without;
 };
 
 // The first that fits counts.
-constexpr std::array<Substitute, 6> kSubstitutes = {{
+constexpr std::array<Substitute, 7> kSubstitutes = {{
     {"fsync", &ServerFeatures::fsync,
      "what is pushed may not be on the source's disk when it says that it has it"},
     {"append", &ServerFeatures::append, "files that grew are pushed as others are"},
@@ -22,6 +22,9 @@ constexpr std::array<Substitute, 6> kSubstitutes = {{
     {"backup", &ServerFeatures::backup,
      "files are linked where they would be moved, directories keep their names"},
     {"delete", &ServerFeatures::deletes, "what was removed or renamed here keeps its name at the source"},
+    // A daemon that hides such names.
+    {"options have been rejected", &ServerFeatures::keeps,
+     "what others change in the moment of a push may be lost"},
     {"compress", &ServerFeatures::compresses, "large changed files are sent as they are"},
 }};
 

@@ -38,8 +38,12 @@ bool paths_can_be_kept(const PushBatch& batch) {
 }
 
 bool is_refusal_to_keep(const Error& why) {
-  const auto says = [&](const char* words) { return why.message().find(words) != std::string::npos; };
-  return says("options have been rejected") || says("backup") || says("exit code 11");
+  // backup.c; without a word where not even the directory can be made.
+  constexpr std::array<const char*, 4> kComplaints = {"backup mkdir ", "backup lstat ",
+                                                      "backup filename too long", "rsync exit code 11"};
+  return std::any_of(kComplaints.begin(), kComplaints.end(), [&](const char* complaint) {
+    return why.message().find(complaint) != std::string::npos;
+  });
 }
 
 bool is_as_pushed(const NodeAttributes& pushed, const NodeAttributes& there) {

@@ -144,11 +144,15 @@ TEST_F(PushConflictTest, TwoMountsLoseNoVersion) {
 // A second mount of the same source, through a link that can be stopped in the middle of its pushes.
 class PushRaceTest : public PushConflictTest {
  protected:
-  void start_both(const std::function<void(size_t)>& make) {
+  void start_both() {
     options_.writeback_delay = std::chrono::seconds(1000);
-    for (size_t i = 0; i < kMostFiles; ++i) make(i);
+    for (size_t i = 0; i < kMostFiles; ++i) write_file(served(name_of(i)), "base");
     start();
     proxy_ = std::make_unique<support::MeteredProxy>(server_->port());
+    open_other();
+  }
+  void open_other() {
+    other_.reset();  // the store has one owner
     other_ = std::make_unique<EngineRig>("rsync://127.0.0.1:" + std::to_string(proxy_->port()) + "/m",
                                          store_ / "other", options_);
     ASSERT_TRUE(other_->start().ok());
@@ -162,10 +166,13 @@ class PushRaceTest : public PushConflictTest {
     }
     return out;
   }
-  // The other mount's push of each file is stopped after one piece more of what it says and hears, `ours`
-  // happens here meanwhile, then it goes on.
-  void walk(const std::function<void(const std::string&)>& theirs,
-            const std::function<void(const std::string&)>& ours) {
+  // The other mount's push of each file is stopped after one piece more of what it says and hears, a push
+  // happens here meanwhile, then it goes on; or for one piece only, and its link is cut or its process ends.
+  enum class Then : uint8_t { kItGoesOn, kItIsCut, kItEnds };
+  void walk(Then then) {
+    const auto theirs = [&](const std::string& name) {
+      ASSERT_TRUE(other_->write(name, "from the second mount").ok());
+    };
     wait_for_silence();
     theirs(name_of(0));
     flush(*other_);
@@ -180,15 +187,23 @@ class PushRaceTest : public PushConflictTest {
       proxy_->stop_after(pieces[i], [] {});
       std::thread pushing([&] { static_cast<void>(other_->flush()); });
       support::wait_until([&] { return proxy_->stopped(); }, std::chrono::seconds(2));
-      ours(name);
+      ASSERT_TRUE(rig_->write(name, "from the first").ok());
       flush();
+      if (then != Then::kItGoesOn) {
+        proxy_->stop_after(i + 1 < pieces.size() ? pieces[i + 1] - pieces[i] : 1, [] {});
+        support::wait_until([&] { return proxy_->stopped(); }, kTaken);
+        std::this_thread::sleep_for(kTaken);  // the server does what it was told
+      }
+      if (then == Then::kItIsCut) proxy_->cut();
+      if (then == Then::kItEnds) other_->syncer().shut_down([] {});
       proxy_->release();
       pushing.join();
+      if (then == Then::kItEnds) open_other();
       flush(*other_);
       flush();
       const Names found = versions_of(name);
       for (const char* version : {"from the first", "from the second mount"})
-        EXPECT_EQ(std::count(found.begin(), found.end(), version) > 0, true) << version;
+        EXPECT_NE(std::find(found.begin(), found.end(), version), found.end()) << version;
     }
     for (const std::string& name : listing()) EXPECT_FALSE(name.starts_with(".")) << name;
   }
@@ -203,14 +218,24 @@ class PushRaceTest : public PushConflictTest {
   static std::string name_of(size_t file) { return "f" + std::to_string(100 + file); }
 
   static constexpr size_t kMostFiles = 100;
+  static constexpr std::chrono::milliseconds kTaken{50};
   std::unique_ptr<support::MeteredProxy> proxy_;
   std::unique_ptr<EngineRig> other_;
 };
 
 TEST_F(PushRaceTest, NoVersionIsLostBetweenTheLookAndTheRename) {
-  start_both([&](size_t i) { write_file(served(name_of(i)), "base"); });
-  walk([&](const std::string& name) { ASSERT_TRUE(other_->write(name, "from the second mount").ok()); },
-       [&](const std::string& name) { ASSERT_TRUE(rig_->write(name, "from the first").ok()); });
+  start_both();
+  walk(Then::kItGoesOn);
+}
+
+TEST_F(PushRaceTest, NoVersionIsLostWhenTheLinkBreaksThen) {
+  start_both();
+  walk(Then::kItIsCut);
+}
+
+TEST_F(PushRaceTest, NoVersionIsLostWhenTheMountEndsThen) {
+  start_both();
+  walk(Then::kItEnds);
 }
 
 TEST_F(PushConflictTest, TooManyDeletionsStopUntilSomebodySaysTheyAreMeant) {

@@ -230,6 +230,15 @@ TEST_F(PushServersTest, WhereNothingIsLinked) {
   EXPECT_FALSE(exists("p"));
 }
 
+// It takes no spare directory by such a name, so nothing is put aside there.
+TEST_F(PushServersTest, AModuleThatHidesDotNames) {
+  write_file(tree_ / "f", "old");
+  start_limited({{"exclude", ".*"}});
+  ASSERT_TRUE(rig_->write("f", "new, and longer").ok());
+  flush();
+  EXPECT_EQ(remote("f"), "new, and longer");
+}
+
 TEST_F(PushServersTest, NamesThatTheModuleHides) {
   fs::create_directory(served("d"));
   write_file(served("d/hidden.secret"), "theirs");

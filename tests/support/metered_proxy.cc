@@ -98,11 +98,15 @@ std::vector<uint64_t> MeteredProxy::pieces() const {
 }
 
 void MeteredProxy::stop_after(uint64_t bytes, std::function<void()> event) {
-  const std::lock_guard lock(mutex_);
-  counted_ = 0;
-  limit_ = bytes;
-  event_ = std::move(event);
-  recording_ = false;
+  {
+    const std::lock_guard lock(mutex_);
+    counted_ = 0;
+    limit_ = bytes;
+    event_ = std::move(event);
+    recording_ = false;
+    stopped_ = false;
+  }
+  wake();
 }
 
 void MeteredProxy::cut() {

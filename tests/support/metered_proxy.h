@@ -29,8 +29,9 @@ class MeteredProxy {
   void count();
   // What passed since count(), as the total after each piece.
   std::vector<uint64_t> pieces() const;
-  // Counts from 0 again. When exactly so many bytes have passed nothing more does, and `event` is called, on
-  // the proxy's own thread: it may cut(). Connections that are made then wait until release().
+  // Counts from 0 again, and goes on if it has stopped. When exactly so many bytes have passed nothing more
+  // does, and `event` is called, on the proxy's own thread: it may cut(). Connections that are made then wait
+  // until release().
   void stop_after(uint64_t bytes, std::function<void()> event);
   bool stopped() const { return stopped_; }
   // Ends all connections, on both sides. From inside `event`, or while it is stopped.
