@@ -2,6 +2,7 @@
 #include "fs/fuse/notifier.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <csignal>
@@ -101,7 +102,7 @@ void Notifier::settle_attributes(NodeId file) {
 
 void Notifier::note_stale(NodeId node) {
   if (!tree_->is_known(node)) return;
-  stale_[node] = ++changes_;
+  stale_[node].change = ++changes_;
   any_stale_ = true;
 }
 
@@ -110,7 +111,7 @@ void Notifier::note_told(const std::vector<Item>& batch, uint64_t until) {
   for (const Item& item : batch) {
     if (item.kind == Kind::kEntry) continue;
     const auto found = stale_.find(item.node);
-    if (found != stale_.end() && found->second <= until) stale_.erase(found);
+    if (found != stale_.end() && found->second.change <= until) stale_.erase(found);
   }
   any_stale_ = !stale_.empty();
   told_.notify_all();
@@ -134,9 +135,7 @@ void Notifier::push_change(const NameChange& change) {
       push(Kind::kAttributes, change.old_node);
       return;
     case NameChange::Kind::kAttributes:
-      // A file of which nothing was stored yet keeps its node in a new version, and the kernel may have pages
-      // of the old one; a link's target changes with its attributes.
-      push(Kind::kAll, change.node);
+      push(Kind::kChanged, change.node);
       note_stale(change.node);
       return;
   }
@@ -216,22 +215,28 @@ void Notifier::run_attributes() {
     if (stopping_) return;
     const NodeId node = awaited_.front();
     awaited_.pop_front();
-    if (const auto found = stale_.find(node); found != stale_.end()) tell(lock, node, found->second);
+    telling_ = true;
+    tell(lock, node);
+    telling_ = false;
     if (awaited_.empty() || stopping_) idle_.notify_all();
   }
 }
 
 // Once more if the node was changed meanwhile.
-void Notifier::tell(std::unique_lock<std::mutex>& lock, NodeId node, uint64_t change) {
-  telling_ = true;
+void Notifier::tell(std::unique_lock<std::mutex>& lock, NodeId node) {
+  const auto found = stale_.find(node);
+  if (found == stale_.end() || found->second.telling) return;
+  found->second.telling = true;
+  const uint64_t change = found->second.change;
   lock.unlock();
   kernel_->drop_attributes(node);
   lock.lock();
-  telling_ = false;
   ++statistics_.sent;
   const auto now = stale_.find(node);
-  if (now != stale_.end() && now->second > change) {
+  if (now != stale_.end() && now->second.change > change) {
+    now->second.telling = false;
     awaited_.push_back(node);
+    awaited_wake_.notify_one();
     return;
   }
   stale_.erase(node);
@@ -250,12 +255,27 @@ uint64_t Notifier::send(const Item& item) {
     case Kind::kAttributes:
       kernel_->drop_attributes(item.node);
       return 1;
+    case Kind::kChanged:
+      return send_change(item.node);
     case Kind::kAll:
       kernel_->drop_all(item.node);
       return 1;
     case Kind::kDirectory:
       return send_directory(item.node);
   }
+  return 0;
+}
+
+// A directory's names have their own changes, and a file goes on with another version only if the kernel was
+// given no byte of the one before. But a link's target changes with its attributes.
+uint64_t Notifier::send_change(NodeId changed) {
+  const Result<Node> node = tree_->replica().node(changed);
+  if (node && S_ISLNK(node->attr.mode)) {
+    kernel_->drop_all(changed);
+    return 1;
+  }
+  std::unique_lock lock(mutex_);
+  tell(lock, changed);
   return 0;
 }
 

@@ -78,7 +78,7 @@ class Notifier final : public SyncerEvents {
   NotifierStatistics statistics() const;
 
  private:
-  enum class Kind : uint8_t { kEntry, kAttributes, kAll, kDirectory };
+  enum class Kind : uint8_t { kEntry, kAttributes, kChanged, kAll, kDirectory };
   struct Item {
     Kind kind;
     NodeId node;       // kEntry: the parent
@@ -99,10 +99,11 @@ class Notifier final : public SyncerEvents {
 
   void run();
   void run_attributes();
-  void tell(std::unique_lock<std::mutex>& lock, NodeId node, uint64_t change);
+  void tell(std::unique_lock<std::mutex>& lock, NodeId node);
   std::vector<Item> next_batch(std::unique_lock<std::mutex>& lock);
   // These hold nothing; each returns the number of calls it made.
   uint64_t send(const Item& item);
+  uint64_t send_change(NodeId node);
   uint64_t send_directory(NodeId directory);
 
   const NotifierLimits limits_;
@@ -118,8 +119,13 @@ class Notifier final : public SyncerEvents {
   std::atomic<bool> stopping_{false};  // changed under mutex_
   bool losing_ = false;
   NotifierStatistics statistics_;
-  // Nodes whose attributes the kernel has not been told of, by the number of the last change.
-  std::unordered_map<NodeId, uint64_t> stale_;
+  // Of attributes that the kernel has not been told of. It is told once only: what it learns of the node
+  // while it is told again it does not believe.
+  struct Stale {
+    uint64_t change = 0;   // the number of the last one
+    bool telling = false;  // by one of the threads
+  };
+  std::unordered_map<NodeId, Stale> stale_;
   uint64_t changes_ = 0;
   std::atomic<bool> any_stale_{false};  // changed under mutex_
   std::deque<NodeId> awaited_;          // of stale_, by settle_attributes()

@@ -9,6 +9,7 @@
 #include "io/base/log.h"
 #include "sync/engine/push_replace_job.h"
 #include "sync/engine/push_rescue_job.h"
+#include "sync/replica/conflict_name.h"
 
 namespace rsyncfs {
 
@@ -95,6 +96,9 @@ Result<PushDataJob::Files> PushDataJob::open_snapshots(const Replica& replica, s
       const bool append = may_append && !sent_before && only_grew(**snapshot);
       file.way = append ? Way::kAppend : Way::kReplace;
       file.push.basis = append ? PushBasis::kAppended : PushBasis::kOwn;
+    } else if (may_be_conflict_name(file.facts.step.name)) {
+      // Where others are at work, two mounts of one machine may choose the same name at once.
+      file.way = Way::kReplace;
     }
   }
   return out;

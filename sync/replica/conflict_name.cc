@@ -62,6 +62,10 @@ std::string free_conflict_name(std::string_view name, std::string_view host, int
   return {};
 }
 
+bool may_be_conflict_name(std::string_view name) {
+  return name.find(kMark) != std::string_view::npos;
+}
+
 std::string host_name() {
   std::array<char, 256> text{};
   if (gethostname(text.data(), text.size() - 1) != 0) return {};

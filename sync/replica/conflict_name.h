@@ -23,6 +23,9 @@ std::string conflict_name(std::string_view name, std::string_view host, int64_t 
 std::string free_conflict_name(std::string_view name, std::string_view host, int64_t unix_s,
                                const std::function<bool(std::string_view)>& taken);
 
+// False: no conflict copy is called so.
+bool may_be_conflict_name(std::string_view name);
+
 // This machine's.
 std::string host_name();
 

@@ -16,6 +16,8 @@ TEST(ConflictName, SaysWhereAndWhen) {
             "report.txt.conflict-web-1.example-20261126T215403Z");
   EXPECT_EQ(conflict_name("a", "b", kTime, 2), "a.conflict-b-20261126T215403Z-2");
   EXPECT_EQ(conflict_name("a", "", kTime), "a.conflict-unknown-20261126T215403Z");
+  EXPECT_TRUE(may_be_conflict_name("a.conflict-unknown-20261126T215403Z"));
+  EXPECT_FALSE(may_be_conflict_name("a.conflict"));
   EXPECT_EQ(conflict_name("a", "x/y z\xff", kTime), "a.conflict-x_y_z_-20261126T215403Z");
 }
 
