@@ -8,7 +8,7 @@
 
 #include "io/base/log.h"
 #include "sync/engine/push_replace_job.h"
-#include "sync/engine/push_rescue_job.h"
+#include "sync/engine/push_review_job.h"
 #include "sync/replica/conflict_name.h"
 
 namespace rsyncfs {
@@ -365,7 +365,7 @@ void PushDataJob::ran(Way way) {
     log_warn("what others change in the moment of a push may be lost: " + why->message());
   }
   if (keeps_ && !(why && is_link_error(*why))) {
-    look_at_replaced([this, way, why] { go_on(way, why); });
+    review([this, way, why] { go_on(way, why); });
   } else {
     go_on(way, why);
   }
@@ -387,82 +387,39 @@ void PushDataJob::go_on(Way way, const std::optional<Error>& why) {
   }
 }
 
-// In the spare directory, and at the places themselves: somebody's rename may come between the server's two
-// steps.
-void PushDataJob::look_at_replaced(Task then) {
-  std::vector<std::string> paths;
+// Until it is done nothing is acknowledged.
+void PushDataJob::review(Task then) {
+  std::vector<ReviewedPlace> places;
   for (const File& file : files_) {
     if (!file.replaces) continue;
-    paths.push_back(file.facts.step.path);
-    paths.push_back(kept_path(batch(), file.facts.step.path));
+    ReviewedPlace& place = places.emplace_back();
+    place.step = file.facts.step;
+    place.expected = expected_at(file);
+    const auto success = success_at(file.facts.step.parent, file.facts.step.name);
+    if (success != successes_.end()) place.pushed = success->now.attr;
   }
-  if (paths.empty()) return then();
+  if (places.empty()) return then();
   outcome().unfinished = true;
-  look(std::move(paths), [this, then = std::move(then)](const Findings& found) mutable {
-    judge_replaced(found, std::move(then));
-  });
-}
-
-void PushDataJob::judge_replaced(const Findings& found, Task then) {
-  std::vector<ReplacedVersion> others;
-  size_t next = 0;
-  bool any = false;
-  for (const File& file : files_) {
-    if (!file.replaces) continue;
-    const RemoteFinding& now = found[next++];
-    const RemoteFinding& kept = found[next++];
-    if (kept.unknown) return break_off(*kept.unknown);
-    any = any || kept.entry;
-    judge_kept(file, kept, others);
-    judge_place(file, now);
-  }
-  if (!any) return then();
-  rescue(std::move(others), [this, then = std::move(then)]() mutable { clear_spare(std::move(then)); });
-}
-
-void PushDataJob::judge_kept(const File& file, const RemoteFinding& kept,
-                             std::vector<ReplacedVersion>& others) {
-  const StepFacts& facts = file.facts;
-  if (!kept.entry) return;
-  const auto& expected = expected_at(file);
-  if (expected && expected->matches(*kept.entry)) return;
-  if (replaceable_.may_be(facts.step.node, kept.entry->attr)) return;
-  others.push_back({facts.step.parent, facts.step.name, facts.step.path, *kept.entry});
-}
-
-// Whoever has put something else there in this moment had not seen ours.
-void PushDataJob::judge_place(const File& file, const RemoteFinding& now) {
-  const auto success = std::find_if(successes_.begin(), successes_.end(),
-                                    [&](const Success& one) { return one.now.node == file.facts.step.node; });
-  if (success == successes_.end() || now.unknown) return;
-  if (now.entry && is_as_pushed(success->now.attr, now.entry->attr)) return;
-  successes_.erase(success);
-  collide(file.facts.step, now);
-}
-
-// Until it is done nothing is acknowledged: then it is done again.
-void PushDataJob::rescue(std::vector<ReplacedVersion> others, Task then) {
-  if (others.empty()) return then();
-  rescue_ = std::make_unique<PushRescueJob>(
-      around(), PushBatch(batch()), std::move(others),
+  review_ = std::make_unique<PushReviewJob>(
+      around(), PushBatch(batch()), std::move(places), replaceable_,
       [this, then = std::move(then)](PushOutcome over) mutable {
-        context().loop.post([job = std::shared_ptr<PushJob>(std::move(rescue_))]() mutable { job.reset(); });
+        context().loop.post([job = std::shared_ptr<PushJob>(std::move(review_))]() mutable { job.reset(); });
         outcome().to_list = std::move(over.to_list);
-        if (!over.broken && over.failures.empty()) return then();
         for (StepFailure& failure : over.failures) outcome().failures.push_back(std::move(failure));
-        over.broken ? break_off(*over.broken) : finish();
+        if (over.broken) return break_off(*over.broken);
+        if (!over.failures.empty()) return finish();
+        for (StepCollision& collision : over.collisions) {
+          successes_.erase(success_at(collision.parent, collision.name));
+          outcome().collisions.push_back(std::move(collision));
+        }
+        then();
       });
-  rescue_->start();
+  review_->start();
 }
 
-void PushDataJob::clear_spare(Task then) {
-  PushConfig config;
-  config.kind = PushKind::kDelete;
-  config.force = true;
-  config.entries.emplace_back().path = spare_directory(batch());
-  push(std::move(config), [this, then = std::move(then)](const PushRunResult& result) mutable {
-    if (!result.end && is_link_error(result.end.error())) return break_off(result.end.error());
-    then();
+std::vector<PushDataJob::Success>::iterator PushDataJob::success_at(NodeId parent, const std::string& name) {
+  return std::find_if(successes_.begin(), successes_.end(), [&](const Success& success) {
+    return success.names.front().parent == parent && success.names.front().name == name;
   });
 }
 
@@ -580,7 +537,7 @@ void PushDataJob::tick(Clock::time_point now, std::chrono::milliseconds stall) {
     if (share.run) share.run->tick(now, stall);
   }
   if (others_) others_->tick(now, stall);
-  if (rescue_) rescue_->tick(now, stall);
+  if (review_) review_->tick(now, stall);
 }
 
 void PushDataJob::add_transfers(std::vector<TransferStatus>& out) const {

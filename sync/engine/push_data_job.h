@@ -2,8 +2,7 @@
 // A batch of contents: new files, files that only grew, and changed ones, each kind in a session of its own
 // (but a few new ones with the changed ones).
 // What is replaced is looked at before, and compared block by block with base where base's bytes are here. It
-// is put aside by the server, and looked at once more there: what it was in the end
-// (sync/engine/replaced_versions.h).
+// is put aside by the server, and looked at once more there: what it was in the end (push_review_job.h).
 #pragma once
 
 #include <map>
@@ -67,12 +66,7 @@ class PushDataJob final : public PushJob {
   void settle(File& file, const PushedFile& result, const PushDataResult& all);
   void go_on(Way way, const std::optional<Error>& why);
   bool keeps_replaced() const;
-  void look_at_replaced(Task then);
-  void judge_replaced(const Findings& found, Task then);
-  void judge_kept(const File& file, const RemoteFinding& kept, std::vector<ReplacedVersion>& others);
-  void judge_place(const File& file, const RemoteFinding& now);
-  void rescue(std::vector<ReplacedVersion> others, Task then);
-  void clear_spare(Task then);
+  void review(Task then);
   void link_others();
   void record(Task then);
   void look_again();
@@ -88,6 +82,7 @@ class PushDataJob final : public PushJob {
   };
 
   const File& file_of(const Success& success) const;
+  std::vector<Success>::iterator success_at(NodeId parent, const std::string& name);
   // It has other names, and was not changed in place.
   bool needs_links(const Success& success) const;
 
@@ -97,7 +92,7 @@ class PushDataJob final : public PushJob {
   Files files_;
   std::vector<Share> shares_;
   std::unique_ptr<PushJob> others_;  // the last part
-  std::unique_ptr<PushJob> rescue_;
+  std::unique_ptr<PushJob> review_;
   std::vector<Success> successes_;
   std::vector<Success> doubtful_;  // the contents are there, but perhaps not all of the attributes
   std::vector<std::string> doubtful_paths_;

@@ -90,6 +90,7 @@ void PushRescueJob::link() {
 }
 
 void PushRescueJob::linked(const PushRunResult& result) {
+  const bool cut = !result.end && is_link_error(result.end.error());
   std::vector<ConflictRecord> records;
   for (size_t i = 0; i < versions_.size(); ++i) {
     const ReplacedVersion& version = versions_[i];
@@ -100,9 +101,11 @@ void PushRescueJob::linked(const PushRunResult& result) {
                          "changed at the source while ours was sent: ours keeps the name"});
       log_warn("conflict: " + escape_control(version.path) + " was " + records.back().what + ", theirs is " +
                escape_control(copy_path(i)));
-    } else if (result.end) {
+    } else if (!cut) {
       const auto why = result.errors.about(copy_path(i));
-      give_up(version, why ? *why : result.errors.last("the source did not link it"));
+      give_up(version, why          ? *why
+                       : result.end ? result.errors.last("the source did not link it")
+                                    : result.end.error());
     }
   }
   on_store<void>(
@@ -112,8 +115,8 @@ void PushRescueJob::linked(const PushRunResult& result) {
         }
         return {};
       },
-      [this, end = result.end](const Result<void>& kept) {
-        if (!kept || !end) return break_off(kept ? end.error() : kept.error());
+      [this, cut, end = result.end](const Result<void>& kept) {
+        if (!kept || cut) return break_off(kept ? end.error() : kept.error());
         finish();
       });
 }
