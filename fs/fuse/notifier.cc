@@ -17,7 +17,7 @@ namespace {
 // Sent after one wait for answers under way.
 constexpr size_t kBatch = 256;
 // The kernel may be busy giving up the very inode, which waits for the answer that waits here.
-constexpr std::chrono::milliseconds kLongestSettling{50};
+constexpr std::chrono::milliseconds kLongestSettling{500};
 
 void begin_thread(const char* name) {
   ::pthread_setname_np(::pthread_self(), name);
@@ -97,7 +97,10 @@ void Notifier::settle_attributes(NodeId file) {
   if (!stale_.contains(file)) return;
   awaited_.push_back(file);
   awaited_wake_.notify_one();
-  told_.wait_for(lock, kLongestSettling, [&] { return stopping_ || !stale_.contains(file); });
+  const bool told =
+      told_.wait_for(lock, kLongestSettling, [&] { return stopping_ || !stale_.contains(file); });
+  if (!told)
+    log_debug("bytes of " + std::to_string(file) + " are answered before the kernel knows their size");
 }
 
 void Notifier::note_stale(NodeId node) {
