@@ -51,6 +51,7 @@ class Traces {
 
   // What the server has put aside, if that is nobody's version that was expected.
   Result<void> add_kept(const PushStep& step, const RemoteFinding& kept, const SentVersions& replaceable) {
+    if (kept.unknown) return *kept.unknown;
     if (!kept.entry || replaceable.may_be(step.node, kept.entry->attr)) return {};
     for (const NodeId node : {step.node, step.occupant}) {
       const auto base = replica_.pending().base_of(node);
