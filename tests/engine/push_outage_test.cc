@@ -97,9 +97,6 @@ TEST_F(PushOutageTest, ConnectionsThatBreakAtAnyMoment) {
   expect_changed();
 }
 
-#ifdef RSYNCFS_BY_HAND
-// Not in the suite until the old name of a renamed directory no longer comes back, as it does in one of seven
-// runs.
 TEST_F(PushOutageTest, AMountThatEndsInTheMiddleIsTakenUpByTheNext) {
   const uint64_t seed = support::test_seed();
   std::mt19937_64 random(seed);
@@ -115,7 +112,6 @@ TEST_F(PushOutageTest, AMountThatEndsInTheMiddleIsTakenUpByTheNext) {
   flush();
   expect_changed();
 }
-#endif
 
 TEST_F(PushOutageTest, AServerThatIsAwayIsWaitedFor) {
   write_file(served("f"), "old");
