@@ -29,11 +29,7 @@ constexpr milliseconds kSettle{200};
 constexpr int kRestFactor = 5;
 constexpr milliseconds kLongestRest{1'000};
 constexpr int kLongestWriteback = 5;  // times writeback_delay
-constexpr milliseconds kFirstBackoff{1'000};
-constexpr milliseconds kLongestBackoff{300'000};
-constexpr unsigned kMaxDoublings = 9;
 constexpr unsigned kMaxFinishAttempts = 5;
-constexpr unsigned kMaxChangedWaits = 5;  // of a flush for what keeps changing
 constexpr milliseconds kSoon{20};
 constexpr size_t kMaxSmallSteps = 2'048;
 constexpr std::chrono::nanoseconds kStallParts{3};
@@ -215,13 +211,9 @@ void Pusher::plan() {
   rules.moves = pool_.features().moves();
   rules.root_takes_moves = source.kind != Source::Kind::kDaemon || !source.path.empty();
   rules.spare_name = spare_name(static_cast<uint32_t>(random_()));
-  std::unordered_set<NodeId> held;
-  for (const auto& [node, failure] : failures_) {
-    if (failure.until > now) held.insert(node);
-  }
   std::vector<Question> flushes;
   for (const Flush& flush : flushes_) flushes.push_back({flush.id, flush.below, flush.asked_ms});
-  context_.store.post([this, alive = alive_, rules, held = HeldNodes(std::move(held)),
+  context_.store.post([this, alive = alive_, rules, held = HeldNodes(failures_.held(now)),
                        flushes = std::move(flushes), most = deletions_.room(now)]() mutable {
     rules.hold = &held;
     auto found = find(rules, flushes, most);
@@ -260,7 +252,7 @@ void Pusher::planned(Result<Found> found) {
   next_plan_ = much ? now : now + rest;
   if (!found) {
     log_error("planning what to push: " + found.error().message());
-    return schedule_in(kFirstBackoff);
+    return schedule_in(kFirstPushBackoff);
   }
   // What a list has shown meanwhile is older than what would be done now.
   if (!collisions_.empty()) {
@@ -268,7 +260,7 @@ void Pusher::planned(Result<Found> found) {
     return pump();
   }
   const bool idle =
-      !found->plan.batch && !unfinished_ && found->plan.next_due_ms == 0 && !changes_meanwhile();
+      !found->plan.batch && !unfinished_ && found->plan.next_due_ms == 0 && !failures_.changes_meanwhile();
   answer_flushes(found->left, idle);
   if (const auto due = next_session(); (unfinished_ || found->plan.batch) && Clock::now() < due) {
     dirty_ = true;
@@ -282,7 +274,7 @@ void Pusher::planned(Result<Found> found) {
   if (found->plan.next_due_ms != 0)
     schedule_in(std::max(kSoon, milliseconds(found->plan.next_due_ms - unix_ms_now())));
   if (found->plan.held > 0) {
-    for (const auto& [node, failure] : failures_) schedule(failure.until);
+    if (const auto next = failures_.next()) schedule(*next);
   } else if (found->plan.next_due_ms == 0 && found->plan.blocked == 0) {
     failures_.clear();  // of what is not pending any more
   }
@@ -291,16 +283,16 @@ void Pusher::planned(Result<Found> found) {
 
 // What broke off in the middle comes before anything else; but not for ever.
 void Pusher::finish_first() {
-  const auto failure = failures_.find(unfinished_->steps.front().node);
-  if (failure != failures_.end() && failure->second.times > kMaxFinishAttempts) {
-    log_warn("given up halfway: " + failure_text(failure->second));
+  const PushFailure* const failure = failures_.find(unfinished_->steps.front().node);
+  if (failure != nullptr && failure->times > kMaxFinishAttempts) {
+    log_warn("given up halfway: " + failure->text(Clock::now()));
     forget_unfinished();
     dirty_ = true;
     return pump();
   }
-  if (failure != failures_.end() && failure->second.until > Clock::now()) {
+  if (failure != nullptr && failure->until > Clock::now()) {
     dirty_ = true;
-    link_retry_ = failure->second.until;
+    link_retry_ = failure->until;
     return schedule(link_retry_);
   }
   start_job(PushBatch(*unfinished_), true);
@@ -349,8 +341,8 @@ void Pusher::start_job(PushBatch batch, bool again) {
   log_debug("pushing: " + std::string(push_action_name(batch.action)) + ", " +
             std::to_string(batch.steps.size()) + " from " + escape_control(batch.steps.front().path));
   for (PushStep& step : batch.steps) {
-    const auto failure = failures_.find(step.node);
-    step.halfway = failure != failures_.end() && failure->second.halfway;
+    const PushFailure* const failure = failures_.find(step.node);
+    step.halfway = failure != nullptr && failure->halfway;
   }
   fences_.begin(batch);
   if (!again && leaves_traces(batch)) keep_unfinished(batch);
@@ -372,7 +364,7 @@ void Pusher::job_over(PushOutcome outcome) {
   note_done(outcome, job->batch());
   for (const StepFailure& failure : outcome.failures) {
     note_failure(failure.node, failure.path, failure.why);
-    if (failure.halfway) failures_.at(failure.node).halfway = true;
+    if (failure.halfway) failures_.note_halfway(failure.node);
   }
   for (StepCollision& collision : outcome.collisions) collisions_.push_back(std::move(collision));
   for (DirectoryToList& directory : outcome.to_list)
@@ -382,7 +374,7 @@ void Pusher::job_over(PushOutcome outcome) {
     note_broken(*outcome.broken, job->batch());
   } else if (outcome.done == 0 && outcome.failures.empty() && outcome.collisions.empty() && !unfinished_) {
     // Somebody else is at it. A plan that leads to nothing is not made again at once.
-    idle_runs_ = std::min(idle_runs_ + 1, kMaxDoublings);
+    idle_runs_ = std::min(idle_runs_ + 1, kMaxPushDoublings);
     link_retry_ = Clock::now() + kSoon * (1U << idle_runs_);
   } else {
     idle_runs_ = 0;
@@ -417,14 +409,13 @@ void Pusher::note_broken(const Error& why, const PushBatch& batch) {
   }
   if (why.code() == Errc::kCanceled) {  // no session to be had: the pool says when
     wants_session_ = true;
-    link_retry_ = Clock::now() + kFirstBackoff;
+    link_retry_ = Clock::now() + kFirstPushBackoff;
     return;
   }
   if (is_link_error(why)) {
     if (pool_.link().down()) return;
     // A server that is there but breaks off each time is not asked for ever.
-    const auto pause =
-        std::min(kFirstBackoff * (1U << std::min(link_failures_, kMaxDoublings)), kLongestBackoff);
+    const auto pause = push_backoff(link_failures_);
     if (link_failures_++ > 0) link_retry_ = Clock::now() + pause;
     return;
   }
@@ -441,23 +432,9 @@ void Pusher::note_broken(const Error& why, const PushBatch& batch) {
 }
 
 void Pusher::note_failure(NodeId node, const std::string& path, const Error& why) {
-  auto [found, is_new] = failures_.try_emplace(node, Failure{path, why, 0, {}, {}, false});
-  Failure& failure = found->second;
-  failure.path = path;
-  failure.why = why;
-  const auto base = std::min(kFirstBackoff * (1U << std::min(failure.times, kMaxDoublings)), kLongestBackoff);
-  std::uniform_int_distribution<int> percent(75, 125);
-  failure.last = Clock::now();
-  failure.until = failure.last + base * percent(random_) / 100;
-  ++failure.times;
-  log_warn("not pushed: " + failure_text(failure));
+  const PushFailure& failure = failures_.note(node, path, why);
+  log_warn("not pushed: " + failure.text(Clock::now()));
   schedule(failure.until);
-}
-
-std::string Pusher::failure_text(const Failure& failure) const {
-  const auto wait = std::chrono::duration_cast<std::chrono::seconds>(failure.until - Clock::now()).count();
-  const std::string retry = wait > 0 ? ", retry in " + std::to_string(wait) + " s" : ", trying again";
-  return escape_control(failure.path) + ": " + failure.why.message() + retry;
 }
 
 // More deletions in a row than the user allowed: somebody has to say that they are meant.
@@ -545,7 +522,7 @@ void Pusher::flush(RequestId id, std::optional<NodeId> below, Done<void> done) {
   }
   flushes_.push_back({id, below, unix_ms_now(), Clock::now(), std::move(done)});
   // What failed lately gets another chance at once.
-  for (auto& [node, failure] : failures_) failure.until = {};
+  failures_.retry();
   link_retry_ = {};
   dirty_ = true;
   pump();
@@ -568,33 +545,16 @@ void Pusher::answer_flushes(const std::map<RequestId, std::optional<std::string>
     if (asked_since || (waits && !idle && !has_failed(flush))) {
       flushes_.push_back(std::move(flush));
     } else {
-      flush.done(found->second ? left_over(*found->second) : Result<void>());
+      flush.done(found->second ? failures_.left_over(*found->second) : Result<void>());
     }
   }
-}
-
-// Something is about to be looked at again because it was not as it had been a moment before.
-bool Pusher::changes_meanwhile() const {
-  return std::any_of(failures_.begin(), failures_.end(), [](const auto& one) {
-    return one.second.why.code() == Errc::kChanged && one.second.times <= kMaxChangedWaits;
-  });
 }
 
 // Who waits for one file, as fsync(2) does, is told of its failure whatever else is under way.
 bool Pusher::has_failed(const Flush& flush) const {
   if (!flush.below) return false;
-  const auto failure = failures_.find(*flush.below);
-  return failure != failures_.end() && failure->second.last >= flush.asked;
-}
-
-// Why it is still here when nothing can be done.
-Error Pusher::left_over(const std::string& path) const {
-  const Failure* why = nullptr;
-  for (const auto& [node, failure] : failures_) {
-    if (why == nullptr || failure.path == path) why = &failure;
-  }
-  if (why == nullptr) return Error(Errc::kRefused, escape_control(path) + " cannot be pushed now");
-  return why->why.with_context(escape_control(why->path));
+  const PushFailure* const failure = failures_.find(*flush.below);
+  return failure != nullptr && failure->last >= flush.asked;
 }
 
 void Pusher::tick(Clock::time_point now) {
@@ -621,9 +581,7 @@ PushStatus Pusher::status() const {
   out.pending_bytes = pending.bytes;
   out.oldest_s = pending.oldest_ms / 1000;
   if (job_) job_->add_transfers(out.sending);
-  for (const auto& [node, failure] : failures_) {
-    if (out.failing.size() < kMaxListedFailures) out.failing.push_back(failure_text(failure));
-  }
+  out.failing = failures_.texts(kMaxListedFailures);
   out.stopped = stopped_;
   const auto conflicts = context_.replica.pending().conflicts(kMaxConflictRecords);
   if (conflicts) out.conflicts = conflicts->size();

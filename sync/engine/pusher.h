@@ -17,6 +17,7 @@
 #include "sync/engine/deletion_brake.h"
 #include "sync/engine/lister.h"
 #include "sync/engine/push_conflicts.h"
+#include "sync/engine/push_failures.h"
 #include "sync/engine/push_fences.h"
 #include "sync/engine/push_job.h"
 #include "sync/engine/recent_findings.h"
@@ -58,14 +59,6 @@ class Pusher {
   PushStatus status() const;
 
  private:
-  struct Failure {
-    std::string path;
-    Error why;
-    unsigned times = 0;
-    Clock::time_point last;
-    Clock::time_point until;
-    bool halfway = false;
-  };
   struct Flush {
     RequestId id = 0;
     std::optional<NodeId> below;
@@ -109,8 +102,6 @@ class Pusher {
   bool brakes(const Found& found);
   void answer_flushes(const std::map<RequestId, std::optional<std::string>>& left, bool idle);
   bool has_failed(const Flush& flush) const;
-  bool changes_meanwhile() const;
-  Error left_over(const std::string& path) const;
   void finish_first();
   void probe();
   void probed(const Result<void>& end);
@@ -119,7 +110,6 @@ class Pusher {
   void forget_unfinished();
   void schedule(Clock::time_point due);
   void schedule_in(std::chrono::milliseconds delay) { schedule(Clock::now() + delay); }
-  std::string failure_text(const Failure& failure) const;
 
   const EngineContext& context_;
   SessionPool& pool_;
@@ -141,7 +131,7 @@ class Pusher {
   std::optional<PushBatch> unfinished_;
   SentVersions sent_;
   std::vector<StepCollision> collisions_;
-  std::unordered_map<NodeId, Failure> failures_;
+  PushFailures failures_;
   std::vector<Flush> flushes_;
   std::string read_only_;  // why nothing can be pushed at all
   std::string stopped_;
