@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # One test program: each of its GoogleTest cases is one ctest case.
-#   rsyncfs_test(NAME [SERIAL] [OLD_RSYNC] [BY_HAND] LABELS fast SOURCES a_test.cc DEPENDS rsyncfs_io [TIMEOUT seconds])
+#   rsyncfs_test(NAME [SERIAL] [OLD_RSYNC] LABELS fast SOURCES a_test.cc DEPENDS rsyncfs_io [TIMEOUT seconds])
 # SERIAL: no other test runs meanwhile, for what is measured in time or memory. OLD_RSYNC: some need the older rsync.
-# BY_HAND: built, and left out of the suite, because it still finds what is to be mended.
 include(GoogleTest)
 
 # What nearly every test includes, read once for all of them.
@@ -14,7 +13,7 @@ if(RSYNCFS_PRECOMPILE AND NOT TARGET rsyncfs_test_headers)
 endif()
 
 function(rsyncfs_test name)
-  cmake_parse_arguments(T "SERIAL;OLD_RSYNC;BY_HAND" "TIMEOUT" "LABELS;SOURCES;DEPENDS" ${ARGN})
+  cmake_parse_arguments(T "SERIAL;OLD_RSYNC" "TIMEOUT" "LABELS;SOURCES;DEPENDS" ${ARGN})
   if(NOT T_TIMEOUT)
     set(T_TIMEOUT 60)
   endif()
@@ -31,9 +30,6 @@ function(rsyncfs_test name)
   target_link_libraries(${name} PRIVATE ${T_DEPENDS} GTest::gtest GTest::gmock GTest::gtest_main)
   if(TARGET rsyncfs_test_headers)
     target_precompile_headers(${name} REUSE_FROM rsyncfs_test_headers)
-  endif()
-  if(T_BY_HAND)
-    return()
   endif()
   gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
     PROPERTIES TIMEOUT ${T_TIMEOUT} RUN_SERIAL ${serial} ${after})

@@ -10,8 +10,6 @@
 #include <optional>
 #include <random>
 #include <string>
-#include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "sync/engine/deletion_brake.h"
