@@ -32,8 +32,8 @@ Result<BaseNode> base_state(Connection& db, NodeId node);
 Result<std::string> remote_path_of(Connection& db, NodeId node);
 
 // ---- changes ----
-// A link, a device or the like was made at a new name: the source has it there as an inode of its own, so that
-// other names, which users do not see any more, are another's from now on. Before base of it is put.
+// A link, a device or the like was made at a new name: the source has it there as an inode of its own, so
+// that other names, which users do not see any more, are another's from now on. Before base of it is put.
 Result<void> leave_former_copies(Transaction& transaction, NodeId node, const std::vector<Binding>& made);
 // The source leads these names to these nodes now. `losses` gets what it led to before, to be settled when
 // base is complete again.

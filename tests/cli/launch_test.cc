@@ -45,7 +45,8 @@ class Launch : public ::testing::Test {
   }
   // Each of its threads: a signal reaches them one after the other.
   static bool is_stopped(pid_t pid) {
-    const std::string states = "cat /proc/" + std::to_string(pid) + "/task/*/stat | sed 's/.*) //' | cut -c 1";
+    const std::string states =
+        "cat /proc/" + std::to_string(pid) + "/task/*/stat | sed 's/.*) //' | cut -c 1";
     const std::string found = support::run_shell(states);
     return !found.empty() && found.find_first_not_of("T\n") == std::string::npos;
   }
