@@ -495,9 +495,10 @@ void PushDataJob::record(Task then) {
   outcome().done += count;
   outcome().files += count;
   for (File& file : files_) file.push.snapshot.reset();
+  std::string text = left.serialize();
   on_store<void>(
       [&replica = context().replica, successes = std::move(successes_), name = digest_name_,
-       text = left.serialize()]() mutable -> Result<void> {
+       text = std::move(text)]() mutable -> Result<void> {
         for (Success& success : successes) {
           auto done =
               replica.pending().pushed(std::move(success.snapshot), success.now,
