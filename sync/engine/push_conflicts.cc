@@ -38,9 +38,9 @@ class Decider {
     if (*base == *local && at_.theirs && only_attributes(**differs)) return nothing();
     if (!at_.theirs) return *base == 0 ? nothing() : ours_stays();
     if (*base != *local && !at_.other_bytes) {
-      const auto unchanged = is_as_known(*base);
-      if (!unchanged) return unchanged.error();
-      if (*unchanged) return nothing();
+      auto known = as_known(*base);
+      if (!known) return known.error();
+      if (*known) return std::move(**known);
     }
     const bool ours_is_new = *differs && ((*differs)->differences & kAbsentAtSource) != 0;
     if (ours_is_new && S_ISDIR((*differs)->local.attr.mode) && S_ISDIR(at_.theirs->attr.mode))
@@ -88,9 +88,10 @@ class Decider {
     return {};
   }
 
-  // What the source has is base's version, or one that we sent.
-  Result<bool> is_as_known(NodeId base) const {
-    if (base == 0) return false;
+  // What the source has is base's version, or one that we sent, which base says from now on. nullopt:
+  // neither.
+  Result<std::optional<ConflictDecision>> as_known(NodeId base) {
+    if (base == 0) return std::optional<ConflictDecision>();
     const auto known = pending_.base_of(base);
     if (!known) return known.error();
     ExpectedEntry expected{known->attr, {}};
@@ -99,7 +100,11 @@ class Decider {
       if (!target) return target.error();
       expected.link_target = std::move(*target);
     }
-    return (known->present && expected.matches(*at_.theirs)) || sent_.may_be(base, at_.theirs->attr);
+    const bool as_base = known->present && expected.matches(*at_.theirs);
+    if (!as_base && !sent_.may_be(base, at_.theirs->attr)) return std::optional<ConflictDecision>();
+    auto decided = as_base ? nothing() : adopt_sent(base);
+    if (!decided) return decided.error();
+    return std::optional<ConflictDecision>(std::move(*decided));
   }
 
   // We removed it (or never had it): what they have made of it comes back.
@@ -109,9 +114,9 @@ class Decider {
       if (auto done = pending_.acknowledge({{{at_.parent, at_.name, 0}}, {}}); !done) return done.error();
       return ConflictDecision{};
     }
-    const auto unchanged = is_as_known(base);
-    if (!unchanged) return unchanged.error();
-    if (*unchanged) return ConflictDecision{};
+    auto known = as_known(base);
+    if (!known) return known.error();
+    if (*known) return std::move(**known);
     std::vector<NameChange> changes;
     if (auto done = return_directory(at_.parent, 0, changes); !done) return done.error();
     const ListedName theirs = view();

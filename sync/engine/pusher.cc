@@ -76,7 +76,7 @@ void Pusher::load() {
     loaded_ = true;
     return;
   }
-  context_.store.post([this, alive = alive_] {
+  context_.store.post([this, alive = alive_]() mutable {
     auto found = remembered();
     if (found && found->unfinished) fences_.begin(*found->unfinished);
     context_.loop.post([this, alive = std::move(alive), found = std::move(found)]() mutable {

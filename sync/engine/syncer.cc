@@ -189,11 +189,10 @@ RequestId SyncerImpl::list_directory(NodeId directory, Done<void> done) {
   auto place = context_.replica.pending().remote_place(directory);
   return post<void>(std::move(done), [this, node = std::move(node), place = std::move(place)](
                                          RequestId id, Done<void> answer) {
-    if (!node || (!place && place.error().code() != Errc::kNotFound)) {
-      answer(Error(Errc::kVanished, "the directory is gone from the source"));
-    } else if (!place && !node->orphan) {
-      answer(Result<void>());  // only here: what is stored is all there is
-    } else if (!place) {
+    const bool only_here = node && !node->orphan && !place && place.error().code() == Errc::kNotFound;
+    if (only_here) {
+      answer(Result<void>());  // what is stored is all there is
+    } else if (!node || !place) {
       answer(Error(Errc::kVanished, "the directory is gone from the source"));
     } else {
       lister_.want(id, node->id, place->path, node->listed_at_s != 0, std::move(answer));
