@@ -43,6 +43,14 @@ bool is_read_only(const Error& why) {
   return why.code() == Errc::kPermission && why.message().find("read only") != std::string::npos;
 }
 
+// main.c, get_local_name(): where we push to is a file now.
+bool is_no_directory(const Error& why) {
+  const std::string& text = why.message();
+  return text.find("cannot stat destination") != std::string::npos
+             ? text.find("Not a directory") != std::string::npos
+             : text.find("destination must be a directory") != std::string::npos;
+}
+
 class HeldNodes final : public PushHold {
  public:
   explicit HeldNodes(std::unordered_set<NodeId> nodes) : nodes_(std::move(nodes)) {}
@@ -403,6 +411,7 @@ void Pusher::note_done(const PushOutcome& outcome, const PushBatch& batch) {
 
 void Pusher::note_broken(const Error& why, const PushBatch& batch) {
   if (is_read_only(why)) return tell_read_only(why);
+  if (is_no_directory(why)) return stop("the source is no directory any more: " + why.message());
   if (const auto without = give_up_refused(why, pool_.features())) {
     log_warn("the server refuses an option: " + *without);
     return;

@@ -121,6 +121,12 @@ Error usage(const char* message) {
   return Error(Errc::kUsage, message);
 }
 
+// A server makes the directory that it is given; but not one that is in one that is not there (main.c,
+// get_local_name()). What is gone, as where a disk is not mounted, is not to be begun anew.
+std::string existing(const PushConfig& config, std::string path) {
+  return clean_root(config.root).empty() ? path : path + ".";
+}
+
 bool has_nul(std::string_view text) {
   return text.find('\0') != std::string_view::npos;
 }
@@ -154,13 +160,13 @@ Result<void> validate_push_config(const PushConfig& config) {
 
 std::vector<std::string> daemon_arguments(const PushConfig& config) {
   std::vector<std::string> out = common_arguments(config);
-  out.push_back(daemon_path(config.module, config.root));
+  out.push_back(existing(config, daemon_path(config.module, config.root)));
   return out;
 }
 
 std::vector<std::string> shell_arguments(const PushConfig& config) {
   std::vector<std::string> out = common_arguments(config);
-  out.push_back(shell_path(config.root));
+  out.push_back(existing(config, shell_path(config.root)));
   return out;
 }
 

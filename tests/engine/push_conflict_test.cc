@@ -274,5 +274,46 @@ TEST_F(PushConflictTest, AnEmptiedSourceIsNotBelieved) {
                                   std::chrono::seconds(60)));
 }
 
+// A file that is there now is not written over, nor is everything taken for removed.
+TEST_F(PushConflictTest, ARootThatIsNoDirectoryAnyMoreIsNotBelieved) {
+  fs::create_directory(served("root"));
+  write_file(served("root/f"), "f");
+  server_ = std::make_unique<support::RsyncDaemon>(writable(tree_.path()));
+  rig_ = std::make_unique<EngineRig>(server_->url() + "/root", store_ / "s", options_);
+  ASSERT_TRUE(rig_->start().ok());
+  ASSERT_TRUE(rig_->wait_for_tree());
+  fs::rename(served("root"), served("away"));
+  write_file(served("root"), "somebody's");
+  ASSERT_TRUE(rig_->write("g", "new").ok());
+  EXPECT_FALSE(rig_->flush().ok());
+  EXPECT_EQ(remote("root"), "somebody's");
+  EXPECT_TRUE(rig_->find("f").ok());
+  EXPECT_FALSE(rig_->status().push.stopped.empty());
+  fs::remove(served("root"));
+  fs::rename(served("away"), served("root"));
+  rig_->resume();
+  flush();
+  EXPECT_EQ(remote("root/g"), "new");
+  EXPECT_EQ(remote("root/f"), "f");
+}
+
+// As where a disk is not mounted.
+TEST_F(PushConflictTest, ARootThatIsGoneIsNotBegunAnew) {
+  fs::create_directory(served("root"));
+  write_file(served("root/f"), "f");
+  server_ = std::make_unique<support::RsyncDaemon>(writable(tree_.path()));
+  rig_ = std::make_unique<EngineRig>(server_->url() + "/root", store_ / "s", options_);
+  ASSERT_TRUE(rig_->start().ok());
+  ASSERT_TRUE(rig_->wait_for_tree());
+  fs::rename(served("root"), served("away"));
+  ASSERT_TRUE(rig_->write("g", "new").ok());
+  EXPECT_FALSE(rig_->flush().ok());
+  EXPECT_EQ(listing(), (Names{"away", "away/f"}));
+  EXPECT_TRUE(rig_->find("f").ok());
+  fs::rename(served("away"), served("root"));
+  flush();
+  EXPECT_EQ(listing(), (Names{"root", "root/f", "root/g"}));
+}
+
 }  // namespace
 }  // namespace rsyncfs

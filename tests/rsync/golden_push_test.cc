@@ -141,7 +141,7 @@ TEST_P(GoldenPushes, Arguments) {
   ASSERT_GT(theirs.size(), 4u);
   EXPECT_EQ(theirs[0], ours[0]);
   EXPECT_EQ(theirs[1], ours[1]);  // the letters
-  EXPECT_EQ(ours.back(), "/destination/");
+  EXPECT_EQ(ours.back(), "/destination/.");
   ours.pop_back();
   EXPECT_EQ(ours.back(), ".");
   // Told always here; see GoldenPush::acknowledged.
