@@ -43,6 +43,10 @@ Side edited(Side side) {
   side.other_object = true;
   return side;
 }
+Side later(Side side) {
+  ++side.version.mtime_s;
+  return side;
+}
 Side owned(Side side, uint32_t uid) {
   side.uid = uid;
   return side;
@@ -79,6 +83,9 @@ TEST(ThreeWay, Table) {
       ROW(kNone, directory(), file(1), kConflict),
       ROW(kNone, directory(0700, 5), directory(0755, 9), kConverged),
       ROW(kNone, symlink("a"), symlink("a"), kConverged),
+      // Removed here before its target was kept: the time tells.
+      ROW(symlink(""), kNone, symlink("t"), kNothing),
+      ROW(symlink(""), kNone, later(symlink("t")), kResurrect),
       ROW(kNone, symlink("a"), symlink("b"), kConflict),
       ROW(kNone, device(1), device(1), kConverged),
       ROW(kNone, device(1), device(2), kConflict),
