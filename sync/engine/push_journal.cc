@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "sync/engine/base_view.h"
 #include "sync/engine/spare_names.h"
 
 namespace rsyncfs {
@@ -64,10 +65,27 @@ bool find_made_path(const std::vector<PushStep>& before, PushStep& step) {
   return true;
 }
 
+// Those whose directory is not at the source any more lead nowhere.
+bool read_other_names(std::istream& in, const PendingChanges& pending, PushStep& step) {
+  size_t count = 0;
+  if (!(in >> count) || count > kMaxNamesOfNode) return false;
+  for (size_t i = 0; i < count; ++i) {
+    Binding other;
+    std::string path;
+    if (!(in >> other.parent) || other.parent == 0 || !read_name(in, other.name)) return false;
+    if (!find_path(pending, other.parent, other.name, path)) continue;
+    other.node = step.node;
+    step.other_names.push_back(std::move(other));
+    step.other_paths.push_back(std::move(path));
+  }
+  return true;
+}
+
 bool read_step(std::istream& in, const PendingChanges& pending, const std::vector<PushStep>& before,
                PushStep& step) {
   if (!(in >> step.node >> step.parent) || !read_name(in, step.name)) return false;
   if (!(in >> step.from_parent) || !read_name(in, step.from_name) || !(in >> step.occupant)) return false;
+  if (!read_other_names(in, pending, step)) return false;
   return (find_path(pending, step.parent, step.name, step.path) || find_made_path(before, step)) &&
          find_path(pending, step.from_parent, step.from_name, step.from_path);
 }
@@ -95,14 +113,17 @@ bool leaves_traces(const PushBatch& batch) {
 }
 
 // The action's number, the spare name, the number of steps; then each step's node, place, old place,
-// occupant.
+// occupant, and its other names, with their number before them.
 std::string encode_batch(const PushBatch& batch) {
   std::ostringstream out;
   out << static_cast<int>(batch.action) << ' ' << encode_name(batch.spare) << ' ' << batch.steps.size()
       << '\n';
   for (const PushStep& step : batch.steps) {
     out << step.node << ' ' << step.parent << ' ' << encode_name(step.name) << ' ' << step.from_parent << ' '
-        << encode_name(step.from_name) << ' ' << step.occupant << '\n';
+        << encode_name(step.from_name) << ' ' << step.occupant << ' ' << step.other_names.size();
+    for (const Binding& other : step.other_names)
+      out << ' ' << other.parent << ' ' << encode_name(other.name);
+    out << '\n';
   }
   return out.str();
 }

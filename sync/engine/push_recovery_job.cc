@@ -3,10 +3,13 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <span>
 #include <utility>
 
 #include "io/base/log.h"
 #include "io/base/text.h"
+#include "sync/engine/base_view.h"
 #include "sync/engine/push_clear_job.h"
 #include "sync/engine/push_rescue_job.h"
 
@@ -20,7 +23,8 @@ class Traces {
   Traces(Replica& replica, PushAction action, const SentVersions& sent)
       : replica_(replica), action_(action), sent_(sent) {}
 
-  Result<void> add(const PushStep& step, const RemoteFinding& at) {
+  // `others`: of the step's other names.
+  Result<void> add(const PushStep& step, const RemoteFinding& at, std::span<const RemoteFinding> others) {
     if (at.unknown) return {};
     const auto base = replica_.pending().base_binding(step.parent, step.name);
     if (!base) return base.error();
@@ -43,7 +47,7 @@ class Traces {
       case PushAction::kLink:
         return add_linked(step, *at.entry);
       case PushAction::kData:
-        return add_sent(step, *at.entry);
+        return add_sent(step, *at.entry, others);
       default:
         return {};
     }
@@ -97,15 +101,24 @@ class Traces {
   }
 
   // What is not here of the file can be fetched from there: where users did not change it, it is as it was.
-  Result<void> add_sent(const PushStep& step, const KeptListedName& entry) {
+  Result<void> add_sent(const PushStep& step, const KeptListedName& entry,
+                        std::span<const RemoteFinding> others) {
     if (!sent_.may_be(step.node, entry.attr)) return {};
-    const auto names = replica_.pending().base_names_of(step.node, 2);
+    const auto names = replica_.pending().base_names_of(step.node, kMaxNamesOfNode);
     if (!names) return names.error();
-    if (names->size() > 1) {
-      // Its other names lead to what was there before: the next push brings them together.
-      news_.strangers.push_back({{step.parent, step.name, step.node}, entry});
-    } else {
+    std::vector<Binding> arrived = {{step.parent, step.name, step.node}};
+    for (size_t i = 0; i < others.size(); ++i) {
+      const bool same = others[i].entry && ExpectedEntry{entry.attr, {}}.matches(*others[i].entry);
+      if (same) arrived.push_back(step.other_names[i]);
+    }
+    const bool all = std::all_of(names->begin(), names->end(), [&](const Binding& name) {
+      return std::find(arrived.begin(), arrived.end(), name) != arrived.end();
+    });
+    if (all) {
       bind(step, entry);
+    } else {
+      // Its other names lead to what was there before: the next push brings them together.
+      for (Binding& place : arrived) news_.strangers.emplace_back(std::move(place), entry);
     }
     return {};
   }
@@ -139,6 +152,8 @@ void PushRecoveryJob::start() {
   if (puts_aside(batch())) {
     for (const PushStep& step : batch().steps) paths.push_back(kept_path(batch(), step.path));
   }
+  for (const PushStep& step : batch().steps)
+    paths.insert(paths.end(), step.other_paths.begin(), step.other_paths.end());
   look(std::move(paths), [this](std::vector<RemoteFinding> found) { judge(std::move(found)); });
 }
 
@@ -152,11 +167,16 @@ void PushRecoveryJob::judge(std::vector<RemoteFinding> found) {
         if (!text) return text.error();
         const SentVersions replaceable = SentVersions::parse(text->value_or(""));
         const size_t count = batch.steps.size();
+        std::span<const RemoteFinding> others =
+            std::span(found).subspan(puts_aside(batch) ? 2 * count : count);
         for (size_t i = 0; i < count; ++i) {
-          if (auto done = traces.add(batch.steps[i], found[i]); !done) return done.error();
+          const size_t names = batch.steps[i].other_paths.size();
+          auto done = traces.add(batch.steps[i], found[i], others.first(names));
+          if (!done) return done.error();
+          others = others.subspan(names);
           if (!puts_aside(batch)) continue;
-          if (auto done = traces.add_kept(batch.steps[i], found[count + i], replaceable); !done)
-            return done.error();
+          done = traces.add_kept(batch.steps[i], found[count + i], replaceable);
+          if (!done) return done.error();
         }
         return Judged{traces.take(), traces.take_others()};
       },
