@@ -34,8 +34,8 @@ class Decider {
     const auto differs = pending_.node(*local);
     if (!differs) return differs.error();
     if (*base == *local && !differs->has_value()) return nothing();
-    if (at_.theirs && is_ours(*local, *differs)) return adopt_sent(*local);
     if (*base == *local && at_.theirs && only_attributes(**differs)) return nothing();
+    if (at_.theirs && is_ours(*local, *differs)) return adopt_sent(*local);
     if (!at_.theirs) return *base == 0 ? nothing() : ours_stays();
     if (*base != *local && !at_.other_bytes) {
       auto known = as_known(*base);
