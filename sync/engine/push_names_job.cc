@@ -340,8 +340,12 @@ void PushNamesJob::judge_declined(const Findings& found) {
     }
     if (action() == PushAction::kLink && !at.entry) {
       const PushStep& step = facts.step;
-      const auto& from = found[declined.size() + i].entry;
-      outcome().collisions.push_back({step.from_parent, step.from_name, step.from_path, from});
+      const RemoteFinding& from = found[declined.size() + i];
+      if (from.unknown) {
+        fail(step, *from.unknown);
+      } else {
+        outcome().collisions.push_back({step.from_parent, step.from_name, step.from_path, from.entry});
+      }
       continue;
     }
     const Verdict verdict = leaves_alone ? judge_step(facts, at, at) : Verdict::kCollides;

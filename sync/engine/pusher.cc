@@ -80,10 +80,7 @@ Pusher::~Pusher() {
 
 // The fence is up before the strand comes to any list.
 void Pusher::load() {
-  if (context_.options.read_only) {
-    loaded_ = true;
-    return;
-  }
+  if (context_.options.read_only) return;  // nothing is pushed
   context_.store.post([this, alive = alive_]() mutable {
     auto found = remembered();
     if (found && found->unfinished) fences_.begin(*found->unfinished);
@@ -465,6 +462,7 @@ void Pusher::stop(const std::string& why) {
 }
 
 void Pusher::resume() {
+  if (started_ && !loaded_ && !stopped_.empty()) load();  // the store could not be read
   stopped_.clear();
   read_only_.clear();
   probed_ = false;

@@ -274,15 +274,22 @@ TEST_F(PushConflictTest, AnEmptiedSourceIsNotBelieved) {
                                   std::chrono::seconds(60)));
 }
 
+class PushRootTest : public PushConflictTest {
+ protected:
+  void mount_a_root_that_goes_away() {
+    fs::create_directory(served("root"));
+    write_file(served("root/f"), "f");
+    server_ = std::make_unique<support::RsyncDaemon>(writable(tree_.path()));
+    rig_ = std::make_unique<EngineRig>(server_->url() + "/root", store_ / "s", options_);
+    ASSERT_TRUE(rig_->start().ok());
+    ASSERT_TRUE(rig_->wait_for_tree());
+    fs::rename(served("root"), served("away"));
+  }
+};
+
 // A file that is there now is not written over, nor is everything taken for removed.
-TEST_F(PushConflictTest, ARootThatIsNoDirectoryAnyMoreIsNotBelieved) {
-  fs::create_directory(served("root"));
-  write_file(served("root/f"), "f");
-  server_ = std::make_unique<support::RsyncDaemon>(writable(tree_.path()));
-  rig_ = std::make_unique<EngineRig>(server_->url() + "/root", store_ / "s", options_);
-  ASSERT_TRUE(rig_->start().ok());
-  ASSERT_TRUE(rig_->wait_for_tree());
-  fs::rename(served("root"), served("away"));
+TEST_F(PushRootTest, ARootThatIsNoDirectoryAnyMoreIsNotBelieved) {
+  mount_a_root_that_goes_away();
   write_file(served("root"), "somebody's");
   ASSERT_TRUE(rig_->write("g", "new").ok());
   EXPECT_FALSE(rig_->flush().ok());
@@ -298,14 +305,8 @@ TEST_F(PushConflictTest, ARootThatIsNoDirectoryAnyMoreIsNotBelieved) {
 }
 
 // As where a disk is not mounted.
-TEST_F(PushConflictTest, ARootThatIsGoneIsNotBegunAnew) {
-  fs::create_directory(served("root"));
-  write_file(served("root/f"), "f");
-  server_ = std::make_unique<support::RsyncDaemon>(writable(tree_.path()));
-  rig_ = std::make_unique<EngineRig>(server_->url() + "/root", store_ / "s", options_);
-  ASSERT_TRUE(rig_->start().ok());
-  ASSERT_TRUE(rig_->wait_for_tree());
-  fs::rename(served("root"), served("away"));
+TEST_F(PushRootTest, ARootThatIsGoneIsNotBegunAnew) {
+  mount_a_root_that_goes_away();
   ASSERT_TRUE(rig_->write("g", "new").ok());
   EXPECT_FALSE(rig_->flush().ok());
   EXPECT_EQ(listing(), (Names{"away", "away/f"}));
