@@ -33,6 +33,10 @@ class Decider {
     if (*local == 0) return without_local(*base);
     const auto differs = pending_.node(*local);
     if (!differs) return differs.error();
+    if (*differs) {
+      log_debug("users see " + log_text(&(*differs)->local.attr) + ", differs in " +
+                std::to_string((*differs)->differences));
+    }
     if (*base == *local && !differs->has_value()) return nothing();
     if (*base == *local && at_.theirs && only_attributes(**differs)) return nothing();
     if (at_.theirs && is_ours(*local, *differs)) return adopt_sent(*local);
@@ -114,9 +118,11 @@ class Decider {
       if (auto done = pending_.acknowledge({{{at_.parent, at_.name, 0}}, {}}); !done) return done.error();
       return ConflictDecision{};
     }
-    auto known = as_known(base);
-    if (!known) return known.error();
-    if (*known) return std::move(**known);
+    if (!at_.comes_back) {
+      auto known = as_known(base);
+      if (!known) return known.error();
+      if (*known) return std::move(**known);
+    }
     std::vector<NameChange> changes;
     if (auto done = return_directory(at_.parent, 0, changes); !done) return done.error();
     const ListedName theirs = view();

@@ -24,6 +24,7 @@ struct StepCollision {
   std::optional<KeptListedName> theirs;  // nullopt: nothing
   bool other_bytes = false;              // than base has, whatever size and time say
   bool listed = false;                   // by a list, and not found by a push that it stopped
+  bool comes_back = false;  // a directory that cannot be removed: others have put something in it
 };
 
 struct StepFailure {

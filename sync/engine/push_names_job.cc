@@ -13,6 +13,9 @@ namespace rsyncfs {
 
 namespace {
 
+// Of the removal of a directory that turns out not to be empty. Then it comes back, with what it holds.
+constexpr unsigned kMaxFilledAttempts = 2;
+
 PushKind kind_of(PushAction action) {
   switch (action) {
     case PushAction::kCreate:
@@ -267,7 +270,8 @@ void PushNamesJob::ran(const PushRunResult& result) {
     if (took(result, i)) {
       note_done(facts, nullptr);
     } else if (const auto why = result.errors.about(facts.step.path)) {
-      fail(facts.step, *why, action() == PushAction::kMove);
+      holds_something_new(*why) ? keep_filled(facts, *why)
+                                : fail(facts.step, *why, action() == PushAction::kMove);
     } else if (result.declined[entries_[i]] || (unlooked_ && result.end)) {
       declined_.push_back(facts);
     } else if (result.end) {
@@ -281,6 +285,20 @@ void PushNamesJob::ran(const PushRunResult& result) {
     if (ended_->code() == Errc::kUnsupported) outcome().unfinished = false;  // nothing was done
   }
   record();
+}
+
+// delete.c. Perhaps a server whose connection broke is still about to remove its temporary file.
+bool PushNamesJob::holds_something_new(const Error& why) const {
+  return action() == PushAction::kDelete && why.message().find("non-empty directory") != std::string::npos;
+}
+
+void PushNamesJob::keep_filled(const StepFacts& directory, const Error& why) {
+  if (directory.step.failures < kMaxFilledAttempts)
+    return fail(directory.step, Error(Errc::kChanged, why.message()));
+  RemoteFinding as_known = seen_unchanged(directory.base);
+  as_known.entry->xattrs_known = false;
+  collide(directory.step, as_known);
+  outcome().collisions.back().comes_back = true;
 }
 
 void PushNamesJob::note_done(const StepFacts& facts, const KeptListedName* found_done) {

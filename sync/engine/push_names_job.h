@@ -38,6 +38,8 @@ class PushNamesJob final : public PushJob {
   PushConfig make_config();
   void add_link_entries(PushConfig& config);
   void ran(const PushRunResult& result);
+  bool holds_something_new(const Error& why) const;
+  void keep_filled(const StepFacts& directory, const Error& why);
   bool took(const PushRunResult& result, size_t place) const;
   void note_done(const StepFacts& facts, const KeptListedName* found_done);
   void record();

@@ -47,6 +47,7 @@ struct PushStep {
   std::vector<std::string> other_paths;
   // It was tried before and failed when a part of it was done: what is at the place may be that.
   bool halfway = false;
+  unsigned failures = 0;  // of it, in a row
 };
 
 struct PushBatch {

@@ -348,6 +348,7 @@ void Pusher::start_job(PushBatch batch, bool again) {
   for (PushStep& step : batch.steps) {
     const PushFailure* const failure = failures_.find(step.node);
     step.halfway = failure != nullptr && failure->halfway;
+    step.failures = failure != nullptr ? failure->times : 0;
   }
   fences_.begin(batch);
   if (!again && leaves_traces(batch)) keep_unfinished(batch);
@@ -372,8 +373,7 @@ void Pusher::job_over(PushOutcome outcome) {
     if (failure.halfway) failures_.note_halfway(failure.node);
   }
   for (StepCollision& collision : outcome.collisions) collisions_.push_back(std::move(collision));
-  for (DirectoryToList& directory : outcome.to_list)
-    lister_.refresh(directory.node, std::move(directory.path));
+  for (DirectoryToList& to_list : outcome.to_list) lister_.refresh(to_list.node, std::move(to_list.path));
   if (!outcome.to_list.empty()) lister_.pump();
   if (outcome.broken) {
     note_broken(*outcome.broken, job->batch());
@@ -502,6 +502,7 @@ void Pusher::decide_next() {
         note_failure(node, collision.path, decided.error());
       } else {
         if (!decided->changes.empty()) context_.events.on_changes(std::move(decided->changes));
+        if (!decided->nothing) failures_.erase(node);
         const bool known = decided->nothing && collision.listed;
         if (decided->nothing && !collision.listed)
           note_failure(node, collision.path, Error(Errc::kChanged, "it changed at the source meanwhile"));

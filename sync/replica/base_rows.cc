@@ -3,6 +3,10 @@
 
 #include <sys/stat.h>
 
+#include <string>
+
+#include "io/base/log.h"
+
 namespace rsyncfs {
 namespace {
 
@@ -169,7 +173,8 @@ Result<void> note_absent(Transaction& transaction, NodeId node) {
   return write_node(transaction, base, true);
 }
 
-Result<void> put_base_node(Transaction& transaction, const BaseNode& base) {
+Result<void> put_base_node(Transaction& transaction, const BaseNode& told) {
+  BaseNode base = told;
   auto local = find_node(transaction.db(), base.node);
   if (!local) return local.error();
   if (!local->has_value()) return base.present ? insert_relic(transaction, base) : Result<void>();
@@ -190,6 +195,14 @@ Result<void> put_base_node(Transaction& transaction, const BaseNode& base) {
                          (base.present && base.attr.mtime_s == kUnknownTime);
   if (S_ISDIR((*local)->attr.mode) && !times_set) differences &= ~static_cast<uint32_t>(kMtimeDiffers);
   if (base.present && *layers) differences |= kBytesDiffer;
+  // Of another size its bytes are others, whether or not anybody knows how that came about.
+  const bool other_size = base.present && !*layers && S_ISREG((*local)->attr.mode) &&
+                          S_ISREG(base.attr.mode) && (*local)->attr.size != base.attr.size;
+  if (other_size && !base.foreign) {
+    log_warn("node " + std::to_string(base.node) + " has " + std::to_string((*local)->attr.size) +
+             " bytes, and at the source " + std::to_string(base.attr.size));
+    base.foreign = true;
+  }
   if (base.foreign) differences |= kBytesDiffer;
   if (before->has_value()) transaction.use_xattr_set((*before)->xattr_set, -1);
   if (differences != 0) {

@@ -35,13 +35,14 @@ Result<JournalFile> JournalFile::open(const std::string& path) {
   return JournalFile(path, std::move(fd));
 }
 
-Result<std::vector<JournalEntry>> JournalFile::read() const {
+Result<JournalContents> JournalFile::read() const {
   struct stat status {};
   if (fstat(fd_.get(), &status) != 0) return Error::os(errno, path_);
   std::string all(static_cast<size_t>(status.st_size), '\0');
   if (auto done = read_all(fd_.get(), std::as_writable_bytes(std::span(all)), 0, path_); !done)
     return done.error();
-  std::vector<JournalEntry> out;
+  JournalContents out;
+  bool ended = false;
   std::string_view rest = all;
   while (rest.size() >= sizeof(FrameHead)) {
     FrameHead head;
@@ -50,10 +51,12 @@ Result<std::vector<JournalEntry>> JournalFile::read() const {
     if (head.length == 0 || head.length > rest.size()) break;
     std::string_view body = rest.substr(0, head.length);
     rest.remove_prefix(head.length);
-    if (hash_of(body) != head.hash) break;
-    const auto number = take_varint(body);
-    if (!number || (!out.empty() && *number != out.back().number + 1)) break;
-    out.push_back({*number, std::string(body)});
+    const bool whole = hash_of(body) == head.hash;
+    const uint64_t number = whole ? take_varint(body).value_or(0) : 0;  // 0: it makes no sense
+    const uint64_t last = out.entries.empty() ? 0 : out.entries.back().number;
+    ended = ended || number == 0 || (last != 0 && number != last + 1);
+    if (!ended) out.entries.push_back({number, std::string(body)});
+    out.damaged = out.damaged || (ended && number > last);
   }
   return out;
 }
@@ -74,6 +77,15 @@ Result<void> JournalFile::erase() {
   end_ = 0;
   if (ftruncate(fd_.get(), 0) != 0) return Error::os(errno, path_);
   return {};
+}
+
+Result<std::string> JournalFile::set_aside() {
+  std::string aside = path_ + ".damaged";
+  if (::rename(path_.c_str(), aside.c_str()) != 0) return Error::os(errno, path_);
+  auto anew = open(path_);
+  if (!anew) return anew.error();
+  *this = std::move(*anew);
+  return aside;
 }
 
 }  // namespace rsyncfs

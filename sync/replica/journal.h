@@ -19,6 +19,11 @@ struct JournalEntry {
   std::string record;
 };
 
+struct JournalContents {
+  std::vector<JournalEntry> entries;  // one number after the other
+  bool damaged = false;               // younger ones follow on something that makes no sense
+};
+
 // One thread at a time.
 class JournalFile {
  public:
@@ -27,12 +32,14 @@ class JournalFile {
 
   // From the beginning on, as far as it makes sense: what follows is of before the last restart, or was never
   // finished.
-  Result<std::vector<JournalEntry>> read() const;
+  Result<JournalContents> read() const;
   // Once it returns, the kernel has the entry. After a failure there is none.
   Result<void> append(uint64_t number, std::string_view record);
   // What comes next takes the place of all entries, which are in the database by now.
   void restart() { end_ = 0; }
   Result<void> erase();
+  // What it has is kept under another name, which is given, and nothing is in it any more.
+  Result<std::string> set_aside();
   uint64_t size() const { return end_; }
 
  private:

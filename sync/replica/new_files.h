@@ -92,6 +92,7 @@ class NewFiles final : public Backlog {
   // ---- recording; `held`: the writer is, and the backlog is closed ----
   void run();
   Result<void> replay();
+  Result<void> set_aside(uint64_t recovered);
   Result<std::unique_ptr<Transaction>> begin(bool held);
   Result<void> take_numbers(bool held);
   Result<void> file_bytes();       // with filing_

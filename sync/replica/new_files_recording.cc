@@ -38,30 +38,52 @@ Result<void> NewFiles::recover(bool same_boot) {
   return {};
 }
 
+// As far as one entry follows on the other. After that nobody knows what is missing, so it is kept as it is.
 Result<void> NewFiles::replay() {
   std::vector<JournalEntry> entries;
+  bool damaged = false;
   for (const auto& file : journal_) {
     auto some = file->read();
     if (!some) return some.error();
-    for (JournalEntry& entry : *some) {
+    damaged = damaged || some->damaged;
+    for (JournalEntry& entry : some->entries) {
       if (entry.number >= next_entry_) entries.push_back(std::move(entry));
     }
   }
-  if (entries.empty()) return {};
   std::sort(entries.begin(), entries.end(),
             [](const JournalEntry& a, const JournalEntry& b) { return a.number < b.number; });
+  const uint64_t first = next_entry_;
   {
     const std::lock_guard lock(mutex_);
     for (const JournalEntry& entry : entries) {
       const auto record = decode_journal_record(entry.record);
-      if (entry.number != next_entry_ || !record) return Error(Errc::kCorrupt, "entries are missing");
-      if (auto done = perform(*record); !done) return done;
+      const bool follows = entry.number == next_entry_ && record && perform(*record).ok();
+      damaged = damaged || !follows;
+      if (!follows) break;
       taking_.last_entry = next_entry_++;
     }
-    pass_on();
+    if (next_entry_ != first) pass_on();
   }
+  if (damaged) {
+    if (auto done = set_aside(next_entry_ - first); !done) return done;
+  }
+  if (next_entry_ == first) return {};
   if (auto done = take_numbers(false); !done) return done;
   return record(false);
+}
+
+// What follows has numbers that nothing in the files has.
+Result<void> NewFiles::set_aside(uint64_t recovered) {
+  std::string names;
+  for (auto& file : journal_) {
+    auto name = file->set_aside();
+    if (!name) return name.error();
+    names += (names.empty() ? "" : ", ") + *name;
+  }
+  log_error(
+      "the journal is damaged: of the last changes before rsyncfs ended, files that had just been made, " +
+      std::to_string(recovered) + " are recovered and what came after them is not; it is kept in " + names);
+  return {};
 }
 
 void NewFiles::start() {

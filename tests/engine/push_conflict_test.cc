@@ -118,8 +118,27 @@ TEST_F(PushConflictTest, OthersFilesKeepADirectoryThatIsRemovedHere) {
   ASSERT_TRUE(rig_->remove("d/f").ok());
   ASSERT_TRUE(rig_->remove("d").ok());
   write_file(served("d/their"), "x");
-  static_cast<void>(rig_->flush());
+  flush();
   EXPECT_EQ(listing(), (Names{"d", "d/their"}));
+  EXPECT_EQ(rig_->read_all("d/their").value(), "x");
+}
+
+// As a server's temporary file, whose connection broke.
+TEST_F(PushConflictTest, WhatOthersRemoveInTimeKeepsNoDirectory) {
+  fs::create_directory(served("d"));
+  write_file(served("d/f"), "x");
+  options_.writeback_delay = std::chrono::seconds(1000);
+  start();
+  ASSERT_TRUE(rig_->remove("d/f").ok());
+  ASSERT_TRUE(rig_->remove("d").ok());
+  write_file(served("d/.f.abcdef"), "x");
+  std::thread others([this] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    fs::remove(served("d/.f.abcdef"));
+  });
+  flush();
+  others.join();
+  EXPECT_EQ(listing(), Names());
 }
 
 TEST_F(PushConflictTest, TwoMountsLoseNoVersion) {

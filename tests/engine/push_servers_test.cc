@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "sync/engine/sent_versions.h"
 #include "tests/engine/push_rig.h"
 #include "tests/engine/push_steps.h"
 #include "tests/support/old_rsync.h"
@@ -323,13 +324,17 @@ TEST_F(PushNobodyTest, WhatIsDeniedWaitsAndArrivesWhenItIsAllowed) {
   write_file(served("locked/stays"), "x");
   write_file(served("roots"), "x");
   start_nobody();
-  ASSERT_TRUE(rig_->write("locked/f", "new").ok());
+  const auto denied = rig_->write("locked/f", "new");
+  ASSERT_TRUE(denied.ok());
   ASSERT_TRUE(rig_->find("locked/stays").ok());
   ASSERT_TRUE(rig_->remove("locked/stays").ok());
   ASSERT_TRUE(rig_->replica().local().change_attributes(rig_->find("roots")->id, {.permissions = 0600}).ok());
   ASSERT_TRUE(rig_->write("free", "new").ok());
   expect_left("ermission denied");
   EXPECT_EQ(remote("free"), "new");
+  const auto sent = rig_->replica().meta(kSentMeta);
+  ASSERT_TRUE(sent.ok());
+  EXPECT_TRUE(SentVersions::parse(sent->value_or("")).has(denied->id)) << "after others were acknowledged";
   EXPECT_EQ(rig_->status().push.failing.size(), 3U) << testing::PrintToString(rig_->status().push.failing);
   EXPECT_EQ(listing(), (Names{"free", "locked", "locked/stays", "roots"}));
   chmod(served("locked").c_str(), 0777);

@@ -9,6 +9,8 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <random>
 #include <string>
 #include <thread>
@@ -302,6 +304,42 @@ TEST(NewFilesKillTest, OfAnotherRunningOfTheKernelNothingIsTaken) {
   EXPECT_FALSE(journal_is_used(tmp.path()));
 }
 
+// One entry in the middle is damaged: what was before it is there, the rest is kept for whoever wants to
+// look.
+TEST(NewFilesKillTest, OfADamagedJournalTheBeginningIsTaken) {
+  const TemporaryDirectory tmp;
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    auto store = open_store(tmp.path());
+    warm_up(*store);
+    must(store->local().sync_all());
+    for (int i = 0; i < 20; ++i) must(store->local().create(kRootNode, "n" + std::to_string(i), new_file()));
+    raise(SIGKILL);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  bool done = false;
+  for (const char* name : {"/journal.0", "/journal.1"}) {
+    std::fstream file(tmp.path() + name, std::ios::in | std::ios::out | std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    const size_t at = bytes.find("n10");
+    if (at == std::string::npos) continue;
+    file.clear();
+    file.seekp(static_cast<std::streamoff>(at)).put('x');
+    done = true;
+  }
+  ASSERT_TRUE(done);
+  const auto store = open_store(tmp.path());
+  must(store->check());
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(store->lookup(kRootNode, "n" + std::to_string(i)).ok(), i < 10) << i;
+  EXPECT_TRUE(std::filesystem::exists(tmp.path() + "/journal.0.damaged"));
+  // And it goes on as ever.
+  must(store->local().create(kRootNode, "next", new_file()));
+  EXPECT_TRUE(store->lookup(kRootNode, "next").ok());
+}
+
 // ---- the journal ----
 
 TEST(JournalTest, KeepsWholeEntriesOnly) {
@@ -312,7 +350,7 @@ TEST(JournalTest, KeepsWholeEntriesOnly) {
     for (uint64_t i = 1; i <= 10; ++i) must(file.append(i, std::string(100, 'x')));
     file.restart();
     must(file.append(11, "new"));
-    const auto entries = must(file.read());
+    const auto entries = must(file.read()).entries;
     ASSERT_EQ(entries.size(), 1U) << "the old ones do not follow on it";
     EXPECT_EQ(entries[0].number, 11U);
     EXPECT_EQ(entries[0].record, "new");
@@ -321,7 +359,7 @@ TEST(JournalTest, KeepsWholeEntriesOnly) {
   const auto whole = std::filesystem::file_size(path);
   for (uint64_t cut = 0; cut < 40; ++cut) {
     std::filesystem::resize_file(path, cut);
-    const auto entries = must(must(JournalFile::open(path)).read());
+    const auto entries = must(must(JournalFile::open(path)).read()).entries;
     EXPECT_LE(entries.size(), 2U);
     for (size_t i = 0; i < entries.size(); ++i) EXPECT_EQ(entries[i].number, 11 + i);
     std::filesystem::resize_file(path, whole);
