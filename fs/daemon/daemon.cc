@@ -129,6 +129,7 @@ SyncerOptions Daemon::syncer_options() const {
   options.checksum = given.checksum_choice;
   options.filters = given.filters;
   options.max_sessions = given.max_sessions;
+  options.poll = given.poll;
   options.read_only = !plan_.writable;
   options.writeback_delay = given.writeback_delay;
   options.fsync_remote = given.fsync_remote;

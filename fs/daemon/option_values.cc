@@ -82,6 +82,16 @@ Result<std::chrono::milliseconds> parse_duration(std::string_view text, std::chr
   return std::chrono::milliseconds(static_cast<int64_t>(milliseconds));
 }
 
+Result<PollOptions> parse_poll(std::string_view text) {
+  constexpr std::chrono::seconds kLongest{86'400};
+  constexpr std::chrono::milliseconds kShortest{50};
+  if (text == "auto") return PollOptions{};
+  if (text == "off" || text == "0") return PollOptions{.mode = PollOptions::Mode::kOff};
+  const auto every = parse_duration(text, kLongest);
+  if (!every || *every < kShortest) return usage("auto, off or seconds from 0.05 to 86400 are needed");
+  return PollOptions{.mode = PollOptions::Mode::kFixed, .every = *every};
+}
+
 Result<ConflictPolicy> parse_conflict_policy(std::string_view text) {
   const Result<std::string> word = parse_word(text, {"copy", "local", "remote"});
   if (!word) return word.error();

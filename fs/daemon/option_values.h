@@ -11,6 +11,7 @@
 #include "io/base/log.h"
 #include "io/base/result.h"
 #include "sync/engine/conflict_policy.h"
+#include "sync/engine/poll_pace.h"
 
 namespace rsyncfs {
 
@@ -22,6 +23,8 @@ Result<uint32_t> parse_group(std::string_view text);
 Result<std::string> parse_word(std::string_view text, std::initializer_list<std::string_view> accepted);
 // "1500ms", "2s", "0.25"; seconds without a unit. From 0 to `most`.
 Result<std::chrono::milliseconds> parse_duration(std::string_view text, std::chrono::seconds most);
+// "auto", "off", or as a duration.
+Result<PollOptions> parse_poll(std::string_view text);
 Result<ConflictPolicy> parse_conflict_policy(std::string_view text);
 // PATTERN:POLICY; the last ':' divides them.
 Result<ConflictRule> parse_conflict_rule(std::string_view text);

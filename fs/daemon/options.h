@@ -14,6 +14,7 @@
 #include "io/base/result.h"
 #include "io/loop.h"
 #include "sync/engine/conflict_policy.h"
+#include "sync/engine/poll_pace.h"
 
 namespace rsyncfs {
 
@@ -60,6 +61,7 @@ struct MountOptions {
   std::chrono::milliseconds writeback_delay{1'000};
   ConflictPolicy conflict = ConflictPolicy::kCopy;
   std::vector<ConflictRule> conflict_rules;
+  PollOptions poll;
   uint64_t max_delete = kDefaultMaxDelete;  // 0 = any number
 
   // This side.

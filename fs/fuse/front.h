@@ -37,6 +37,8 @@ struct FrontOptions {
   unsigned workers = 6;                        // threads that take requests; 1..kMaxFrontWorkers
   bool posix_acl = true;                       // the kernel checks ACLs, as it does on a local file system
   std::chrono::seconds cache_timeout{86'400};  // names and attributes; made safe by the Notifier
+  // Of a directory's own name: a walk asks for it so often, which tells that it is in use.
+  std::chrono::seconds directory_timeout{1};
   unsigned read_ahead_kib = 1024;  // per mount, set as root after mounting, best effort; 0 = leave
   bool debug = false;              // every request in the log
 };

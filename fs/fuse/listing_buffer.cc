@@ -15,8 +15,8 @@ constexpr size_t kUsualBytes = 40;
 }  // namespace
 
 ListingBuffer::ListingBuffer(fuse_req* request, Reply& reply, size_t size_bytes, bool plus,
-                             double cache_seconds)
-    : request_(request), reply_(reply), bytes_(size_bytes), plus_(plus), cache_seconds_(cache_seconds) {}
+                             const MountContext& mount)
+    : request_(request), reply_(reply), bytes_(size_bytes), plus_(plus), mount_(mount) {}
 
 size_t ListingBuffer::capacity() const {
   return (bytes_.size() - used_) / (plus_ ? kUsualPlusBytes : kUsualBytes) + 1;
@@ -31,8 +31,8 @@ bool ListingBuffer::add(std::string_view name, const Entry& entry, uint64_t next
     fuse_entry_param packed{};
     packed.ino = entry.node;
     packed.attr = entry.attr;
-    packed.attr_timeout = cache_seconds_;
-    packed.entry_timeout = cache_seconds_;
+    packed.attr_timeout = static_cast<double>(mount_.options.cache_timeout.count());
+    packed.entry_timeout = name_seconds(entry, mount_);
     needed =
         fuse_add_direntry_plus(request_, at, room, name_.c_str(), &packed, static_cast<off_t>(next_cookie));
   } else {

@@ -17,8 +17,8 @@ namespace rsyncfs {
 
 class ListingBuffer final : public DirectorySink {
  public:
-  // With `plus` each name carries its attributes, good for `cache_seconds`.
-  ListingBuffer(fuse_req* request, Reply& reply, size_t size_bytes, bool plus, double cache_seconds);
+  // With `plus` each name carries its attributes.
+  ListingBuffer(fuse_req* request, Reply& reply, size_t size_bytes, bool plus, const MountContext& mount);
   size_t capacity() const override;
   bool add(std::string_view name, const Entry& entry, uint64_t next_cookie) override;
   bool finish(Result<void> outcome) override;
@@ -29,7 +29,7 @@ class ListingBuffer final : public DirectorySink {
   std::vector<char> bytes_;
   size_t used_ = 0;
   bool plus_;
-  double cache_seconds_;
+  const MountContext& mount_;
   std::string name_;  // NUL-terminated
 };
 

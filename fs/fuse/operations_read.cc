@@ -90,8 +90,7 @@ void op_opendir(fuse_req_t request, fuse_ino_t node, fuse_file_info* /*info*/) {
 void list(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, uint64_t handle, bool plus) {
   const auto reply = begin(request, plus ? FrontOp::kReaddirplus : FrontOp::kReaddir);
   MountContext& mount = mount_of(request);
-  ListingBuffer buffer(request, *reply, std::min<size_t>(size, kMaxRequestBytes), plus,
-                       static_cast<double>(mount.options.cache_timeout.count()));
+  ListingBuffer buffer(request, *reply, std::min<size_t>(size, kMaxRequestBytes), plus, mount);
   mount.tree.readdir(node, handle, static_cast<uint64_t>(offset), plus, buffer);
 }
 

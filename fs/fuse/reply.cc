@@ -18,12 +18,22 @@ double seconds(const MountContext& mount) {
   return static_cast<double>(mount.options.cache_timeout.count());
 }
 
+}  // namespace
+
+double name_seconds(const Entry& entry, const MountContext& mount) {
+  const bool directory = entry.node != 0 && S_ISDIR(entry.attr.st_mode);
+  return static_cast<double>(
+      (directory ? mount.options.directory_timeout : mount.options.cache_timeout).count());
+}
+
+namespace {
+
 fuse_entry_param packed(const Entry& entry, const MountContext& mount) {
   fuse_entry_param answer{};
   answer.ino = entry.node;
   answer.attr = entry.attr;
   answer.attr_timeout = seconds(mount);
-  answer.entry_timeout = seconds(mount);
+  answer.entry_timeout = name_seconds(entry, mount);
   return answer;
 }
 

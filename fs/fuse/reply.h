@@ -21,6 +21,9 @@ struct fuse_req;
 
 namespace rsyncfs {
 
+// How long the kernel may go on with a name without asking.
+double name_seconds(const Entry& entry, const MountContext& mount);
+
 // Giving a second answer, and destroying a Reply that was not given, abort: the first confuses the kernel,
 // the second hangs a process for ever. Answering from any thread is safe against park() and an interrupt at
 // the same moment.

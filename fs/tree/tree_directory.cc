@@ -87,6 +87,8 @@ void Tree::answer_lookup(NodeId parent, std::string_view name, Done<Entry> done)
   lookups_.mark(parent);
   const uint64_t changes_before = changes_.load();
   const Result<Node> node = replica_.lookup(parent, name);
+  // Who asks for a directory goes on in it.
+  syncer_.note_use(node && S_ISDIR(node->attr.mode) ? node->id : parent);
   if (!node) {
     if (node.error().code() == Errc::kNotFound) return done(Entry{});
     return done(node.error());
@@ -109,6 +111,7 @@ void Tree::answer_dot(const Node& directory, bool parent, Done<Entry> done) {
 }
 
 RequestId Tree::opendir(NodeId id, Done<OpenedDirectory> done) {
+  syncer_.note_use(id);
   {
     const AnswerGate::Section section(gate_);
     const Result<Node> directory = directory_node(id);

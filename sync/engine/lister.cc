@@ -60,53 +60,21 @@ void Lister::refresh(NodeId node, std::string path) {
   if (job.session == nullptr) job.path = std::move(path);
 }
 
-void Lister::revalidate(const FileTarget& target, Done<FileTarget> done) {
-  const auto found = jobs_.find(target.parent);
-  if (found == jobs_.end() || (found->second.session == nullptr && !found->second.ingesting)) {
-    look_up_listed(target, std::move(done));
-    return;
-  }
-  // A list that is under way may be older than the question.
-  auto afterwards = [this, target = FileTarget(target),
-                     done = std::move(done)](const Result<void>& listed) mutable {
-    if (listed) {
-      look_up_listed(target, std::move(done));
-    } else {
-      done(listed.error());
-    }
-  };
-  want(0, target.parent, target.directory(), false, std::move(afterwards));
-}
-
-void Lister::look_up_listed(const FileTarget& target, Done<FileTarget> done) {
-  auto answer = [this, target = FileTarget(target),
-                 done = std::move(done)](const Result<void>& listed) mutable {
-    if (!listed) {
-      done(listed.error());
-      return;
-    }
-    const auto found = context_.replica.pending().base_binding(target.parent, target.name);
-    if (!found || *found == 0) {
-      done(Error(Errc::kVanished, "the file is gone from the source"));
-      return;
-    }
-    const auto base = context_.replica.pending().base_of(*found);
-    if (*found != target.node || !base) {
-      done(Error(Errc::kChanged, "the file was replaced on the source"));
-    } else {
-      target.size = base->attr.size;
-      target.mtime_s = base->attr.mtime_s;
-      target.mtime_ns = base->attr.mtime_ns;
-      done(std::move(target));
-    }
-  };
-  want(0, target.parent, target.directory(), false, std::move(answer));
-  pump();
-}
-
 void Lister::want_tree() {
   tree_wanted_ = true;
   next_tree_attempt_ = Clock::now();
+}
+
+void Lister::sweep() {
+  if (sweeping() || closing_ || !tree_fresh()) return;
+  tree_wanted_anew_ = true;
+  tree_wanted_ = true;
+  next_tree_attempt_ = Clock::now();
+  former_tree_session_ = std::exchange(tree_session_, nullptr);
+  // With one session at a time there is no room for two.
+  if (former_tree_session_ != nullptr && context_.options.max_sessions <= 1)
+    pool_.close(*former_tree_session_, Error(Errc::kCanceled, "the tree is listed again"));
+  pump();
 }
 
 void Lister::pump() {
@@ -148,11 +116,34 @@ void Lister::session_listed(RemoteSession& session) {
   ++lists_received_;
   auto shared = pool_.share(session);
   RSYNCFS_CHECK(shared != nullptr);
+  note_cost(session);
+  replace_session(session);
   if (&session == tree_session_) {
     ingest_tree(std::move(shared));
   } else {
     ingest_directories(std::move(shared));
   }
+}
+
+void Lister::note_cost(const RemoteSession& session) {
+  const ListCost cost{session.list().size(), session.bytes_in() + session.bytes_out()};
+  if (&session == tree_session_) {
+    tree_cost_ = cost;
+  } else if (!session.spec().demanded) {
+    directories_cost_ = cost;
+  }
+}
+
+// One that has a younger list of the same serves as well.
+void Lister::replace_session(RemoteSession& session) {
+  RemoteSession* former = nullptr;
+  if (&session == tree_session_) {
+    former = std::exchange(former_tree_session_, nullptr);
+  } else if (!session.spec().demanded) {
+    former = std::exchange(poll_session_, &session);
+  }
+  if (former != nullptr && former->outstanding() == 0)
+    pool_.close(*former, Error(Errc::kCanceled, "there is a younger list"));
 }
 
 ListIngest::Changes Lister::changes() {
@@ -161,6 +152,7 @@ ListIngest::Changes Lister::changes() {
 
 void Lister::ingest_tree(std::shared_ptr<RemoteSession> session) {
   tree_ingesting_ = true;
+  tree_wanted_anew_ = false;
   const auto opened = session->opened_at();
   const auto entries = session->list().size();
   const auto opened_at_s = session->opened_at_s();
@@ -173,7 +165,8 @@ void Lister::ingest_tree(std::shared_ptr<RemoteSession> session) {
   auto ingest = std::make_shared<ListIngest>(
       context_.loop, context_.store, context_.replica, context_.ids, std::move(session),
       features.xattrs || features.acls, std::vector<WantedDirectory>{}, std::move(outdated), fences_,
-      changes(), [this, entries, opened_at_s](ListIngest::Outcome outcome) {
+      changes(), [this, entries, opened, opened_at_s](ListIngest::Outcome outcome) {
+        if (!outcome.failure) tree_opened_at_ = opened;
         tree_done(std::move(outcome), entries, opened_at_s);
       });
   if (believe_emptied_) ingest->believe_emptied();
@@ -193,15 +186,20 @@ void Lister::tree_done(ListIngest::Outcome outcome, uint64_t entries, int64_t op
     return;
   }
   last_failure_.clear();
+  const bool first = !tree_fresh();
+  tree_done_at_ = Clock::now();
   tree_entries_ = entries;
   tree_listed_at_s_ = opened_at_s;
   tree_fresh_.store(true, std::memory_order_release);
   for (WantedDirectory& directory : outcome.unsettled) refresh(directory.node, std::move(directory.path));
   outcome.partial ? list_tree_again() : void(tree_failures_ = 0);
   note_outcome(outcome);
+  answer_tree(outcome.partial);
+  if (listed_) listed_();
   pump();
-  log_info("whole tree listed: " + std::to_string(entries) + " entries" +
-           (outcome.partial ? ", a part of them before what was pushed" : ""));
+  const std::string line = "whole tree listed: " + std::to_string(entries) + " entries" +
+                           (outcome.partial ? ", a part of them before what was pushed" : "");
+  first ? log_info(line) : log_debug(line);
 }
 
 void Lister::ingest_directories(std::shared_ptr<RemoteSession> session) {
@@ -224,6 +222,7 @@ void Lister::ingest_directories(std::shared_ptr<RemoteSession> session) {
 
 void Lister::directories_done(ListIngest::Outcome outcome, bool alone) {
   note_outcome(outcome);
+  if (listed_) listed_();
   for (const WantedDirectory& wanted : outcome.wanted)
     log_debug("listed: /" + escape_control(wanted.path) + (wanted.stale ? ", before what was pushed" : ""));
   for (const WantedDirectory& wanted : outcome.wanted) {
@@ -284,8 +283,19 @@ void Lister::list_again(Job& job) {
 }
 
 void Lister::session_ended(RemoteSession& session, const Error& why) {
+  if (&session == poll_session_) poll_session_ = nullptr;
+  if (&session == former_tree_session_) {
+    former_tree_session_ = nullptr;
+    return;
+  }
   if (&session == tree_session_) {
     tree_session_ = nullptr;
+    if (!tree_ingesting_ && tree_wanted_anew_) {
+      // The list that was to come did not.
+      if (why.code() != Errc::kCanceled) last_failure_ = why.message();
+      retry_tree_later();
+      return;
+    }
     if (why.code() != Errc::kCanceled) {
       last_failure_ = why.message();
     } else if (tree_fresh() || tree_ingesting_) {
@@ -371,6 +381,12 @@ void Lister::set_fresh(NodeId node) {
   fresh_[node] = Clock::now();
 }
 
+Clock::time_point Lister::listed_at(NodeId directory) const {
+  const std::shared_lock lock(fresh_mutex_);
+  const auto found = fresh_.find(directory);
+  return found == fresh_.end() ? tree_opened_at_ : std::max(found->second, tree_opened_at_);
+}
+
 bool Lister::fresh(NodeId directory) const {
   const std::shared_lock lock(fresh_mutex_);
   return fresh_.contains(directory);
@@ -386,6 +402,12 @@ void Lister::expire(Clock::time_point now) {
     const bool abandoned = job.waiters.empty() && job.demanded && job.session == nullptr && !job.ingesting;
     it = abandoned ? jobs_.erase(it) : std::next(it);
   }
+  auto late_trees = take_if(tree_waiters_, [&](const Listener& l) {
+    const auto heard = tree_session_ != nullptr ? tree_session_->list_heard_at() : std::nullopt;
+    return !tree_ingesting_ &&
+           now >= std::max(l.deadline, heard.value_or(l.since) + context_.options.timeout);
+  });
+  std::move(late_trees.begin(), late_trees.end(), std::back_inserter(late));
   give_up_all(std::move(late));
 }
 
@@ -394,6 +416,9 @@ void Lister::give_up_all(std::vector<Listener> listeners) {
 }
 
 bool Lister::cancel(RequestId id) {
+  auto tree = take_if(tree_waiters_, [id](const Listener& l) { return l.id == id; });
+  for (Listener& listener : tree) listener.done(Error(Errc::kCanceled, "interrupted"));
+  if (!tree.empty()) return true;
   for (auto& [node, job] : jobs_) {
     auto found = take_if(job.waiters, [id](const auto& waiter) { return waiter.id == id; });
     if (found.empty()) continue;
@@ -410,6 +435,8 @@ void Lister::link_failed(const Error& /*why*/, bool hopeless) {
     auto taken = take_if(job.waiters, [hopeless](const Listener& l) { return l.stored || hopeless; });
     std::move(taken.begin(), taken.end(), std::back_inserter(answered));
   }
+  if (hopeless) std::move(tree_waiters_.begin(), tree_waiters_.end(), std::back_inserter(answered));
+  if (hopeless) tree_waiters_.clear();
   give_up_all(std::move(answered));
 }
 
@@ -419,10 +446,11 @@ void Lister::fail_everything(const Error& why) {
   std::vector<NodeId> nodes;
   for (const auto& [node, job] : jobs_) nodes.push_back(node);
   for (const NodeId node : nodes) finish(node, why);
+  for (Listener& listener : std::exchange(tree_waiters_, {})) listener.done(why);
 }
 
 bool Lister::waiting() const {
-  return !jobs_.empty();
+  return !jobs_.empty() || !tree_waiters_.empty();
 }
 
 size_t Lister::waiting_count() const {

@@ -16,6 +16,7 @@
 
 #include "sync/engine/file_target.h"
 #include "sync/engine/list_ingest.h"
+#include "sync/engine/poll_pace.h"
 #include "sync/engine/push_fences.h"
 #include "sync/engine/push_job.h"
 #include "sync/engine/remote_session.h"
@@ -32,13 +33,18 @@ class Lister final : public SessionUser {
   void set_collisions(std::function<void(std::vector<StepCollision>)> told) { collisions_ = std::move(told); }
 
   // Who is told that the source shows nothing any more; until resume() that is not believed.
+  // Who is told that a list is in.
+  void set_listed(std::function<void()> told) { listed_ = std::move(told); }
   void set_brake(std::function<void(const std::string&)> told) { brake_ = std::move(told); }
   void resume();
 
   // Lists `path` (the node's own) and answers. `stored`: the Replica has names from an earlier list, good
   // enough when the source does not answer soon.
   void want(RequestId id, NodeId node, std::string path, bool stored, Done<void> done);
-  // The same with nobody waiting: what is stored is known to be out of date.
+  // The directory and all known ones below it, each listed from now on; the root: the whole tree. An answer
+  // when all are, or with the first failure of the directory itself.
+  void refresh_below(RequestId id, NodeId directory, Done<void> done);
+  // As want(), with nobody waiting: what is stored is known to be out of date.
   void refresh(NodeId node, std::string path);
   // The source has another version of this file than the target says: lists its directory, and answers with
   // the target as it is now if the node lives on; kChanged when another node has taken its name, kVanished
@@ -46,6 +52,11 @@ class Lister final : public SessionUser {
   void revalidate(const FileTarget& target, Done<FileTarget> done);
   // The whole tree, now and whenever its session is lost.
   void want_tree();
+  // The tree once more. The session of the last time serves until the list has come.
+  void sweep();
+  bool sweeping() const { return tree_ingesting_ || tree_wanted_anew_; }
+  // Its list would be one of before a push: a push is under way there.
+  bool is_being_pushed(NodeId directory) const { return fences_.stale(directory, Clock::now()); }
   void pump();
   void expire(Clock::time_point now);
   bool cancel(RequestId id);
@@ -59,6 +70,13 @@ class Lister final : public SessionUser {
   // Any thread.
   bool fresh(NodeId directory) const;
   bool tree_fresh() const { return tree_fresh_.load(std::memory_order_acquire); }
+
+  // When it was last listed, by itself or with the tree; long ago if never.
+  Clock::time_point listed_at(NodeId directory) const;
+  Clock::time_point tree_done_at() const { return tree_done_at_; }
+  // Of the last lists that came because directories are in use, and of the tree.
+  const ListCost& directories_cost() const { return directories_cost_; }
+  const ListCost& tree_cost() const { return tree_cost_; }
 
   uint64_t lists_received() const { return lists_received_; }
   uint64_t tree_entries() const { return tree_entries_; }
@@ -90,6 +108,11 @@ class Lister final : public SessionUser {
 
   void start_directories();
   void start_tree();
+  void answer_tree(bool partial);
+  std::vector<DirectoryToList> directories_below(NodeId directory) const;
+  void want_younger(RequestId id, NodeId node, std::string path, Done<void> done);
+  void note_cost(const RemoteSession& session);
+  void replace_session(RemoteSession& session);
   void ingest_tree(std::shared_ptr<RemoteSession> session);
   void ingest_directories(std::shared_ptr<RemoteSession> session);
   void directories_done(ListIngest::Outcome outcome, bool alone);
@@ -112,11 +135,17 @@ class Lister final : public SessionUser {
   const PushFences& fences_;
   std::function<void(std::vector<StepCollision>)> collisions_;
   std::function<void(const std::string&)> brake_;
+  std::function<void()> listed_;
   bool believe_emptied_ = false;
   std::unordered_map<NodeId, Job> jobs_;
   bool tree_wanted_ = false;
   bool tree_ingesting_ = false;
   RemoteSession* tree_session_ = nullptr;
+  RemoteSession* former_tree_session_ = nullptr;  // until a younger list has come
+  bool tree_wanted_anew_ = false;
+  std::vector<Listener> tree_waiters_;
+  // Of directories that nobody waited for: the next one takes its place as a fetcher.
+  RemoteSession* poll_session_ = nullptr;
   Clock::time_point next_tree_attempt_{};
   unsigned tree_failures_ = 0;
   bool closing_ = false;
@@ -126,6 +155,10 @@ class Lister final : public SessionUser {
   std::unordered_map<NodeId, Clock::time_point>
       fresh_;  // directories listed by themselves in this mount, and when
 
+  Clock::time_point tree_opened_at_{};
+  Clock::time_point tree_done_at_{};
+  ListCost directories_cost_;
+  ListCost tree_cost_;
   uint64_t lists_received_ = 0;
   uint64_t tree_entries_ = 0;
   int64_t tree_listed_at_s_ = 0;

@@ -12,6 +12,7 @@
 #include "sync/engine/large_files.h"
 #include "sync/engine/lister.h"
 #include "sync/engine/moving_files.h"
+#include "sync/engine/poller.h"
 #include "sync/engine/push_fences.h"
 #include "sync/engine/pusher.h"
 #include "sync/engine/session_pool.h"
@@ -41,6 +42,7 @@ class SyncerImpl final : public Syncer {
         fences_(replica.pending()),
         moving_(context_, fences_),
         lister_(context_, pool_, fences_),
+        poller_(context_, pool_, lister_),
         large_(context_, pool_, lister_, totals_),
         whole_(context_, pool_, lister_, large_, totals_),
         xattrs_(context_, pool_),
@@ -48,6 +50,7 @@ class SyncerImpl final : public Syncer {
                 [this](NodeId file, Done<void> done) { hydrate(file, std::move(done)); }) {
     lister_.set_collisions(
         [this](std::vector<StepCollision> collisions) { pusher_.decide(std::move(collisions)); });
+    lister_.set_listed([this] { poller_.listed(); });
     lister_.set_brake([this](const std::string& why) { pusher_.stop(why); });
     pool_.set_xattr_user(xattrs_);
   }
@@ -60,6 +63,8 @@ class SyncerImpl final : public Syncer {
   RequestId fetch_xattrs(NodeId node, Done<void> done) override;
   RequestId hydrate(NodeId file, Done<void> done) override;
   void cancel(RequestId request) override;
+  void note_use(NodeId directory) override { poller_.touch(directory); }
+  RequestId refresh(NodeId directory, Done<void> done) override;
   void note_change(NodeId node) override;
   RequestId flush(std::optional<NodeId> below, Done<void> done) override;
   void resume(Done<void> done) override;
@@ -92,6 +97,7 @@ class SyncerImpl final : public Syncer {
   PushFences fences_;
   MovingFiles moving_;
   Lister lister_;
+  Poller poller_;
   LargeFiles large_;
   WholeFiles whole_;
   XattrValues xattrs_;
@@ -133,6 +139,7 @@ void SyncerImpl::start(Done<void> done) {
     pusher_.load();
     lister_.want(id, kRootNode, "", false, [this](Result<void> listed) {
       lister_.want_tree();
+      poller_.start();
       pusher_.start();
       if (first_contact_) {
         Done<void> call = std::move(first_contact_);
@@ -161,6 +168,7 @@ void SyncerImpl::shut_down(Task done) {
       first_contact_ = nullptr;
       call(why);
     }
+    poller_.stop();
     moving_.fail_everything(why);
     pusher_.fail_everything(why);
     whole_.fail_everything(why);
@@ -289,6 +297,12 @@ RequestId SyncerImpl::fetch_xattrs(NodeId node, Done<void> done) {
     } else {
       xattrs_.want(id, node, *path, std::move(answer));
     }
+  });
+}
+
+RequestId SyncerImpl::refresh(NodeId directory, Done<void> done) {
+  return post<void>(std::move(done), [this, directory](RequestId id, Done<void> answer) {
+    lister_.refresh_below(id, directory, std::move(answer));
   });
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Moves Replica and remote toward each other: lists, fetches, and (later) pushes and polls. All of its state
+// Moves Replica and remote toward each other: lists, fetches, pushes and polls. All of its state
 // belongs to the loop thread and has no locks; the methods marked "any thread" post to it.
 #pragma once
 
@@ -18,6 +18,7 @@
 #include "io/loop.h"
 #include "sync/engine/conflict_policy.h"
 #include "sync/engine/id_map.h"
+#include "sync/engine/poll_pace.h"
 #include "sync/engine/status.h"
 #include "sync/replica/replica.h"
 #include "sync/transport/source.h"
@@ -39,6 +40,8 @@ struct SyncerOptions {
   std::string checksum;           // "" = negotiate
   std::vector<std::string> filters;
   unsigned max_sessions = 4;  // side by side; fewer where the server says "max connections"
+
+  PollOptions poll;
 
   // Pushing.
   bool read_only = false;  // nothing is pushed, not even what an earlier mount left to push
@@ -108,6 +111,14 @@ class Syncer {
   // Brings the whole file into the Replica.
   virtual RequestId hydrate(NodeId file, Done<void> done) = 0;
   virtual void cancel(RequestId request) = 0;
+
+  // ---- what others change ----
+  // Any thread, cheap: somebody looks into this directory.
+  virtual void note_use(NodeId directory) = 0;
+  // Lists the directory and all known ones below it anew, the root's with the whole tree. Ok when what the
+  // source had at the call is here. Fails as list_directory() does; what others list meanwhile may make it
+  // take longer.
+  virtual RequestId refresh(NodeId directory, Done<void> done) = 0;
 
   // ---- pushing ----
   // Any thread, cheap: something of this node, or a name in this directory, was changed here.

@@ -88,10 +88,10 @@ Result<void> LayerStack::fill_from_base(uint64_t offset, std::span<std::byte> ou
     return {};
   }
   const uint64_t there = std::clamp((*content)->size(), offset, end);
-  std::memset(out.data() + (there - offset), 0, end - there);
+  if (there < end) std::memset(out.data() + (there - offset), 0, end - there);
   if (there == offset) return {};
   if (const auto view = (*content)->view(offset, there - offset)) {
-    std::memcpy(out.data(), view->data(), view->size());
+    if (!view->empty()) std::memcpy(out.data(), view->data(), view->size());
     return {};
   }
   const auto gaps = (*content)->extents().missing(offset, there);

@@ -168,6 +168,16 @@ TEST(Options, OfWritingSetWhatTheySay) {
   EXPECT_EQ(parsed("writeback_delay=0").writeback_delay, std::chrono::milliseconds(0));
 }
 
+TEST(Options, OfPollingSaysHowOften) {
+  EXPECT_EQ(parsed("").poll.mode, PollOptions::Mode::kAuto);
+  EXPECT_EQ(parsed("poll=off").poll.mode, PollOptions::Mode::kOff);
+  EXPECT_EQ(parsed("poll=2.5").poll.mode, PollOptions::Mode::kFixed);
+  EXPECT_EQ(parsed("poll=2.5").poll.every, std::chrono::milliseconds(2500));
+  EXPECT_EQ(parsed("poll=2.5,poll=auto").poll.mode, PollOptions::Mode::kAuto);
+  for (const char* when : {"", "never", "-1", "0.01", "86401"})
+    EXPECT_THAT(complaint("poll=" + std::string(when)), HasSubstr("auto, off or seconds"));
+}
+
 TEST(Options, TheLastOneCounts) {
   EXPECT_EQ(parsed("rw,ro").read_write, false);
   EXPECT_EQ(parsed("").read_write, std::nullopt);

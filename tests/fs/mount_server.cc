@@ -118,6 +118,7 @@ class Server {
     loop_ = must(make_loop(IoChoice::kAuto)).loop;
     SyncerOptions options;
     options.source = must(parse_source(source));
+    options.poll.mode = PollOptions::Mode::kOff;
     syncer_ = Syncer::create(*loop_, *executor_, *replica_, std::move(options), notifier_);
     loop_thread_ = std::thread([this] { loop_->run(); });
     std::promise<Result<void>> listed;

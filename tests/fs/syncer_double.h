@@ -51,6 +51,10 @@ class SyncerDouble final : public Syncer {
   RequestId fetch_xattrs(NodeId node, Done<void> done) override;
   RequestId hydrate(NodeId file, Done<void> done) override;
   void cancel(RequestId request) override;
+  void note_use(NodeId /*directory*/) override {}
+  RequestId refresh(NodeId directory, Done<void> done) override {
+    return list_directory(directory, std::move(done));
+  }
   void note_change(NodeId) override {}
   RequestId flush(std::optional<NodeId> below, Done<void> done) override;
   void resume(Done<void> done) override;

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Sees to it that what the source changes is seen here: directories in use are listed again together every
+// second or so, one that is used after a rest at once; the whole tree as often as its size allows.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "sync/engine/directories_in_use.h"
+#include "sync/engine/lister.h"
+#include "sync/engine/poll_pace.h"
+#include "sync/engine/session_pool.h"
+#include "sync/engine/waiters.h"
+
+namespace rsyncfs {
+
+// Loop thread, but for touch(). Must be destroyed on the loop thread, or after the loop has ended.
+class Poller {
+ public:
+  static constexpr size_t kMaxDirectories = 256;  // of one round
+  static constexpr size_t kMaxPending = 32;       // of them for what waits to be pushed
+
+  Poller(const EngineContext& context, const SessionPool& pool, Lister& lister);
+  ~Poller();
+  Poller(const Poller&) = delete;
+  Poller& operator=(const Poller&) = delete;
+
+  // Any thread, cheap: somebody looked into this directory.
+  void touch(NodeId directory);
+  // The first list of the root has come.
+  void start();
+  void stop();
+  // A list has come, which may have set the pace.
+  void listed() { schedule(); }
+
+  size_t in_use() const { return in_use_.size(); }
+  std::chrono::milliseconds tree_every() const;
+
+ private:
+  void wake();
+  void round(Clock::time_point now, std::chrono::milliseconds older_than);
+  void add_pending(std::vector<NodeId>& directories) const;
+  void schedule();
+  void schedule_at(Clock::time_point due);
+  bool off() const { return context_.options.poll.mode == PollOptions::Mode::kOff; }
+  Clock::time_point next_sweep() const;
+
+  EngineContext context_;
+  const SessionPool& pool_;
+  Lister& lister_;
+  DirectoriesInUse in_use_;
+  std::atomic<bool> touched_{false};  // and the loop is told
+  bool started_ = false;
+  bool used_again_ = false;  // a directory after a rest
+  Clock::time_point last_round_{};
+  Clock::time_point next_round_{};
+  TimerId timer_ = 0;
+  Clock::time_point due_{};
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace rsyncfs
