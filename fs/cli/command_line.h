@@ -39,6 +39,9 @@ struct FlushCommand {
   std::optional<int> timeout_s;
   bool quiet = false;
 };
+struct RefreshCommand {
+  std::string path;
+};
 struct ConflictsCommand {
   std::string mountpoint;
   bool json = false;
@@ -48,7 +51,7 @@ struct ResumeCommand {
   std::string mountpoint;
 };
 using Command = std::variant<ShowText, MountRequest, UnmountCommand, StatusCommand, InfoCommand, FetchCommand,
-                             FlushCommand, ConflictsCommand, ResumeCommand>;
+                             FlushCommand, RefreshCommand, ConflictsCommand, ResumeCommand>;
 
 // `words`: without the program's name. kUsage, in one line.
 Result<Command> parse_command_line(const std::vector<std::string>& words);

@@ -91,6 +91,18 @@ Result<Command> parse_flush(const Words& words) {
   return Command(command);
 }
 
+Result<Command> parse_refresh(const Words& words) {
+  CLI::App app(
+      "Looks at once what the source has at and below PATH, and comes back when that is shown here. By "
+      "itself\n"
+      "that happens each second where somebody is at work, and elsewhere sooner or later (poll=).",
+      "rsyncfs refresh PATH");
+  const Result<Parsed> parsed = run_verb(app, words, "PATH", 1, 1);
+  if (!parsed) return parsed.error();
+  if (parsed->shown) return Command(*parsed->shown);
+  return Command(RefreshCommand{parsed->words[0]});
+}
+
 Result<Command> parse_conflicts(const Words& words) {
   CLI::App app("Lists names that were changed here and at the source, and what became of them.",
                "rsyncfs conflicts MOUNTPOINT");
@@ -118,13 +130,14 @@ Result<Command> parse_help(const Words& /*words*/) {
 }
 
 using Parser = Result<Command> (*)(const Words& words);
-constexpr std::array<std::pair<std::string_view, Parser>, 9> kVerbs{{
+constexpr std::array<std::pair<std::string_view, Parser>, 10> kVerbs{{
     {"umount", parse_unmount},
     {"unmount", parse_unmount},
     {"status", parse_status},
     {"info", parse_info},
     {"fetch", parse_fetch},
     {"flush", parse_flush},
+    {"refresh", parse_refresh},
     {"conflicts", parse_conflicts},
     {"resume", parse_resume},
     {"help", parse_help},

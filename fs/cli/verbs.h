@@ -12,6 +12,7 @@ int run_status(const StatusCommand& command);
 int run_info(const InfoCommand& command);
 int run_fetch(const FetchCommand& command);
 int run_flush(const FlushCommand& command);
+int run_refresh(const RefreshCommand& command);
 int run_conflicts(const ConflictsCommand& command);
 int run_resume(const ResumeCommand& command);
 

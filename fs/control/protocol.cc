@@ -11,11 +11,12 @@
 namespace rsyncfs {
 namespace {
 
-constexpr std::array<std::pair<ControlVerb, std::string_view>, 8> kVerbs{{
+constexpr std::array<std::pair<ControlVerb, std::string_view>, 9> kVerbs{{
     {ControlVerb::kStatus, "status"},
     {ControlVerb::kInfo, "info"},
     {ControlVerb::kFetch, "fetch"},
     {ControlVerb::kFlush, "flush"},
+    {ControlVerb::kRefresh, "refresh"},
     {ControlVerb::kConflicts, "conflicts"},
     {ControlVerb::kResume, "resume"},
     {ControlVerb::kUnmount, "umount"},
@@ -80,6 +81,7 @@ bool fits_number_of_paths(const ControlRequest& request) {
   switch (request.verb) {
     case ControlVerb::kInfo:
     case ControlVerb::kFlush:
+    case ControlVerb::kRefresh:
       return request.paths.size() == 1;
     case ControlVerb::kFetch:
       return !request.paths.empty();

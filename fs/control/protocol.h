@@ -25,6 +25,7 @@ enum class ControlVerb : uint8_t {
   kInfo,
   kFetch,
   kFlush,
+  kRefresh,
   kConflicts,
   kResume,
   kUnmount,
@@ -34,7 +35,7 @@ std::string_view control_verb_name(ControlVerb verb);
 
 struct ControlRequest {
   ControlVerb verb = ControlVerb::kStatus;
-  // info, flush (one), fetch (one or more): raw bytes, relative to the mountpoint, no leading '/'; "" is the
+  // info, flush, refresh (one), fetch (one or more): raw bytes, relative to the mountpoint, no leading '/'; "" is the
   // root.
   std::vector<std::string> paths = {};
   bool lazy = false;  // umount: detach now, finish when the last user is gone

@@ -41,6 +41,7 @@ struct MountStatus {
   uint64_t front_parked_total = 0;  // requests that had to
   uint64_t front_known_nodes = 0;   // inodes that the kernel holds
   uint64_t notifications_sent = 0;
+  uint64_t events_raised = 0;
   uint64_t rss_bytes = 0;
 };
 

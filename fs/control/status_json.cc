@@ -66,6 +66,10 @@ SyncerStatus read_syncer(const Json& json) {
   syncer.tree_listed = flag_field(tree, "listed");
   syncer.tree_entries = number_field(tree, "entries");
   syncer.tree_listed_at_s = signed_field(tree, "listed_at");
+  const Json& poll = object_field(json, "poll");
+  syncer.directories_in_use = number_field(poll, "directories_in_use");
+  syncer.directories_every_ms = number_field(poll, "directories_every_ms");
+  syncer.tree_every_ms = number_field(poll, "tree_every_ms");
   const Json& totals = object_field(json, "totals");
   syncer.bytes_in = number_field(totals, "bytes_in");
   syncer.bytes_out = number_field(totals, "bytes_out");
@@ -118,6 +122,9 @@ std::string status_json(const MountStatus& status) {
   json["tree"] = {{"listed", syncer.tree_listed},
                   {"entries", syncer.tree_entries},
                   {"listed_at", syncer.tree_listed_at_s}};
+  json["poll"] = {{"directories_in_use", syncer.directories_in_use},
+                  {"directories_every_ms", syncer.directories_every_ms},
+                  {"tree_every_ms", syncer.tree_every_ms}};
   json["totals"] = totals_json(syncer);
   json["cache"] = {{"bytes", status.cached_bytes},
                    {"files", status.cached_files},
@@ -126,7 +133,8 @@ std::string status_json(const MountStatus& status) {
   json["requests"] = counters_json(status.requests);
   json["fuse"] = {{"description", status.front_description}, {"errors", status.front_errors},
                   {"waiting", status.front_waiting},         {"waited_total", status.front_parked_total},
-                  {"known_nodes", status.front_known_nodes}, {"notifications", status.notifications_sent}};
+                  {"known_nodes", status.front_known_nodes}, {"notifications", status.notifications_sent},
+                  {"events", status.events_raised}};
   json["memory"] = {{"rss_bytes", status.rss_bytes}};
   json["sessions"] = sessions_json(syncer.sessions);
   json["transfers"] = transfers_json(syncer.transfers);
@@ -168,6 +176,7 @@ Result<MountStatus> parse_status(std::string_view text) {
   status.front_parked_total = number_field(fuse, "waited_total");
   status.front_known_nodes = number_field(fuse, "known_nodes");
   status.notifications_sent = number_field(fuse, "notifications");
+  status.events_raised = number_field(fuse, "events");
   status.rss_bytes = number_field(object_field(*json, "memory"), "rss_bytes");
   return status;
 }

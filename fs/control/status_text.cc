@@ -18,9 +18,20 @@ std::string joined(const Counters& counters) {
   return out.empty() ? "none" : out;
 }
 
+std::string poll_text(const SyncerStatus& syncer) {
+  constexpr uint64_t kMsPerSecond = 1'000;
+  if (syncer.tree_every_ms == 0) return "";
+  const auto every = [](uint64_t ms) { return duration_text(static_cast<int64_t>(ms / kMsPerSecond)); };
+  return ", again every " + every(syncer.tree_every_ms) +
+         (syncer.directories_in_use == 0 ? ""
+                                         : "; " + number(syncer.directories_in_use) + " in use, every " +
+                                               every(syncer.directories_every_ms));
+}
+
 std::string tree_line(const SyncerStatus& syncer) {
   if (syncer.tree_listed) {
-    return "listed " + local_time(syncer.tree_listed_at_s) + ": " + number(syncer.tree_entries) + " entries";
+    return "listed " + local_time(syncer.tree_listed_at_s) + ": " + number(syncer.tree_entries) + " entries" +
+           poll_text(syncer);
   }
   if (syncer.link == LinkState::kUp)
     return "being listed: " + number(syncer.tree_entries) + " entries so far";

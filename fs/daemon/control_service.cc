@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "fs/daemon/control_service.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -69,6 +70,8 @@ void ControlService::handle(ControlRequest request, std::shared_ptr<ControlReply
       return std::make_shared<FetchJob>(loop_, context_, std::move(request.paths), std::move(reply))->start();
     case ControlVerb::kFlush:
       return answer_flush(std::move(request), reply);
+    case ControlVerb::kRefresh:
+      return answer_refresh(std::move(request.paths.front()), reply);
     case ControlVerb::kConflicts:
       return answer_conflicts(request.clear, reply);
     case ControlVerb::kResume:
@@ -134,6 +137,7 @@ void ControlService::describe_front(MountStatus& status) {
   status.front_parked_total = statistics.parked_total;
   status.front_known_nodes = statistics.known_nodes;
   status.notifications_sent = statistics.notifier.sent;
+  status.events_raised = statistics.notifier.events;
 }
 
 void ControlService::answer_info(std::string path, const std::shared_ptr<ControlReply>& reply) {
@@ -193,6 +197,29 @@ void ControlService::flush(FlushWait::Scope scope, std::optional<std::chrono::mi
         if (outcome.all_sent) return reply->finish({.kind = Kind::kDone});
         tell_what_is_left(*reply, outcome);
       });
+}
+
+// Of what is not known here the source may have something by now: the directory above tells.
+void ControlService::answer_refresh(std::string path, const std::shared_ptr<ControlReply>& reply) {
+  auto found = [this, path, reply](Result<Node> node) {
+    const size_t slash = path.rfind('/');
+    std::string above = slash == std::string::npos ? std::string() : path.substr(0, slash);
+    const bool unknown = !node && !path.empty() &&
+                         (node.error().code() == Errc::kNotFound || node.error().code() == Errc::kVanished);
+    const bool no_directory = node && !S_ISDIR(node->attr.mode);
+    if (unknown || no_directory) return answer_refresh(std::move(above), reply);
+    if (!node) return reply->finish(failed(node.error()));
+    const RequestId request = context_.syncer.refresh(node->id, [reply](const Result<void>& listed) {
+      reply->finish(listed ? ControlAnswer{.kind = Kind::kDone} : failed(listed.error()));
+    });
+    reply->on_gone([this, request] { context_.syncer.cancel(request); });
+  };
+  const auto walk =
+      std::make_shared<PathWalk>(context_, std::move(path), /*follow_last=*/true, std::move(found));
+  reply->on_gone([weak = std::weak_ptr(walk)] {
+    if (const auto alive = weak.lock()) alive->cancel();
+  });
+  walk->start();
 }
 
 void ControlService::answer_conflicts(bool clear, const std::shared_ptr<ControlReply>& reply) {

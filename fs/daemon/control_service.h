@@ -55,6 +55,7 @@ class ControlService final : public ControlHandler {
   void answer_flush(ControlRequest request, const std::shared_ptr<ControlReply>& reply);
   void flush(FlushWait::Scope scope, std::optional<std::chrono::milliseconds> limit,
              const std::shared_ptr<ControlReply>& reply);
+  void answer_refresh(std::string path, const std::shared_ptr<ControlReply>& reply);
   void answer_conflicts(bool clear, const std::shared_ptr<ControlReply>& reply);
   void answer_resume(const std::shared_ptr<ControlReply>& reply);
   void answer_unmount(const ControlRequest& request, std::shared_ptr<ControlReply> reply);

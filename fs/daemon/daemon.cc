@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "fs/daemon/daemon.h"
 
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <ctime>
 #include <filesystem>
+#include <sstream>
 #include <utility>
 
 #include "fs/control/client.h"
@@ -211,6 +215,37 @@ void Daemon::record_mount() {
   if (!renewed) log_warn("record of the mount: " + renewed.error().message());
 }
 
+void Daemon::start_scanner() {
+  unsigned major = 0;
+  unsigned minor = 0;
+  if (std::sscanf(record_.device.c_str(), "%u:%u", &major, &minor) != 2) return;
+  scanner_ = std::make_unique<UseScanner>(plan_.mountpoint, makedev(major, minor),
+                                          [this](const FoundUses& found) { note_uses(found); });
+}
+
+// On the scanner's thread.
+void Daemon::note_uses(const FoundUses& found) {
+  watched_.replace(found.watched);
+  for (const std::string& path : found.working_directories) {
+    NodeId at = kRootNode;
+    std::istringstream components(path);
+    for (std::string name; at != 0 && std::getline(components, name, '/');) {
+      const Result<Node> next = replica_->lookup(at, name);
+      at = next ? next->id : 0;
+    }
+    if (at != 0) syncer_->note_use(at);
+  }
+  for (const ino_t inode : found.watched) {
+    const Result<Node> node = replica_->node(inode);
+    if (!node) continue;
+    if (S_ISDIR(node->attr.mode)) {
+      syncer_->note_use(node->id);
+    } else if (const auto name = replica_->name_of(node->id)) {
+      syncer_->note_use(name->first);
+    }
+  }
+}
+
 FrontOptions Daemon::front_options() const {
   const MountOptions& given = plan_.options;
   FrontOptions options;
@@ -223,6 +258,7 @@ FrontOptions Daemon::front_options() const {
   // An ACL would grant what the user chose not to show.
   options.posix_acl = given.acls && !given.uid && !given.gid && !given.file_mask && !given.directory_mask;
   options.debug = plan_.debug;
+  options.watched = &watched_;
   if (!given.exec) options.mount_options.emplace_back("noexec");
   if (given.auto_unmount) options.mount_options.emplace_back("auto_unmount");
   if (given.subtype != MountOptions().subtype) options.mount_options.push_back("subtype=" + given.subtype);
@@ -238,6 +274,7 @@ Result<void> Daemon::mount() {
   if (refuses_changes_) front_->refuse_changes();
   if (!front_->wait_ready(kInitLimit)) return Error(Errc::kTimedOut, "the kernel does not answer the mount");
   record_mount();
+  start_scanner();
   service_->set_front(front_.get());
   loop_->post([this] { control_->start(); });
   control_started_ = true;
@@ -354,6 +391,7 @@ void Daemon::end_control() {
 // nothing is left to work on.
 void Daemon::shut_down() {
   if (unmounter_.joinable()) unmounter_.join();
+  scanner_.reset();
   if (service_) service_->set_front(nullptr);
   if (front_) log_info("unmounted");
   front_.reset();

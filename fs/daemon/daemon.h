@@ -14,6 +14,7 @@
 #include "fs/daemon/main_thread.h"
 #include "fs/daemon/mount_events.h"
 #include "fs/daemon/mount_plan.h"
+#include "fs/daemon/use_scanner.h"
 #include "fs/fuse/front.h"
 #include "fs/fuse/notifier.h"
 #include "fs/tree/tree.h"
@@ -60,6 +61,8 @@ class Daemon {
   Result<void> judge_first_contact(const std::optional<Error>& failure);
   Result<void> mount();
   void record_mount();
+  void start_scanner();
+  void note_uses(const FoundUses& found);
   Result<void> open_control();
   SyncerOptions syncer_options() const;
   FrontOptions front_options() const;
@@ -94,7 +97,9 @@ class Daemon {
   std::unique_ptr<ControlService> service_;
   std::unique_ptr<ControlServer> control_;
   bool control_started_ = false;
+  WatchedNodes watched_;
   std::unique_ptr<Front> front_;
+  std::unique_ptr<UseScanner> scanner_;
   std::thread unmounter_;         // takes the mount away for `rsyncfs umount`
   bool refuses_changes_ = false;  // the source does
   bool ended_ = false;

@@ -90,9 +90,7 @@ constexpr OptionSpec kSource[] = {
      [](Options& o, Value v) { return store(parse_number(v, 30, 32), o.protocol); }},
     {"max_sessions", "NUMBER", "connections side by side (default: 4)",
      [](Options& o, Value v) { return store(parse_number(v, 1, 64), o.max_sessions); }},
-    {"poll", "WHEN",
-     "look for changes: auto (directories in use each second, all as often as its size allows), off, or "
-     "SECONDS (in use; all ten times less often); default: auto",
+    {"poll", "WHEN", "look for changes: auto, off, or SECONDS (tree: ten times less often; default: auto)",
      [](Options& o, Value v) { return store(parse_poll(v), o.poll); }},
     {"exclude", "PATTERN", "leave out what matches, as rsync --exclude; repeatable",
      [](Options& o, Value v) { return add_filter(o, "- ", v); }},

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "fs/fuse/notifier.h"
+#include "fs/fuse/watched_nodes.h"
 #include "fs/tree/tree.h"
 #include "io/base/result.h"
 #include "io/base/unique_function.h"
@@ -40,7 +41,10 @@ struct FrontOptions {
   // Of a directory's own name: a walk asks for it so often, which tells that it is in use.
   std::chrono::seconds directory_timeout{1};
   unsigned read_ahead_kib = 1024;  // per mount, set as root after mounting, best effort; 0 = leave
-  bool debug = false;              // every request in the log
+  // Inodes whose watchers are told of what the source changes; must outlive the Front. Null: nobody is told,
+  // nor is on a read-only mount, where the kernel lets nothing be done.
+  const WatchedNodes* watched = nullptr;
+  bool debug = false;  // every request in the log
 };
 constexpr unsigned kMaxFrontWorkers = 64;
 

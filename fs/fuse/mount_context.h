@@ -5,8 +5,10 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 
+#include "fs/fuse/event_raiser.h"
 #include "fs/fuse/front.h"
 #include "fs/fuse/notifier.h"
 #include "fs/fuse/reply_book.h"
@@ -23,6 +25,7 @@ struct MountContext {
   Tree& tree;
   Notifier& notifier;
   const FrontOptions options;
+  std::unique_ptr<EventRaiser> events;  // null: nobody is told
   ReplyBook replies;
   std::array<std::atomic<uint64_t>, static_cast<size_t>(FrontOp::kCount)> requests{};
   // Set by FUSE_INIT, before its answer goes out.

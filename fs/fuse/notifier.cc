@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <csignal>
 #include <functional>
+#include <iterator>
 #include <utility>
 
 #include "io/base/log.h"
@@ -37,11 +38,12 @@ Notifier::~Notifier() {
   detach();
 }
 
-void Notifier::attach(KernelCaches& kernel, Tree& tree) {
+void Notifier::attach(KernelCaches& kernel, Tree& tree, EventRaiser* events) {
   const std::lock_guard lock(mutex_);
   RSYNCFS_CHECK(kernel_ == nullptr && !thread_.joinable());
   kernel_ = &kernel;
   tree_ = &tree;
+  events_ = events;
   stopping_ = false;
   thread_ = std::thread([this] { run(); });
   attributes_thread_ = std::thread([this] { run_attributes(); });
@@ -67,6 +69,9 @@ void Notifier::detach() {
   const std::lock_guard lock(mutex_);
   kernel_ = nullptr;
   tree_ = nullptr;
+  events_ = nullptr;
+  removed_.clear();
+  changed_.clear();
   order_.clear();
   waiting_.clear();
   stale_.clear();
@@ -88,6 +93,10 @@ void Notifier::on_content_changed(NodeId node) {
   if (kernel_ == nullptr || stopping_) return;
   push(Kind::kAll, node);
   note_stale(node);
+  if (events_ != nullptr && events_->anybody()) {
+    if (auto name = tree_->replica().name_of(node))
+      push_event({NameChange::Kind::kAttributes, name->first, std::move(name->second), node, 0});
+  }
   wake_.notify_one();
 }
 
@@ -120,7 +129,14 @@ void Notifier::note_told(const std::vector<Item>& batch, uint64_t until) {
   told_.notify_all();
 }
 
+void Notifier::push_event(const NameChange& change) {
+  if (events_ == nullptr || !events_->concerns(change)) return;
+  auto& queue = change.kind == NameChange::Kind::kRemoved ? removed_ : changed_;
+  if (queue.size() < limits_.events) queue.push_back(change);
+}
+
 void Notifier::push_change(const NameChange& change) {
+  push_event(change);
   switch (change.kind) {
     case NameChange::Kind::kCreated:
       // Known by another name: its link count is stale.
@@ -174,7 +190,7 @@ void Notifier::lose() {
 }
 
 std::vector<Notifier::Item> Notifier::next_batch(std::unique_lock<std::mutex>& lock) {
-  wake_.wait(lock, [this] { return stopping_ || !order_.empty(); });
+  wake_.wait(lock, [this] { return stopping_ || !order_.empty() || !removed_.empty() || !changed_.empty(); });
   std::vector<Item> batch;
   if (stopping_) return batch;
   for (size_t i = 0; i < kBatch && !order_.empty(); ++i) {
@@ -186,25 +202,47 @@ std::vector<Notifier::Item> Notifier::next_batch(std::unique_lock<std::mutex>& l
   return batch;
 }
 
+// With mutex_. Others than removals come when all that is stale was told.
+std::vector<NameChange> Notifier::next_events(bool removals) {
+  std::vector<NameChange> out;
+  if (stopping_ || (!removals && !order_.empty())) return out;
+  auto& queue = removals ? removed_ : changed_;
+  out.assign(std::make_move_iterator(queue.begin()), std::make_move_iterator(queue.end()));
+  queue.clear();
+  return out;
+}
+
+void Notifier::raise(const std::vector<NameChange>& events) {
+  for (const NameChange& event : events) {
+    if (stopping_) return;
+    events_->raise(event);
+  }
+}
+
 void Notifier::run() {
   begin_thread("fuse-notifier");
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     const std::vector<Item> batch = next_batch(lock);
+    const std::vector<NameChange> removed = next_events(true);
+    const std::vector<NameChange> changed = next_events(false);
     const uint64_t until = changes_;
     sending_ = true;
     lock.unlock();
     uint64_t sent = 0;
+    raise(removed);
     if (!batch.empty()) tree_->wait_for_answers();
     for (const Item& item : batch) {
       if (stopping_) break;
       sent += send(item);
     }
+    raise(changed);
     lock.lock();
+    statistics_.events += removed.size() + changed.size();
     sending_ = false;
     statistics_.sent += sent;
     if (!stopping_) note_told(batch, until);
-    if (order_.empty() || stopping_) idle_.notify_all();
+    if ((order_.empty() && removed_.empty() && changed_.empty()) || stopping_) idle_.notify_all();
   }
 }
 
@@ -294,8 +332,10 @@ uint64_t Notifier::send_directory(NodeId directory) {
 
 bool Notifier::wait_idle(std::chrono::milliseconds limit) {
   std::unique_lock lock(mutex_);
-  return idle_.wait_for(lock, limit,
-                        [this] { return order_.empty() && awaited_.empty() && !sending_ && !telling_; });
+  return idle_.wait_for(lock, limit, [this] {
+    return order_.empty() && removed_.empty() && changed_.empty() && awaited_.empty() && !sending_ &&
+           !telling_;
+  });
 }
 
 NotifierStatistics Notifier::statistics() const {

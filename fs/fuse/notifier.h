@@ -17,6 +17,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "fs/fuse/event_raiser.h"
 #include "fs/tree/tree.h"
 #include "sync/engine/syncer.h"
 
@@ -39,6 +40,7 @@ struct NotifierStatistics {
   uint64_t coalesced = 0;  // asked for while the same was waiting
   uint64_t overflows = 0;  // changes of a name that were turned into "the whole directory"
   uint64_t lost = 0;       // dropped at the second limit; each burst of them is in the log
+  uint64_t events = 0;     // raised for those who watch
 };
 
 // Limits of what waits. Beyond the first a change of a name becomes one of its whole directory: that
@@ -47,6 +49,7 @@ struct NotifierStatistics {
 struct NotifierLimits {
   size_t names = 1 << 16;
   size_t everything = 1 << 18;
+  size_t events = 1 << 14;  // of each kind; what comes beyond is not raised
 };
 
 // The sink for the Syncer's events. Made first, since the Syncer needs it; until attach() events are dropped,
@@ -68,7 +71,8 @@ class Notifier final : public SyncerEvents {
 
   // Called by the Front, one at a time. Both must outlive detach(), which waits for the call under way and
   // drops the rest.
-  void attach(KernelCaches& kernel, Tree& tree);
+  // `events` may be null.
+  void attach(KernelCaches& kernel, Tree& tree, EventRaiser* events = nullptr);
   void detach();
   // The first half of detach(), which does not wait: nothing new is sent. True when no call is under way any
   // more within the limit.
@@ -90,6 +94,7 @@ class Notifier final : public SyncerEvents {
   };
 
   // These hold mutex_.
+  void push_event(const NameChange& change);
   void push_change(const NameChange& change);
   void push_name(const NameChange& change);
   void push(Kind kind, NodeId node, std::string_view name = {});
@@ -101,6 +106,8 @@ class Notifier final : public SyncerEvents {
   void run_attributes();
   void tell(std::unique_lock<std::mutex>& lock, NodeId node);
   std::vector<Item> next_batch(std::unique_lock<std::mutex>& lock);
+  std::vector<NameChange> next_events(bool removals);
+  void raise(const std::vector<NameChange>& events);
   // These hold nothing; each returns the number of calls it made.
   uint64_t send(const Item& item);
   uint64_t send_change(NodeId node);
@@ -112,6 +119,9 @@ class Notifier final : public SyncerEvents {
   std::condition_variable idle_;
   std::deque<const Item*> order_;  // points into waiting_
   std::unordered_set<Item, ItemHash> waiting_;
+  std::deque<NameChange> removed_;  // events to come: of names that went, before the kernel forgets them
+  std::deque<NameChange> changed_;  // all others, after it forgot what was before
+  EventRaiser* events_ = nullptr;
   KernelCaches* kernel_ = nullptr;
   Tree* tree_ = nullptr;
   bool sending_ = false;               // thread_ is

@@ -93,6 +93,7 @@ fuse_lowlevel_ops make_operations(bool read_only) {
     add_changing(ops);
     add_writing(ops);
     add_changing_until_refused(ops);
+    add_echoes(ops);
   }
   return ops;
 }

@@ -62,6 +62,10 @@ class Tree {
 
   // A positive answer counts one lookup of its node. "." and ".." are understood.
   RequestId lookup(NodeId parent, std::string_view name, Done<Entry> done);
+  // As lookup(), but from what is stored, whatever that is: never waits.
+  void lookup_stored(NodeId parent, std::string_view name, Done<Entry> done);
+  // One lookup more of a node that the kernel holds.
+  void count_lookup(NodeId node) { lookups_.add(node); }
   void getattr(NodeId node, Done<struct stat> done);
   void readlink(NodeId node, Done<std::string> done);
 

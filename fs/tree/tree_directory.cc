@@ -75,6 +75,11 @@ RequestId Tree::lookup(NodeId parent, std::string_view name, Done<Entry> done) {
   });
 }
 
+void Tree::lookup_stored(NodeId parent, std::string_view name, Done<Entry> done) {
+  const AnswerGate::Section section(gate_);
+  answer_lookup(parent, name, std::move(done));
+}
+
 // A node that was read, and counts as known since: as it is now, if anything changed in between.
 Node Tree::read_again(const Node& node, uint64_t changes_before) const {
   if (changes_.load() == changes_before) return node;

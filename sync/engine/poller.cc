@@ -50,6 +50,14 @@ milliseconds Poller::tree_every() const {
   return tree_interval(context_.options.poll, lister_.tree_cost());
 }
 
+void Poller::describe(SyncerStatus& status) const {
+  if (off()) return;
+  status.directories_in_use = in_use_.size();
+  const milliseconds directories = directories_interval(context_.options.poll, lister_.directories_cost());
+  status.directories_every_ms = static_cast<uint64_t>(directories.count());
+  status.tree_every_ms = static_cast<uint64_t>(tree_every().count());
+}
+
 // From the end of the last one on: one that takes long is not begun anew for ever.
 Clock::time_point Poller::next_sweep() const {
   return lister_.tree_done_at() + tree_every();

@@ -34,8 +34,7 @@ class Poller {
   // A list has come, which may have set the pace.
   void listed() { schedule(); }
 
-  size_t in_use() const { return in_use_.size(); }
-  std::chrono::milliseconds tree_every() const;
+  void describe(SyncerStatus& status) const;
 
  private:
   void wake();
@@ -44,6 +43,7 @@ class Poller {
   void schedule();
   void schedule_at(Clock::time_point due);
   bool off() const { return context_.options.poll.mode == PollOptions::Mode::kOff; }
+  std::chrono::milliseconds tree_every() const;
   Clock::time_point next_sweep() const;
 
   EngineContext context_;

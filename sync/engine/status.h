@@ -58,6 +58,10 @@ struct SyncerStatus {
   bool tree_listed = false;  // the whole-tree list of this mount is in
   uint64_t tree_entries = 0;
   int64_t tree_listed_at_s = 0;  // Unix time
+  // Of looking for what others change.
+  uint64_t directories_in_use = 0;
+  uint64_t directories_every_ms = 0;  // 0: off
+  uint64_t tree_every_ms = 0;
   // Totals of this mount.
   uint64_t bytes_in = 0;
   uint64_t bytes_out = 0;

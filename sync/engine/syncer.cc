@@ -453,6 +453,7 @@ SyncerStatus SyncerImpl::make_status() {
   out.tree_listed = lister_.tree_fresh();
   out.tree_entries = lister_.tree_entries();
   out.tree_listed_at_s = lister_.tree_listed_at_s();
+  poller_.describe(out);
   const SessionTotals totals = pool_.totals();
   out.bytes_in = totals.bytes_in;
   out.bytes_out = totals.bytes_out;

@@ -88,6 +88,7 @@ TEST(CommandLine, Verbs) {
   EXPECT_EQ(parse<ConflictsCommand>({"conflicts", "/m"}).mountpoint, "/m");
   EXPECT_TRUE(parse<ConflictsCommand>({"conflicts", "/m", "--clear"}).clear);
   EXPECT_TRUE(parse<ConflictsCommand>({"conflicts", "--json", "/m"}).json);
+  EXPECT_EQ(parse<RefreshCommand>({"refresh", "/m/a"}).path, "/m/a");
   EXPECT_EQ(parse<ResumeCommand>({"resume", "/m"}).mountpoint, "/m");
   EXPECT_EQ(parse<UnmountCommand>({"umount", "/m", "--timeout=0"}).timeout_s, 0);
   EXPECT_THAT(parse<FetchCommand>({"fetch", "a", "b\xff", "[c,d]"}).paths,
@@ -123,6 +124,7 @@ TEST(CommandLine, MistakesAreOneLine) {
   EXPECT_THAT(complaint({"flush"}), HasSubstr("PATH"));
   EXPECT_THAT(complaint({"flush", "/a", "/b"}), HasSubstr("/b"));
   EXPECT_THAT(complaint({"flush", "/a", "--timeout=x"}), HasSubstr("timeout"));
+  EXPECT_THAT(complaint({"refresh"}), HasSubstr("PATH"));
   EXPECT_THAT(complaint({"conflicts"}), HasSubstr("MOUNTPOINT"));
   EXPECT_THAT(complaint({"resume"}), HasSubstr("MOUNTPOINT"));
   EXPECT_THAT(complaint({"status", "--interval=0"}), HasSubstr("interval"));

@@ -52,6 +52,7 @@ TEST(ControlRequest, ComesBackAsItWas) {
         ControlRequest{.verb = ControlVerb::kUnmount, .limit_s = 30},
         ControlRequest{.verb = ControlVerb::kConflicts},
         ControlRequest{.verb = ControlVerb::kConflicts, .clear = true},
+        ControlRequest{.verb = ControlVerb::kRefresh, .paths = {"a"}},
         ControlRequest{.verb = ControlVerb::kResume}, ControlRequest{.verb = ControlVerb::kHandOver},
         ControlRequest{.verb = ControlVerb::kFetch, .paths = {"a/b\n\xff\\", "", "..a"}}}) {
     const std::string line = encode(request);
@@ -146,6 +147,9 @@ MountStatus sample_status() {
   syncer.tree_listed = true;
   syncer.tree_entries = 12;
   syncer.tree_listed_at_s = 1'700'000'001;
+  syncer.directories_in_use = 14;
+  syncer.directories_every_ms = 1'000;
+  syncer.tree_every_ms = 15'000;
   syncer.bytes_in = 1;
   syncer.bytes_out = 2;
   syncer.sessions_opened = 3;
@@ -189,6 +193,7 @@ MountStatus sample_status() {
   status.front_parked_total = 3;
   status.front_known_nodes = 4;
   status.notifications_sent = 5;
+  status.events_raised = 6;
   status.rss_bytes = 9'000'000;
   return status;
 }
@@ -202,12 +207,12 @@ constexpr const char* kGoldenStatus =
     R"("checksum":"xxh128","compression":"zstd"},)"
     R"("io":{"engine":"threads","reason":"threads: asked for","wakeups":10,"submits":11,)"
     R"("operations":{"recv":3,"send":2}},)"
-    R"("tree":{"listed":true,"entries":12,"listed_at":1700000001},)"
+    R"("tree":{"listed":true,"entries":12,"listed_at":1700000001},"poll":{"directories_in_use":14,"directories_every_ms":1000,"tree_every_ms":15000},)"
     R"("totals":{"bytes_in":1,"bytes_out":2,"sessions_opened":3,"lists_received":4,"files_fetched":5,)"
     R"("bytes_fetched":6,"files_failed":7,"requests_timed_out":8,"waiting_requests":9},)"
     R"("cache":{"bytes":1024,"files":1,"partial_files":2,"nodes":13},"requests":{"lookup":5},)"
     R"("fuse":{"description":"fuse 7.45","errors":1,"waiting":2,"waited_total":3,"known_nodes":4,)"
-    R"("notifications":5},"memory":{"rss_bytes":9000000},)"
+    R"("notifications":5,"events":6},"memory":{"rss_bytes":9000000},)"
     R"("sessions":[{"purpose":"tree","state":"armed","entries":12,"unanswered":1,"bytes_in":100,"bytes_out":50}],)"
     R"("transfers":[{"path":"big\n","done_bytes":25,"total_bytes":100}],)"
     R"("failing":["a\\377: Permission denied"],)"

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "fs/fuse/event_raiser.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "io/base/log.h"
+#include "io/base/text.h"
+
+namespace rsyncfs {
+namespace {
+
+dev_t parse_device(std::string_view text) {
+  unsigned major = 0;
+  unsigned minor = 0;
+  const std::string terminated(text);
+  if (std::sscanf(terminated.c_str(), "%u:%u", &major, &minor) != 2) return 0;
+  return makedev(major, minor);
+}
+
+class OpenedPlace {
+ public:
+  explicit OpenedPlace(int fd) : fd_(fd) {}
+  ~OpenedPlace() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  OpenedPlace(const OpenedPlace&) = delete;
+  OpenedPlace& operator=(const OpenedPlace&) = delete;
+  int fd() const { return fd_; }
+
+ private:
+  const int fd_;
+};
+
+// As after a program has written it: IN_MODIFY and IN_CLOSE_WRITE.
+void rewrite(int directory, const Node& node, const std::string& name) {
+  const OpenedPlace file(
+      ::openat(directory, name.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  if (file.fd() >= 0) static_cast<void>(::ftruncate(file.fd(), static_cast<off_t>(node.attr.size)));
+}
+
+}  // namespace
+
+EventRaiser::EventRaiser(std::string mountpoint, std::string_view device, Tree& tree,
+                         const WatchedNodes& watched)
+    : mountpoint_(std::move(mountpoint)), device_(parse_device(device)), tree_(tree), watched_(watched) {}
+
+bool EventRaiser::concerns(const NameChange& change) const {
+  if (!watched_.any()) return false;
+  if (watched_.has(change.parent)) return true;
+  if (change.kind == NameChange::Kind::kCreated || change.kind == NameChange::Kind::kRemoved) return false;
+  const Result<Node> node = tree_.replica().node(change.node);
+  return node && watched_.has(node->ino);
+}
+
+// Not kept open: it would keep the mount from being taken away.
+int EventRaiser::open_directory(NodeId directory) const {
+  const Result<std::string> path = tree_.replica().path_of(directory);
+  if (!path) return -1;
+  const std::string at = path->empty() ? mountpoint_ : mountpoint_ + "/" + *path;
+  const int fd = ::open(at.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  struct stat st {};
+  if (fd < 0 || (::fstat(fd, &st) == 0 && st.st_dev == device_)) return fd;
+  ::close(fd);
+  return -1;
+}
+
+Entry EventRaiser::entry_of_removed(NodeId id) const {
+  Entry entry;
+  const Result<Node> node = tree_.replica().node(id);
+  if (node && tree_.is_known(id)) {
+    entry.node = id;
+    entry.attr = tree_.stat_of(*node);
+    return entry;
+  }
+  entry.node = kGhost;
+  entry.attr.st_ino = kGhost;
+  entry.attr.st_mode = node ? node->attr.mode : S_IFREG | 0600;
+  entry.attr.st_nlink = 1;
+  return entry;
+}
+
+void EventRaiser::make(int directory, const Node& node, const std::string& name) const {
+  const mode_t type = node.attr.mode & S_IFMT;
+  if (type == S_IFDIR) {
+    static_cast<void>(::mkdirat(directory, name.c_str(), 0700));
+  } else if (type == S_IFLNK) {
+    static_cast<void>(::symlinkat(".", directory, name.c_str()));
+  } else {
+    static_cast<void>(::mknodat(directory, name.c_str(), type | 0600, 0));
+  }
+}
+
+void EventRaiser::raise(const NameChange& change) {
+  thread_.store(::gettid(), std::memory_order_relaxed);
+  const OpenedPlace directory(open_directory(change.parent));
+  if (directory.fd() < 0) return;
+  const bool removed = change.kind == NameChange::Kind::kRemoved;
+  {
+    const std::lock_guard lock(mutex_);
+    current_ = {change.kind, change.parent, change.name, removed ? entry_of_removed(change.node) : Entry()};
+  }
+  const Result<Node> node = tree_.replica().node(change.node);
+  if (removed) {
+    const bool is_directory = S_ISDIR(current_.removed.attr.st_mode);
+    static_cast<void>(::unlinkat(directory.fd(), change.name.c_str(), is_directory ? AT_REMOVEDIR : 0));
+  } else if (node && change.kind == NameChange::Kind::kCreated) {
+    make(directory.fd(), *node, change.name);
+  } else if (node && S_ISREG(node->attr.mode)) {
+    rewrite(directory.fd(), *node, change.name);
+  }
+  const std::lock_guard lock(mutex_);
+  current_ = {};
+}
+
+bool EventRaiser::is_being_made(NodeId parent, std::string_view name) const {
+  const std::lock_guard lock(mutex_);
+  return current_.kind == NameChange::Kind::kCreated && current_.parent == parent && current_.name == name;
+}
+
+Entry EventRaiser::being_removed(NodeId parent, std::string_view name) const {
+  const std::lock_guard lock(mutex_);
+  const bool is_it =
+      current_.kind == NameChange::Kind::kRemoved && current_.parent == parent && current_.name == name;
+  return is_it ? current_.removed : Entry();
+}
+
+}  // namespace rsyncfs
