@@ -54,6 +54,8 @@ class PushDouble final : public Syncer {
   void shut_down(Task) override {}
   bool may_answer_listing(const Node&) const override { return true; }
   RequestId list_directory(NodeId, Done<void>) override { return 0; }
+  void note_use(NodeId) override {}
+  RequestId refresh(NodeId, Done<void>) override { return 0; }
   RequestId read(NodeId, uint64_t, uint32_t, Done<ReadBytes>) override { return 0; }
   RequestId fetch_xattrs(NodeId, Done<void>) override { return 0; }
   RequestId hydrate(NodeId, Done<void>) override { return 0; }

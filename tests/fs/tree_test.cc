@@ -179,6 +179,8 @@ TEST_F(TreeTest, StoredNamesServeWhenTheSourceGoesAway) {
     }
     RequestId hydrate(NodeId n, Done<void> done) override { return inner_.hydrate(n, std::move(done)); }
     void cancel(RequestId r) override { inner_.cancel(r); }
+    void note_use(NodeId d) override { inner_.note_use(d); }
+    RequestId refresh(NodeId d, Done<void> done) override { return inner_.refresh(d, std::move(done)); }
     void note_change(NodeId n) override { inner_.note_change(n); }
     RequestId flush(std::optional<NodeId> n, Done<void> done) override {
       return inner_.flush(n, std::move(done));
