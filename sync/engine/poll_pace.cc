@@ -16,7 +16,8 @@ constexpr uint64_t kEntry_us = 12;
 constexpr uint64_t kShare = 50;
 // Bytes a second.
 constexpr uint64_t kDirectoriesRate = 4'096;
-constexpr uint64_t kTreeRate = 640;
+constexpr uint64_t kUsedTreeRate = 2'048;
+constexpr uint64_t kIdleTreeRate = 640;
 constexpr milliseconds kShortestDirectories{1'000};
 constexpr milliseconds kShortestGap{150};
 constexpr milliseconds kShortestTree{5'000};
@@ -42,11 +43,11 @@ milliseconds least_gap(const ListCost& last) {
   return paced(last, kDirectoriesRate, kShortestGap);
 }
 
-milliseconds tree_interval(const PollOptions& options, const ListCost& last) {
+milliseconds tree_interval(const PollOptions& options, const ListCost& last, bool used) {
   if (options.mode == PollOptions::Mode::kOff) return kLongestPollInterval;
   if (options.mode == PollOptions::Mode::kFixed)
     return std::min(options.every * kTreeFactor, kLongestPollInterval);
-  return paced(last, kTreeRate, kShortestTree);
+  return paced(last, used ? kUsedTreeRate : kIdleTreeRate, kShortestTree);
 }
 
 }  // namespace rsyncfs

@@ -25,7 +25,8 @@ struct ListCost {
 std::chrono::milliseconds directories_interval(const PollOptions& options, const ListCost& last);
 // The same of directories that are used after a rest, and so are looked at at once.
 std::chrono::milliseconds least_gap(const ListCost& last);
-std::chrono::milliseconds tree_interval(const PollOptions& options, const ListCost& last);
+// Of the whole tree. `used`: somebody is at work in it.
+std::chrono::milliseconds tree_interval(const PollOptions& options, const ListCost& last, bool used);
 
 constexpr std::chrono::milliseconds kLongestPollInterval{86'400'000};
 

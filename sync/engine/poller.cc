@@ -47,7 +47,7 @@ void Poller::stop() {
 }
 
 milliseconds Poller::tree_every() const {
-  return tree_interval(context_.options.poll, lister_.tree_cost());
+  return tree_interval(context_.options.poll, lister_.tree_cost(), in_use_.size() > 0);
 }
 
 void Poller::describe(SyncerStatus& status) const {

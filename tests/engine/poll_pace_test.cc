@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // How often the source is looked at, and where.
+#include "sync/engine/poll_pace.h"
+
 #include <thread>
 
 #include <gtest/gtest.h>
 
 #include "sync/engine/directories_in_use.h"
-#include "sync/engine/poll_pace.h"
 
 namespace rsyncfs {
 namespace {
@@ -27,20 +28,21 @@ TEST(PollPace, WhatCostsMoreComesLessOften) {
   EXPECT_GE(directories_interval({}, {10, 40'960}), seconds(10)) << "the link";
   // 200,000 files must be looked at for less than 1 kB a second.
   const ListCost tree{200'401, 3'728'401};
-  const auto every = tree_interval({}, tree);
+  const auto every = tree_interval({}, tree, false);
   EXPECT_LT(static_cast<double>(tree.bytes) / std::chrono::duration<double>(every).count(), 1'000);
   EXPECT_LE(every, kLongestPollInterval);
-  EXPECT_EQ(tree_interval({}, {9, 500}), seconds(5));
-  EXPECT_EQ(tree_interval({}, {~uint64_t{0} >> 20, ~uint64_t{0} >> 20}), kLongestPollInterval);
+  EXPECT_EQ(tree_interval({}, {9, 500}, false), seconds(5));
+  EXPECT_LT(tree_interval({}, tree, true), every) << "while somebody is at work";
+  EXPECT_EQ(tree_interval({}, {~uint64_t{0} >> 20, ~uint64_t{0} >> 20}, true), kLongestPollInterval);
 }
 
 TEST(PollPace, TheUserHasTheLastWord) {
   const PollOptions fixed{.mode = PollOptions::Mode::kFixed, .every = milliseconds(300)};
   EXPECT_EQ(directories_interval(fixed, {100'000, 1'400'000}), milliseconds(300));
-  EXPECT_EQ(tree_interval(fixed, {100'000, 1'400'000}), seconds(3));
+  EXPECT_EQ(tree_interval(fixed, {100'000, 1'400'000}, false), seconds(3));
   const PollOptions off{.mode = PollOptions::Mode::kOff};
   EXPECT_EQ(directories_interval(off, {}), kLongestPollInterval);
-  EXPECT_EQ(tree_interval(off, {}), kLongestPollInterval);
+  EXPECT_EQ(tree_interval(off, {}, true), kLongestPollInterval);
 }
 
 TEST(DirectoriesInUse, AreThoseThatWereTouchedLately) {
@@ -50,7 +52,8 @@ TEST(DirectoriesInUse, AreThoseThatWereTouchedLately) {
   EXPECT_FALSE(directories.touch(7, begin + milliseconds(500)));
   EXPECT_TRUE(directories.touch(7, begin + milliseconds(500) + DirectoriesInUse::kRest)) << "after a rest";
   EXPECT_TRUE(directories.touch(8, begin + seconds(20)));
-  EXPECT_EQ(directories.in_use(begin + seconds(21), 10), (std::vector<NodeId>{8, 7})) << "the last used first";
+  EXPECT_EQ(directories.in_use(begin + seconds(21), 10), (std::vector<NodeId>{8, 7}))
+      << "the last used first";
   EXPECT_EQ(directories.in_use(begin + seconds(21), 1), (std::vector<NodeId>{8}));
   EXPECT_EQ(directories.in_use(begin + seconds(40), 10), (std::vector<NodeId>{8}));
   EXPECT_EQ(directories.size(), 1U) << "the other is forgotten";
