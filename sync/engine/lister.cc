@@ -19,7 +19,8 @@ constexpr std::chrono::milliseconds kStaleRetry{100};  // and longer and longer,
 // A listing of an earlier mount is good enough when no younger one comes within this time.
 constexpr std::chrono::milliseconds kStoredPatience{2'000};
 constexpr std::chrono::seconds kTreeRetry{5};
-constexpr std::chrono::seconds kTreeMadeRoom{1};  // after it made room for another session
+constexpr std::chrono::milliseconds kDemandedTreeRetry{200};  // while somebody waits for it
+constexpr std::chrono::seconds kTreeMadeRoom{1};              // after it made room for another session
 constexpr std::chrono::seconds kLongestTreeRetry{300};
 constexpr unsigned kMaxDoublings = 6;
 
@@ -66,7 +67,9 @@ void Lister::want_tree() {
 }
 
 void Lister::sweep() {
-  if (sweeping() || closing_ || !tree_fresh()) return;
+  if (closing_ || !tree_fresh()) return;
+  if (!tree_waiters_.empty() && tree_session_ == nullptr) next_tree_attempt_ = Clock::now();
+  if (sweeping()) return pump();
   tree_wanted_anew_ = true;
   tree_wanted_ = true;
   next_tree_attempt_ = Clock::now();
@@ -338,7 +341,8 @@ void Lister::retry_tree_later() {
   const auto pause = std::min<std::chrono::seconds>(
       kTreeRetry * (1U << std::min(tree_failures_, kMaxDoublings)), kLongestTreeRetry);
   ++tree_failures_;
-  try_tree_again_in(pause);
+  // The link has a patience of its own.
+  tree_waiters_.empty() ? try_tree_again_in(pause) : try_tree_again_in(kDemandedTreeRetry);
 }
 
 void Lister::try_tree_again_in(std::chrono::milliseconds pause) {
