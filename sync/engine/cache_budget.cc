@@ -24,6 +24,8 @@ constexpr uint64_t kBatchParts = 16;
 constexpr uint64_t kRoomBesideOneFile = 8;  // so many parts, of which a file may have all but one
 // In one transaction: a few milliseconds.
 constexpr size_t kContentsAtOnce = 128;
+constexpr uint64_t kRoomForDatabase = 4 << 20;  // on a disk that was full
+constexpr size_t kContentsAtOnceWhenFull = 16;  // the database has little space to say what goes
 
 struct DiskSpace {
   uint64_t total = 0;
@@ -69,8 +71,8 @@ uint64_t CacheBudget::lack(uint64_t bytes) {
   return lacking;
 }
 
-bool CacheBudget::evict(uint64_t bytes, uint64_t used_before, const InodeSet& mapped) {
-  const auto gone = replica_.cache().evict({bytes, kContentsAtOnce, used_before, &mapped});
+bool CacheBudget::evict(uint64_t bytes, uint64_t used_before, const InodeSet& mapped, size_t at_once) {
+  const auto gone = replica_.cache().evict({bytes, at_once, used_before, &mapped});
   if (!gone) {
     log_warn("making room in the cache: " + gone.error().message());
     return false;
@@ -87,7 +89,7 @@ void CacheBudget::let_go(uint64_t lacking, uint64_t bytes) {
   uint64_t goal = lacking + slack_bytes_;
   while (goal > 0) {
     const uint64_t before = evicted_bytes_;
-    const bool more = evict(goal, moment, mapped);
+    const bool more = evict(goal, moment, mapped, kContentsAtOnce);
     const uint64_t freed = evicted_bytes_ - before;
     lacking = lack(bytes);
     if (!more) return;
@@ -123,14 +125,19 @@ bool CacheBudget::relieve(uint64_t bytes) {
   const uint64_t moment = replica_.cache().moment();
   const InodeSet mapped = limits_.mapped ? limits_.mapped() : InodeSet();
   const uint64_t before = evicted_bytes_;
-  const uint64_t goal = bytes + slack_bytes_;
-  while (evicted_bytes_ - before < goal && evict(goal - (evicted_bytes_ - before), moment, mapped)) continue;
+  const uint64_t goal = bytes + slack_bytes_ + kRoomForDatabase;
+  while (evicted_bytes_ - before < goal &&
+         evict(goal - (evicted_bytes_ - before), moment, mapped, kContentsAtOnceWhenFull)) {
+    continue;
+  }
+  replica_.cache().take_reserve();
   return evicted_bytes_ != before;
 }
 
 void CacheBudget::keep() {
   const std::lock_guard lock(mutex_);
   granted_ = 0;
+  replica_.cache().take_reserve();
   if (const uint64_t lacking = lack(0); lacking > 0) let_go(lacking, 0);
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -46,7 +47,7 @@ class CacheBudget {
   uint64_t lack(uint64_t bytes);
   // Until nothing lacks any more, and some more so that not every file begins it anew.
   void let_go(uint64_t lacking, uint64_t bytes);
-  bool evict(uint64_t bytes, uint64_t used_before, const InodeSet& mapped);
+  bool evict(uint64_t bytes, uint64_t used_before, const InodeSet& mapped, size_t at_once);
 
   Replica& replica_;
   const CacheLimits limits_;

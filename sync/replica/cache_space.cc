@@ -47,6 +47,7 @@ struct StoredCacheSpace::Candidate {
 };
 
 Result<void> StoredCacheSpace::recover() {
+  spare_.take();
   auto transaction = writer_.begin();
   if (!transaction) return transaction.error();
   if (auto done = writer_.content_uses().recover((*transaction)->db()); !done) return done;
@@ -70,6 +71,7 @@ void StoredCacheSpace::note_use(NodeId file) {
 }
 
 Result<void> StoredCacheSpace::give_reserve_back() {
+  spare_.give_back();
   // Nothing is written: it holds the writer.
   auto transaction = writer_.begin_beside_backlog();
   if (!transaction) return transaction.error();
@@ -163,7 +165,11 @@ Result<std::vector<FreedFile>> StoredCacheSpace::free_contents(const std::vector
       auto found = candidate((*transaction)->db(), file);
       if (!found) return found.error();
       if (!found->has_value()) {
-        out.emplace_back();
+        // Of a new file, all that is here is the local change.
+        auto node = find_node((*transaction)->db(), file);
+        if (!node) return node.error();
+        const bool dirty = node->has_value() && (*node)->differences != 0;
+        out.push_back({dirty ? FreeOutcome::kDirty : FreeOutcome::kNothingHere, 0});
         continue;
       }
       auto freed = let_go(**transaction, pins, **found, in_use);

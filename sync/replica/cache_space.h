@@ -56,8 +56,10 @@ class CacheSpace {
   virtual uint64_t disk_bytes() = 0;
   // How much is allocated ahead at most.
   virtual void set_reserve(uint64_t bytes) = 0;
-  // Gives up what is allocated ahead: for a disk that is full.
+  // Gives up what is allocated ahead, or only so that it can be given up: for a disk that is full.
   virtual Result<void> give_reserve_back() = 0;
+  // The latter again, once there is room.
+  virtual void take_reserve() = 0;
 
   // In one small transaction. What must stay counts as used now, so that it is not met again and again. The
   // disk space is free when the call returns, but for bytes that somebody is just reading.

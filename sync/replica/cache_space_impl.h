@@ -7,6 +7,8 @@
 #include "sync/replica/content_store.h"
 #include "sync/replica/pins.h"
 #include "sync/replica/read_pool.h"
+#include "sync/replica/spare_space.h"
+#include "sync/replica/state_directory.h"
 #include "sync/replica/writer.h"
 
 namespace rsyncfs {
@@ -14,8 +16,8 @@ namespace rsyncfs {
 class StoredCacheSpace final : public CacheSpace {
  public:
   // All must outlive it.
-  StoredCacheSpace(Writer& writer, ReadPool& reads, ContentStore& contents)
-      : writer_(writer), reads_(reads), contents_(contents) {}
+  StoredCacheSpace(const StateDirectory& directory, Writer& writer, ReadPool& reads, ContentStore& contents)
+      : writer_(writer), reads_(reads), contents_(contents), spare_(directory.spare()) {}
 
   // Before anything else.
   Result<void> recover();
@@ -27,6 +29,7 @@ class StoredCacheSpace final : public CacheSpace {
   uint64_t disk_bytes() override { return contents_.usage().bytes(); }
   void set_reserve(uint64_t bytes) override { contents_.slabs().set_reserve(bytes); }
   Result<void> give_reserve_back() override;
+  void take_reserve() override { spare_.take(); }
   Result<Evicted> evict(const Eviction& eviction) override;
   Result<std::vector<FreedFile>> free_contents(const std::vector<NodeId>& files,
                                                const InodeSet& in_use) override;
@@ -49,6 +52,7 @@ class StoredCacheSpace final : public CacheSpace {
   ReadPool& reads_;
   ContentStore& contents_;
   Pins pins_;
+  SpareSpace spare_;
 };
 
 }  // namespace rsyncfs

@@ -90,7 +90,7 @@ StoredReplica::StoredReplica(StateDirectory directory, std::unique_ptr<Writer> w
       new_files_(directory_, *writer_, reads_, contents_.block_files()),
       local_(*writer_, dirty_, new_files_),
       pending_(*writer_, reads_, dirty_, new_files_),
-      cache_(*writer_, reads_, contents_) {
+      cache_(directory_, *writer_, reads_, contents_) {
   writer_->after_commit([this](const Aftermath& aftermath) {
     // In this order: who finds no local changes any more finds the new content, and who finds a file finds it
     // still there.
