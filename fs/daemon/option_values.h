@@ -25,6 +25,7 @@ struct DiskAmount {
   uint64_t bytes = 0;
   double percent = 0;  // if it is not 0
   uint64_t of(uint64_t file_system_bytes) const;
+  bool operator==(const DiskAmount&) const = default;
 };
 // "500M", "1.5G", "20%"; bytes without a unit, K is 1024. Shares are above 0 and up to 100; bytes at least
 // `least`.
