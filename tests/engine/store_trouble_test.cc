@@ -116,8 +116,8 @@ TEST_F(StoreTroubleTest, AFullDiskMakesRoomOfWhatIsCached) {
   ASSERT_TRUE(support::wait_until([&] { return complete(rig, "old/39"); }, std::chrono::seconds(20)));
   disk.fill_blocks(store_ / "filler", 0);
   for (int i = 0; i < 40; ++i) read_through(rig, "new/" + std::to_string(i));
-  read_through(rig, "large");
   EXPECT_TRUE(support::wait_until([&] { return complete(rig, "new/39"); }, std::chrono::seconds(20)));
+  read_through(rig, "large");
   EXPECT_GT(rig.status().cache.evicted_files, 0U);
   const auto flushed = rig.flush();
   ASSERT_TRUE(flushed.ok()) << flushed.error().message();
