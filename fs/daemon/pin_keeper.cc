@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <utility>
 
 #include "io/base/log.h"
@@ -88,20 +89,28 @@ Result<std::vector<PinKeeper::Place>> PinKeeper::places(const WalkContext& conte
 void PinKeeper::bring(const std::vector<Place>& places) {
   failed_ = false;
   Hydration::Listener listener;
-  listener.failed = [this](const std::string& path, const Error& error) {
-    if (!std::exchange(failed_, true)) log_warn("pinned and not here: " + path + ": " + error.message());
-  };
+  listener.failed = [this](const std::string& path, const Error& error) { failed(path, error); };
   listener.over = [this](const JobProgress&) {
-    working_ = false;
-    hydration_ = nullptr;
-    if (failed_) everything_ = true;
-    if (!changed_.empty()) return look_later(kDelay);
-    look_later(failed_ ? std::chrono::milliseconds(kRetry) : std::chrono::milliseconds(kLookEvery));
+    end_round(failed_ ? std::chrono::milliseconds(kRetry) : std::chrono::milliseconds(kLookEvery));
   };
   hydration_ = std::make_shared<Hydration>(context_, kMaxInFlight, std::move(listener));
   for (const Place& place : places) hydration_->add_node(place.node, place.path);
   const auto hydration = hydration_;  // over() lets go of it
   hydration->start();
+}
+
+// Where there is no room it would come again and again only to be dropped.
+void PinKeeper::failed(const std::string& path, const Error& error) {
+  if (!std::exchange(failed_, true)) log_warn("pinned and not here: " + path + ": " + error.message());
+  if (error.os_errno() != ENOSPC || !hydration_) return;
+  hydration_->cancel();
+  end_round(kLookEvery);
+}
+
+void PinKeeper::end_round(std::chrono::milliseconds pause) {
+  working_ = false;
+  hydration_ = nullptr;
+  look_later(changed_.empty() ? pause : kDelay);
 }
 
 }  // namespace rsyncfs

@@ -42,6 +42,8 @@ class PinKeeper {
   static Result<std::vector<Place>> places(const WalkContext& context, bool everything,
                                            const std::vector<NodeId>& changed);
   void bring(const std::vector<Place>& places);
+  void failed(const std::string& path, const Error& error);
+  void end_round(std::chrono::milliseconds pause);
 
   Loop& loop_;
   WalkContext context_;

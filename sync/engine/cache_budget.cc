@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
 #include "io/base/log.h"
@@ -26,6 +27,8 @@ constexpr uint64_t kRoomBesideOneFile = 8;  // so many parts, of which a file ma
 constexpr size_t kContentsAtOnce = 128;
 constexpr uint64_t kRoomForDatabase = 4 << 20;  // on a disk that was full
 constexpr size_t kContentsAtOnceWhenFull = 16;  // the database has little space to say what goes
+
+constexpr std::chrono::seconds kFruitlessFor{5};
 
 struct DiskSpace {
   uint64_t total = 0;
@@ -92,6 +95,7 @@ void CacheBudget::let_go(uint64_t lacking, uint64_t bytes) {
     const bool more = evict(goal, moment, mapped, kContentsAtOnce);
     const uint64_t freed = evicted_bytes_ - before;
     lacking = lack(bytes);
+    if (!more && lacking > 0) fruitless_until_ = Clock::now() + kFruitlessFor;
     if (!more) return;
     goal = std::max(goal - std::min(goal, freed), lacking);
   }
@@ -106,7 +110,7 @@ Result<void> CacheBudget::make_room(uint64_t bytes) {
   }
   granted_ = 0;
   if (const uint64_t lacking = lack(bytes); lacking > 0) {
-    let_go(lacking, bytes);
+    if (!is_fruitless()) let_go(lacking, bytes);
     if (lack(bytes) > 0) {
       return Error::os(ENOSPC, limits_.cache_bytes - std::min(limits_.cache_bytes, disk_bytes_.load()) < bytes
                                    ? "no room in the cache: what is there is pinned, in use or not sent yet"
@@ -120,6 +124,7 @@ Result<void> CacheBudget::make_room(uint64_t bytes) {
 bool CacheBudget::relieve(uint64_t bytes) {
   const std::lock_guard lock(mutex_);
   granted_ = 0;
+  if (is_fruitless()) return false;
   // The database needs a few blocks to say what goes.
   if (auto done = replica_.cache().give_reserve_back(); !done) log_warn(done.error().message());
   const uint64_t moment = replica_.cache().moment();
@@ -131,6 +136,7 @@ bool CacheBudget::relieve(uint64_t bytes) {
     continue;
   }
   replica_.cache().take_reserve();
+  if (evicted_bytes_ == before) fruitless_until_ = Clock::now() + kFruitlessFor;
   return evicted_bytes_ != before;
 }
 
@@ -138,7 +144,7 @@ void CacheBudget::keep() {
   const std::lock_guard lock(mutex_);
   granted_ = 0;
   replica_.cache().take_reserve();
-  if (const uint64_t lacking = lack(0); lacking > 0) let_go(lacking, 0);
+  if (const uint64_t lacking = lack(0); lacking > 0 && !is_fruitless()) let_go(lacking, 0);
 }
 
 bool CacheBudget::fits(uint64_t file_bytes) const {

@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "io/base/result.h"
+#include "io/loop.h"
 #include "sync/engine/status.h"
 #include "sync/replica/replica.h"
 
@@ -45,6 +46,7 @@ class CacheBudget {
 
  private:
   uint64_t lack(uint64_t bytes);
+  bool is_fruitless() const { return Clock::now() < fruitless_until_; }
   // Until nothing lacks any more, and some more so that not every file begins it anew.
   void let_go(uint64_t lacking, uint64_t bytes);
   bool evict(uint64_t bytes, uint64_t used_before, const InodeSet& mapped, size_t at_once);
@@ -56,6 +58,8 @@ class CacheBudget {
   std::mutex mutex_;
   uint64_t granted_ = 0;  // guarded by mutex_
   uint64_t spare_ = 0;    // guarded by mutex_; as of the last look
+  // Guarded by mutex_. All that there is was looked at in vain: it is left alone until then.
+  Clock::time_point fruitless_until_{};
   std::atomic<uint64_t> disk_bytes_{0};
   std::atomic<uint64_t> free_bytes_{0};
   std::atomic<uint64_t> evicted_files_{0};

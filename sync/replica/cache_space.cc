@@ -203,9 +203,9 @@ Result<size_t> StoredCacheSpace::unpin(NodeId node) {
   if (!found) return found.error();
   if (!found->has_value()) return Error(Errc::kNotFound, "no such node");
   // What lies below it, as if it were the only pin.
-  PinLookup below(db, InodeSet{(*found)->ino});
+  PinLookup below(db, std::make_shared<const InodeSet>(InodeSet{(*found)->ino}));
   std::vector<uint64_t> gone;
-  for (const uint64_t ino : pins_.all()) {
+  for (const uint64_t ino : *pins_.all()) {
     Query query(db, kNodeOfInode);
     query.unsigned_integer(ino);
     auto row = query.step();
@@ -251,7 +251,7 @@ Result<std::vector<NodeId>> StoredCacheSpace::pinned_nodes() const {
   auto connection = reads_.take();
   if (!connection) return connection.error();
   const ReadPool::Lease lease(reads_, *connection);
-  for (const uint64_t ino : pins_.all()) {
+  for (const uint64_t ino : *pins_.all()) {
     Query query(*lease, kNodeOfInode);
     query.unsigned_integer(ino);
     auto row = query.step();

@@ -33,21 +33,21 @@ Result<void> Pins::recover(Connection& db) {
     if (db.changes() > 0) return recover(db);
   }
   std::lock_guard lock(mutex_);
-  inos_ = std::move(inos);
+  inos_ = std::make_shared<const std::unordered_set<uint64_t>>(std::move(inos));
   return {};
 }
 
 size_t Pins::count() const {
   std::lock_guard lock(mutex_);
-  return inos_.size();
+  return inos_->size();
 }
 
 bool Pins::has(uint64_t ino) const {
   std::lock_guard lock(mutex_);
-  return inos_.contains(ino);
+  return inos_->contains(ino);
 }
 
-std::unordered_set<uint64_t> Pins::all() const {
+Pins::Inodes Pins::all() const {
   std::lock_guard lock(mutex_);
   return inos_;
 }
@@ -67,16 +67,20 @@ Result<void> Pins::erase(Connection& db, uint64_t ino) {
 
 void Pins::note(uint64_t ino) {
   std::lock_guard lock(mutex_);
-  inos_.insert(ino);
+  std::unordered_set<uint64_t> more = *inos_;
+  more.insert(ino);
+  inos_ = std::make_shared<const std::unordered_set<uint64_t>>(std::move(more));
 }
 
 void Pins::forget(uint64_t ino) {
   std::lock_guard lock(mutex_);
-  inos_.erase(ino);
+  std::unordered_set<uint64_t> fewer = *inos_;
+  fewer.erase(ino);
+  inos_ = std::make_shared<const std::unordered_set<uint64_t>>(std::move(fewer));
 }
 
 Result<bool> PinLookup::covers(NodeId node) {
-  if (inos_.empty()) return false;
+  if (inos_->empty()) return false;
   return covers(node, 0);
 }
 
@@ -84,7 +88,7 @@ Result<bool> PinLookup::covers(NodeId node, int depth) {
   if (const auto known = known_.find(node); known != known_.end()) return known->second;
   auto found = find_node(db_, node);
   if (!found) return found.error();
-  bool pinned = found->has_value() && inos_.contains((*found)->ino);
+  bool pinned = found->has_value() && inos_->contains((*found)->ino);
   if (!pinned && found->has_value() && node != kRootNode && depth < kMaxDepth) {
     auto parents = parents_of(node);
     if (!parents) return parents.error();

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
@@ -20,14 +21,15 @@ namespace rsyncfs {
 // Any thread.
 class Pins {
  public:
-  static constexpr size_t kMaxPins = 100'000;
+  static constexpr size_t kMaxPins = 10'000;
 
   // Takes over what is stored, and drops pins of what is gone. Before anything else.
   Result<void> recover(Connection& db);
 
   size_t count() const;
   bool has(uint64_t ino) const;
-  std::unordered_set<uint64_t> all() const;
+  using Inodes = std::shared_ptr<const std::unordered_set<uint64_t>>;
+  Inodes all() const;
   // In a transaction; note() and forget() once it is committed. kLimit.
   Result<void> put(Connection& db, uint64_t ino) const;
   static Result<void> erase(Connection& db, uint64_t ino);
@@ -36,13 +38,13 @@ class Pins {
 
  private:
   mutable std::mutex mutex_;
-  std::unordered_set<uint64_t> inos_;  // guarded by mutex_
+  Inodes inos_ = std::make_shared<const std::unordered_set<uint64_t>>();  // guarded by mutex_
 };
 
 // Whether nodes are pinned, or lie below something that is; remembers directories. For one moment of `db`.
 class PinLookup {
  public:
-  PinLookup(Connection& db, std::unordered_set<uint64_t> pinned) : db_(db), inos_(std::move(pinned)) {}
+  PinLookup(Connection& db, Pins::Inodes pinned) : db_(db), inos_(std::move(pinned)) {}
   Result<bool> covers(NodeId node);
 
  private:
@@ -53,7 +55,7 @@ class PinLookup {
   Result<std::vector<NodeId>> parents_of(NodeId node) const;
 
   Connection& db_;
-  const std::unordered_set<uint64_t> inos_;
+  const Pins::Inodes inos_;
   std::unordered_map<NodeId, bool> known_;
 };
 
