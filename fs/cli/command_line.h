@@ -33,6 +33,13 @@ struct InfoCommand {
 struct FetchCommand {
   std::vector<std::string> paths;
   bool quiet = false;
+  bool pin = false;  // keep them here from now on
+};
+struct FreeCommand {
+  std::vector<std::string> paths;
+};
+struct UnpinCommand {
+  std::vector<std::string> paths;
 };
 struct FlushCommand {
   std::string path;
@@ -50,8 +57,9 @@ struct ConflictsCommand {
 struct ResumeCommand {
   std::string mountpoint;
 };
-using Command = std::variant<ShowText, MountRequest, UnmountCommand, StatusCommand, InfoCommand, FetchCommand,
-                             FlushCommand, RefreshCommand, ConflictsCommand, ResumeCommand>;
+using Command =
+    std::variant<ShowText, MountRequest, UnmountCommand, StatusCommand, InfoCommand, FetchCommand,
+                 FreeCommand, UnpinCommand, FlushCommand, RefreshCommand, ConflictsCommand, ResumeCommand>;
 
 // `words`: without the program's name. kUsage, in one line.
 Result<Command> parse_command_line(const std::vector<std::string>& words);

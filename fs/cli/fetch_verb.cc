@@ -2,12 +2,11 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "fs/cli/daemon_call.h"
+#include "fs/cli/paths_by_mount.h"
 #include "fs/cli/progress_bar.h"
 #include "fs/cli/usage.h"
 #include "fs/cli/verbs.h"
@@ -15,26 +14,6 @@
 
 namespace rsyncfs {
 namespace {
-
-// Room for what a request says beside its paths, and for bytes that are escaped in it.
-constexpr size_t kMaxRequestPathBytes = kMaxControlLine / 8;
-
-struct Work {
-  FoundMount mount;
-  std::vector<std::vector<std::string>> batches;  // what fits into one request each
-  size_t bytes = 0;                               // of the last batch
-};
-
-void add_path(Work& work, std::string path) {
-  const bool full = work.batches.empty() || work.batches.back().size() == kMaxControlPaths ||
-                    work.bytes + path.size() > kMaxRequestPathBytes;
-  if (full) {
-    work.batches.emplace_back();
-    work.bytes = 0;
-  }
-  work.bytes += path.size();
-  work.batches.back().push_back(std::move(path));
-}
 
 void add_up(JobProgress& sum, const JobProgress& part) {
   sum.files_done += part.files_done;
@@ -45,11 +24,11 @@ void add_up(JobProgress& sum, const JobProgress& part) {
 }
 
 // False when the daemon could not go through with it.
-bool fetch_batch(const FoundMount& mount, const std::vector<std::string>& paths, ProgressBar& bar,
-                 JobProgress& sum) {
+bool fetch_batch(ControlVerb verb, const FoundMount& mount, const std::vector<std::string>& paths,
+                 ProgressBar& bar, JobProgress& sum) {
   Result<ControlClient> client = ControlClient::connect(mount, kConnectLimitMs);
   Result<ControlAnswer> answer =
-      client ? client->call({.verb = ControlVerb::kFetch, .paths = paths}, kAnswerLimitMs,
+      client ? client->call({.verb = verb, .paths = paths}, kAnswerLimitMs,
                             [&](const ControlAnswer& said) {
                               if (said.kind == ControlAnswer::Kind::kProgress) return bar.show(said.progress);
                               bar.clear();
@@ -70,29 +49,15 @@ bool fetch_batch(const FoundMount& mount, const std::vector<std::string>& paths,
 }  // namespace
 
 int run_fetch(const FetchCommand& command) {
-  const UserPlaces user = UserPlaces::of_this_process();
-  std::map<std::string, Work> by_mountpoint;
-  bool failed = false;
-  for (const std::string& path : command.paths) {
-    Result<FoundMount> mount = find_mount(path, user);
-    if (!mount) {
-      complain(mount.error().message());
-      failed = true;
-      continue;
-    }
-    std::string inner = std::exchange(mount->inner, {});
-    Work& work = by_mountpoint[mount->mountpoint];
-    work.mount = std::move(mount.value());
-    add_path(work, std::move(inner));
-  }
+  const PathsByMount work = paths_by_mount(command.paths);
+  const ControlVerb verb = command.pin ? ControlVerb::kPin : ControlVerb::kFetch;
+  bool failed = work.failed;
   ProgressBar bar(command.quiet ? ProgressBar::Style::kSilent : ProgressBar::style_for(STDERR_FILENO));
   JobProgress sum;
-  for (const auto& [mountpoint, work] : by_mountpoint) {
-    for (const std::vector<std::string>& paths : work.batches) {
-      failed = !fetch_batch(work.mount, paths, bar, sum) || failed;
-    }
+  for (const PathBatch& batch : work.batches) {
+    failed = !fetch_batch(verb, batch.mount, batch.paths, bar, sum) || failed;
   }
-  if (!command.quiet && !by_mountpoint.empty()) {
+  if (!command.quiet && !work.batches.empty()) {
     std::printf("%llu %s, %s here%s\n", static_cast<unsigned long long>(sum.files_done),
                 sum.files_done == 1 ? "file" : "files", human_bytes(sum.bytes_done).c_str(),
                 sum.files_failed == 0 ? "" : (", " + std::to_string(sum.files_failed) + " failed").c_str());

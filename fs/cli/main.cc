@@ -18,6 +18,8 @@ struct RunCommand {
   int operator()(const rsyncfs::StatusCommand& command) const { return rsyncfs::run_status(command); }
   int operator()(const rsyncfs::InfoCommand& command) const { return rsyncfs::run_info(command); }
   int operator()(const rsyncfs::FetchCommand& command) const { return rsyncfs::run_fetch(command); }
+  int operator()(const rsyncfs::FreeCommand& command) const { return rsyncfs::run_free(command); }
+  int operator()(const rsyncfs::UnpinCommand& command) const { return rsyncfs::run_unpin(command); }
   int operator()(const rsyncfs::FlushCommand& command) const { return rsyncfs::run_flush(command); }
   int operator()(const rsyncfs::ConflictsCommand& command) const { return rsyncfs::run_conflicts(command); }
   int operator()(const rsyncfs::RefreshCommand& command) const { return rsyncfs::run_refresh(command); }

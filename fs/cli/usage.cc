@@ -15,6 +15,8 @@ rsyncfs umount MOUNTPOINT [--timeout=S | --lazy]          unmount; what is not o
 rsyncfs status [MOUNTPOINT] [--json] [--watch]            link, changes, transfers, cache; all mounts if none is named
 rsyncfs info PATH [--json]                                what is known of a file or directory
 rsyncfs fetch PATH...                                     bring files, or all below directories, here
+rsyncfs free PATH...                                      give the disk space of what the source has back
+rsyncfs pin PATH..., rsyncfs unpin PATH...                fetch, and keep here and current; no longer so
 rsyncfs flush MOUNTPOINT|PATH [--timeout=S]               wait until all changes there are on the source
 rsyncfs conflicts MOUNTPOINT [--json] [--clear]           names changed on both sides, and what became of them
 rsyncfs resume MOUNTPOINT                                 go on sending after it was stopped

@@ -72,6 +72,44 @@ Result<Command> parse_fetch(const Words& words) {
   return Command(command);
 }
 
+Result<Command> parse_pin(const Words& words) {
+  CLI::App app(
+      "Brings files, and all below directories, into the store and keeps them there and current, also what "
+      "comes\n"
+      "to be below directories later, until `rsyncfs unpin`.",
+      "rsyncfs pin PATH...");
+  FetchCommand command;
+  command.pin = true;
+  app.add_flag("-q,--quiet", command.quiet, "no progress");
+  const Result<Parsed> parsed = run_verb(app, words, "PATH", 1, words.size());
+  if (!parsed) return parsed.error();
+  if (parsed->shown) return Command(*parsed->shown);
+  command.paths = parsed->words;
+  return Command(command);
+}
+
+Result<Command> parse_unpin(const Words& words) {
+  CLI::App app(
+      "Takes pins away from files and directories, and from all below them. What is here stays until its\n"
+      "space is needed.",
+      "rsyncfs unpin PATH...");
+  const Result<Parsed> parsed = run_verb(app, words, "PATH", 1, words.size());
+  if (!parsed) return parsed.error();
+  if (parsed->shown) return Command(*parsed->shown);
+  return Command(UnpinCommand{parsed->words});
+}
+
+Result<Command> parse_free(const Words& words) {
+  CLI::App app(
+      "Gives the disk space of files, and of all below directories, back. What the source does not have yet\n"
+      "stays, and what is pinned or in use.",
+      "rsyncfs free PATH...");
+  const Result<Parsed> parsed = run_verb(app, words, "PATH", 1, words.size());
+  if (!parsed) return parsed.error();
+  if (parsed->shown) return Command(*parsed->shown);
+  return Command(FreeCommand{parsed->words});
+}
+
 Result<Command> parse_flush(const Words& words) {
   CLI::App app(
       "Sends what was changed at and below PATH now, and waits until the source has it. Exit code 0: all is\n"
@@ -130,12 +168,15 @@ Result<Command> parse_help(const Words& /*words*/) {
 }
 
 using Parser = Result<Command> (*)(const Words& words);
-constexpr std::array<std::pair<std::string_view, Parser>, 10> kVerbs{{
+constexpr std::array<std::pair<std::string_view, Parser>, 13> kVerbs{{
     {"umount", parse_unmount},
     {"unmount", parse_unmount},
     {"status", parse_status},
     {"info", parse_info},
     {"fetch", parse_fetch},
+    {"free", parse_free},
+    {"pin", parse_pin},
+    {"unpin", parse_unpin},
     {"flush", parse_flush},
     {"refresh", parse_refresh},
     {"conflicts", parse_conflicts},

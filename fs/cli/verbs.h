@@ -11,6 +11,8 @@ int run_unmount(const UnmountCommand& command);
 int run_status(const StatusCommand& command);
 int run_info(const InfoCommand& command);
 int run_fetch(const FetchCommand& command);
+int run_free(const FreeCommand& command);
+int run_unpin(const UnpinCommand& command);
 int run_flush(const FlushCommand& command);
 int run_refresh(const RefreshCommand& command);
 int run_conflicts(const ConflictsCommand& command);

@@ -24,6 +24,7 @@ std::string info_json(const PathInfo& info) {
   json["inode"] = info.inode;
   json["size"] = info.size_bytes;
   json["cached_bytes"] = info.cached_bytes;
+  json["pinned"] = info.pinned;
   json["version"] = {{"size", info.size_bytes}, {"mtime", info.mtime_s}, {"mtime_ns", info.mtime_ns}};
   json["listed_at"] = info.listed_at_s;
   json["link"] = {{"state", link_state_name(info.link)}, {"text", info.link_text}};
@@ -46,6 +47,7 @@ Result<PathInfo> parse_info(std::string_view text) {
   info.inode = number_field(*json, "inode");
   info.size_bytes = number_field(*json, "size");
   info.cached_bytes = number_field(*json, "cached_bytes");
+  info.pinned = flag_field(*json, "pinned");
   const Json& version = object_field(*json, "version");
   info.mtime_s = signed_field(version, "mtime");
   info.mtime_ns = static_cast<uint32_t>(number_field(version, "mtime_ns"));
@@ -77,6 +79,7 @@ std::string info_text(const PathInfo& info) {
   } else if (info.type == "directory") {
     add_line(out, "listed", info.listed_at_s == 0 ? "never" : local_time(info.listed_at_s));
   }
+  if (info.pinned) add_line(out, "pinned", "stays here, and is kept current");
   if (!info.differences.empty()) {
     std::string words;
     for (const std::string& word : info.differences) words += (words.empty() ? "" : ", ") + word;

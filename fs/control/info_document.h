@@ -23,6 +23,7 @@ struct PathInfo {
   uint64_t inode = 0;
   uint64_t size_bytes = 0;
   uint64_t cached_bytes = 0;
+  bool pinned = false;  // itself, or a directory above it
   int64_t mtime_s = 0;  // with the size, the version of a file
   uint32_t mtime_ns = 0;
   int64_t listed_at_s = 0;  // directories: when the source last told the names; 0 = never

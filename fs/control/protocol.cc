@@ -11,10 +11,13 @@
 namespace rsyncfs {
 namespace {
 
-constexpr std::array<std::pair<ControlVerb, std::string_view>, 9> kVerbs{{
+constexpr std::array<std::pair<ControlVerb, std::string_view>, 12> kVerbs{{
     {ControlVerb::kStatus, "status"},
     {ControlVerb::kInfo, "info"},
     {ControlVerb::kFetch, "fetch"},
+    {ControlVerb::kFree, "free"},
+    {ControlVerb::kPin, "pin"},
+    {ControlVerb::kUnpin, "unpin"},
     {ControlVerb::kFlush, "flush"},
     {ControlVerb::kRefresh, "refresh"},
     {ControlVerb::kConflicts, "conflicts"},
@@ -84,6 +87,9 @@ bool fits_number_of_paths(const ControlRequest& request) {
     case ControlVerb::kRefresh:
       return request.paths.size() == 1;
     case ControlVerb::kFetch:
+    case ControlVerb::kFree:
+    case ControlVerb::kPin:
+    case ControlVerb::kUnpin:
       return !request.paths.empty();
     default:
       return request.paths.empty();

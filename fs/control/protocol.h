@@ -24,6 +24,9 @@ enum class ControlVerb : uint8_t {
   kStatus,
   kInfo,
   kFetch,
+  kFree,
+  kPin,
+  kUnpin,
   kFlush,
   kRefresh,
   kConflicts,
@@ -35,8 +38,8 @@ std::string_view control_verb_name(ControlVerb verb);
 
 struct ControlRequest {
   ControlVerb verb = ControlVerb::kStatus;
-  // info, flush, refresh (one), fetch (one or more): raw bytes, relative to the mountpoint, no leading '/'; "" is the
-  // root.
+  // info, flush, refresh (one), fetch, free, pin, unpin (one or more): raw bytes, relative to the mountpoint,
+  // no leading '/'; "" is the root.
   std::vector<std::string> paths = {};
   bool lazy = false;  // umount: detach now, finish when the last user is gone
   // flush, umount: how long to wait for the source; absent: the daemon's own limit for umount, none for
@@ -46,7 +49,7 @@ struct ControlRequest {
   bool operator==(const ControlRequest&) const = default;
 };
 
-// Of fetch; of flush and umount, where changes are counted instead of files.
+// Of fetch and pin; of flush and umount, where changes are counted instead of files.
 struct JobProgress {
   uint64_t files_done = 0;
   uint64_t files_total = 0;  // found so far
@@ -69,7 +72,7 @@ enum class ControlFailure : uint8_t {
 struct ControlAnswer {
   enum class Kind : uint8_t { kProgress, kFailedPath, kDone, kFailed };
   Kind kind = Kind::kDone;
-  JobProgress progress = {};                        // kProgress; also kDone of a fetch
+  JobProgress progress = {};                        // kProgress; also kDone of a fetch or pin
   std::string path = {};                            // kFailedPath: raw bytes, what could not be had or sent
   std::string reason = {};                          // kFailedPath, kFailed: one line
   ControlFailure failure = ControlFailure::kOther;  // kFailed

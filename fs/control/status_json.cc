@@ -85,6 +85,18 @@ SyncerStatus read_syncer(const Json& json) {
   return syncer;
 }
 
+CacheStatus read_cache(const Json& json) {
+  CacheStatus cache;
+  cache.disk_bytes = number_field(json, "disk_bytes");
+  cache.limit_bytes = number_field(json, "limit_bytes");
+  cache.min_free_bytes = number_field(json, "min_free_bytes");
+  cache.free_bytes = number_field(json, "free_bytes");
+  cache.evicted_files = number_field(json, "evicted_files");
+  cache.evicted_bytes = number_field(json, "evicted_bytes");
+  cache.pins = number_field(json, "pins");
+  return cache;
+}
+
 Json totals_json(const SyncerStatus& syncer) {
   return {{"bytes_in", syncer.bytes_in},
           {"bytes_out", syncer.bytes_out},
@@ -129,7 +141,14 @@ std::string status_json(const MountStatus& status) {
   json["cache"] = {{"bytes", status.cached_bytes},
                    {"files", status.cached_files},
                    {"partial_files", status.partial_files},
-                   {"nodes", status.nodes}};
+                   {"nodes", status.nodes},
+                   {"disk_bytes", syncer.cache.disk_bytes},
+                   {"limit_bytes", syncer.cache.limit_bytes},
+                   {"min_free_bytes", syncer.cache.min_free_bytes},
+                   {"free_bytes", syncer.cache.free_bytes},
+                   {"evicted_files", syncer.cache.evicted_files},
+                   {"evicted_bytes", syncer.cache.evicted_bytes},
+                   {"pins", syncer.cache.pins}};
   json["requests"] = counters_json(status.requests);
   json["fuse"] = {{"description", status.front_description}, {"errors", status.front_errors},
                   {"waiting", status.front_waiting},         {"waited_total", status.front_parked_total},
@@ -168,6 +187,7 @@ Result<MountStatus> parse_status(std::string_view text) {
   status.cached_files = number_field(cache, "files");
   status.partial_files = number_field(cache, "partial_files");
   status.nodes = number_field(cache, "nodes");
+  status.syncer.cache = read_cache(cache);
   status.requests = read_counters(object_field(*json, "requests"));
   const Json& fuse = object_field(*json, "fuse");
   status.front_description = text_field(fuse, "description");

@@ -38,6 +38,15 @@ std::string tree_line(const SyncerStatus& syncer) {
   return "not listed by this mount yet; stored names are shown";
 }
 
+std::string disk_line(const CacheStatus& cache) {
+  return human_bytes(cache.disk_bytes) +
+         (cache.limit_bytes == 0 ? " taken" : " taken of " + human_bytes(cache.limit_bytes)) + ", " +
+         human_bytes(cache.free_bytes) + " free" +
+         (cache.min_free_bytes == 0 ? "" : " of at least " + human_bytes(cache.min_free_bytes)) + "; " +
+         counted(cache.evicted_files, "file") + " let go (" + human_bytes(cache.evicted_bytes) + "), " +
+         counted(cache.pins, "pin");
+}
+
 std::string traffic_line(const SyncerStatus& syncer) {
   return human_bytes(syncer.bytes_in) + " in, " + human_bytes(syncer.bytes_out) + " out; " +
          counted(syncer.sessions_opened, "session") + " opened, " + counted(syncer.lists_received, "list") +
@@ -105,6 +114,7 @@ std::string status_text(const MountStatus& status) {
            human_bytes(status.cached_bytes) + " in " + counted(status.cached_files, "complete file") +
                " and " + counted(status.partial_files, "partial one") + "; " + counted(status.nodes, "node") +
                " known");
+  add_line(out, "disk", disk_line(syncer.cache));
   add_line(out, "traffic", traffic_line(syncer));
   add_line(out, "io",
            status.io_reason.starts_with(status.io_engine) ? status.io_reason

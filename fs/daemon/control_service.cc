@@ -14,7 +14,9 @@
 #include "fs/control/json_fields.h"
 #include "fs/control/push_json.h"
 #include "fs/daemon/fetch_job.h"
+#include "fs/daemon/free_work.h"
 #include "fs/daemon/path_info.h"
+#include "fs/daemon/paths_job.h"
 #include "fs/daemon/version.h"
 
 namespace rsyncfs {
@@ -42,16 +44,19 @@ ControlAnswer failed(const Error& error) {
 }  // namespace
 
 ControlService::ControlService(Loop& loop, Executor& executor, Replica& replica, Syncer& syncer, Tree& tree,
-                               const MountEvents& events, MountFacts facts, Unmount unmount)
+                               const MountEvents& events, MappedFiles& mapped, MountFacts facts,
+                               Unmount unmount)
     : loop_(loop),
       replica_(replica),
       tree_(tree),
       events_(events),
+      mapped_(mapped),
       facts_(std::move(facts)),
       unmount_(std::move(unmount)),
       offload_(loop, executor),
       context_{replica, syncer, offload_},
-      drain_(loop, context_) {}
+      drain_(loop, context_),
+      pins_(loop, context_) {}
 
 ControlService::~ControlService() = default;
 
@@ -68,6 +73,12 @@ void ControlService::handle(ControlRequest request, std::shared_ptr<ControlReply
       return answer_info(std::move(request.paths.front()), reply);
     case ControlVerb::kFetch:
       return std::make_shared<FetchJob>(loop_, context_, std::move(request.paths), std::move(reply))->start();
+    case ControlVerb::kFree:
+      return answer_free(request, std::move(reply));
+    case ControlVerb::kPin:
+      return answer_pin(request, std::move(reply));
+    case ControlVerb::kUnpin:
+      return answer_unpin(request, std::move(reply));
     case ControlVerb::kFlush:
       return answer_flush(std::move(request), reply);
     case ControlVerb::kRefresh:
@@ -161,6 +172,53 @@ void ControlService::answer_info(std::string path, const std::shared_ptr<Control
     if (const auto alive = weak.lock()) alive->cancel();
   });
   walk->start();
+}
+
+void ControlService::answer_free(const ControlRequest& request, std::shared_ptr<ControlReply> reply) {
+  const auto work = std::make_shared<FreeWork>(replica_, mapped_);
+  const auto over = [work](const std::shared_ptr<ControlReply>& answer) {
+    const FreedTotals& totals = work->totals();
+    const Json document = {{"freed_files", totals.files},
+                           {"freed_bytes", totals.bytes},
+                           {"kept_dirty", totals.dirty},
+                           {"kept_pinned", totals.pinned},
+                           {"kept_in_use", totals.in_use}};
+    answer->finish({.kind = Kind::kDone, .document = dump_json(document)});
+  };
+  std::make_shared<PathsJob>(
+      context_, request.paths, std::move(reply), [work](const Node& node) { return work->free_below(node); },
+      over)
+      ->start();
+}
+
+// First all are pinned, so that nothing goes while the rest is fetched.
+void ControlService::answer_pin(const ControlRequest& request, std::shared_ptr<ControlReply> reply) {
+  std::make_shared<PathsJob>(
+      context_, request.paths, std::move(reply),
+      [this](const Node& node) { return replica_.cache().pin(node.id); },
+      [this, paths = request.paths](std::shared_ptr<ControlReply> answer) {
+        std::make_shared<FetchJob>(loop_, context_, paths, std::move(answer))->start();
+      })
+      ->start();
+}
+
+void ControlService::answer_unpin(const ControlRequest& request, std::shared_ptr<ControlReply> reply) {
+  const auto taken = std::make_shared<size_t>(0);
+  const auto work = [this, taken](const Node& node) -> Result<void> {
+    const Result<size_t> unpinned = replica_.cache().unpin(node.id);
+    if (!unpinned) return unpinned.error();
+    *taken += *unpinned;
+    const Result<bool> still = replica_.cache().is_pinned(node.id);
+    if (!still) return still.error();
+    if (*still) return Error(Errc::kUsage, "a directory above it is pinned");
+    return *unpinned > 0 ? Result<void>() : Error(Errc::kUsage, "it is not pinned");
+  };
+  std::make_shared<PathsJob>(context_, request.paths, std::move(reply), work,
+                             [taken](const std::shared_ptr<ControlReply>& answer) {
+                               const Json document = {{"pins", *taken}};
+                               answer->finish({.kind = Kind::kDone, .document = dump_json(document)});
+                             })
+      ->start();
 }
 
 void ControlService::answer_flush(ControlRequest request, const std::shared_ptr<ControlReply>& reply) {

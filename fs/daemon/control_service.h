@@ -11,9 +11,11 @@
 #include "fs/control/server.h"
 #include "fs/control/status_document.h"
 #include "fs/daemon/drain.h"
+#include "fs/daemon/mapped_files.h"
 #include "fs/daemon/mount_events.h"
 #include "fs/daemon/offload.h"
 #include "fs/daemon/path_walk.h"
+#include "fs/daemon/pin_keeper.h"
 #include "fs/fuse/front.h"
 #include "fs/tree/tree.h"
 
@@ -38,7 +40,7 @@ class ControlService final : public ControlHandler {
 
   // All must outlive the loop's run, and call close() before they end.
   ControlService(Loop& loop, Executor& executor, Replica& replica, Syncer& syncer, Tree& tree,
-                 const MountEvents& events, MountFacts facts, Unmount unmount);
+                 const MountEvents& events, MappedFiles& mapped, MountFacts facts, Unmount unmount);
   ~ControlService() override;
 
   // Main thread: the Front while there is one.
@@ -46,12 +48,16 @@ class ControlService final : public ControlHandler {
   void handle(ControlRequest request, std::shared_ptr<ControlReply> reply) override;
   // For the loop thread, but for what it says itself.
   Drain& drain() { return drain_; }
+  PinKeeper& pins() { return pins_; }
   // After the loop's run has ended: nothing of this works on the executor any more.
   void wait_idle() { offload_.wait_idle(); }
 
  private:
   void answer_status(const std::shared_ptr<ControlReply>& reply);
   void answer_info(std::string path, const std::shared_ptr<ControlReply>& reply);
+  void answer_free(const ControlRequest& request, std::shared_ptr<ControlReply> reply);
+  void answer_pin(const ControlRequest& request, std::shared_ptr<ControlReply> reply);
+  void answer_unpin(const ControlRequest& request, std::shared_ptr<ControlReply> reply);
   void answer_flush(ControlRequest request, const std::shared_ptr<ControlReply>& reply);
   void flush(FlushWait::Scope scope, std::optional<std::chrono::milliseconds> limit,
              const std::shared_ptr<ControlReply>& reply);
@@ -66,11 +72,13 @@ class ControlService final : public ControlHandler {
   Replica& replica_;
   Tree& tree_;
   const MountEvents& events_;
+  MappedFiles& mapped_;
   MountFacts facts_;
   Unmount unmount_;
   Offload offload_;
   WalkContext context_;
   Drain drain_;
+  PinKeeper pins_;
   std::mutex front_mutex_;  // guards front_
   Front* front_ = nullptr;
 };

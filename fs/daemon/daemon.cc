@@ -2,6 +2,7 @@
 #include "fs/daemon/daemon.h"
 
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -116,7 +117,22 @@ Result<void> Daemon::start_loop() {
   return {};
 }
 
-SyncerOptions Daemon::syncer_options() const {
+CacheLimits Daemon::cache_limits() {
+  struct statvfs disk {};
+  const bool known = statvfs(plan_.store.c_str(), &disk) == 0;
+  const uint64_t total = known ? disk.f_blocks * disk.f_frsize : 0;
+  CacheLimits limits;
+  const MountOptions& given = plan_.options;
+  if (given.cache_size && (total != 0 || given.cache_size->percent == 0))
+    limits.cache_bytes = std::max(given.cache_size->of(total), kMinCacheBytes);
+  limits.min_free_bytes =
+      given.min_free ? given.min_free->of(total)
+                     : std::min(DiskAmount{0, kDefaultMinFreePercent}.of(total), kDefaultMinFreeMost);
+  limits.mapped = [this] { return mapped_.inodes(); };
+  return limits;
+}
+
+SyncerOptions Daemon::syncer_options() {
   const MountOptions& given = plan_.options;
   SyncerOptions options;
   options.source = plan_.source;
@@ -134,6 +150,7 @@ SyncerOptions Daemon::syncer_options() const {
   options.filters = given.filters;
   options.max_sessions = given.max_sessions;
   options.poll = given.poll;
+  options.cache = cache_limits();
   options.read_only = !plan_.writable;
   options.writeback_delay = given.writeback_delay;
   options.fsync_remote = given.fsync_remote;
@@ -188,7 +205,7 @@ Result<void> Daemon::open_control() {
   tree_ = std::make_unique<Tree>(*replica_, *syncer_, *executor_, tree_options);
   const std::string source_path = plan_.canonical_source;
   service_ = std::make_unique<ControlService>(
-      *loop_, *executor_, *replica_, *syncer_, *tree_, *events_,
+      *loop_, *executor_, *replica_, *syncer_, *tree_, *events_, mapped_,
       MountFacts{plan_.canonical_source, source_path, plan_.mountpoint, plan_.store, io_reason_,
                  time(nullptr), plan_.writable, given.read_write.value_or(false)},
       [this](bool lazy, Done<void> done) { unmount_for(lazy, std::move(done)); });
@@ -211,6 +228,7 @@ void Daemon::record_mount() {
   record_.type = mounted->type;
   record_.fsname = mounted->source;
   record_.device = mounted->device;
+  mapped_.watch(mounted->device);
   const Result<void> renewed = renew_claim(plan_.runtime_directory, record_);
   if (!renewed) log_warn("record of the mount: " + renewed.error().message());
 }
@@ -276,7 +294,11 @@ Result<void> Daemon::mount() {
   record_mount();
   start_scanner();
   service_->set_front(front_.get());
-  loop_->post([this] { control_->start(); });
+  loop_->post([this] {
+    control_->start();
+    events_->watch_changes([this](const auto& changes) { service_->pins().note_changes(changes); });
+    service_->pins().start();
+  });
   control_started_ = true;
   return {};
 }
@@ -394,6 +416,7 @@ void Daemon::shut_down() {
   scanner_.reset();
   if (service_) service_->set_front(nullptr);
   if (front_) log_info("unmounted");
+  if (service_ && control_started_) loop_->post([this] { service_->pins().stop(); });
   front_.reset();
   if (was_usable_ && syncer_started_) drain();
   end_syncer();

@@ -12,6 +12,7 @@
 #include "fs/control/server.h"
 #include "fs/daemon/control_service.h"
 #include "fs/daemon/main_thread.h"
+#include "fs/daemon/mapped_files.h"
 #include "fs/daemon/mount_events.h"
 #include "fs/daemon/mount_plan.h"
 #include "fs/daemon/use_scanner.h"
@@ -64,7 +65,8 @@ class Daemon {
   void start_scanner();
   void note_uses(const FoundUses& found);
   Result<void> open_control();
-  SyncerOptions syncer_options() const;
+  CacheLimits cache_limits();
+  SyncerOptions syncer_options();
   FrontOptions front_options() const;
   void unmount_for(bool lazy, Done<void> done);
   void obey_signal();
@@ -85,6 +87,7 @@ class Daemon {
   std::vector<std::string> notes_;
   bool knows_tree_ = false;  // when it was opened, the store had listed the root before
   std::string io_reason_;
+  MappedFiles mapped_;
   std::unique_ptr<Replica> replica_;
   std::unique_ptr<Loop> loop_;
   std::thread loop_thread_;

@@ -25,7 +25,12 @@ class MountEvents final : public SyncerEvents {
     return reason_;
   }
 
-  void on_changes(std::vector<NameChange> changes) override { notifier_.on_changes(std::move(changes)); }
+  // Loop thread: who else hears of changes.
+  void watch_changes(std::function<void(const std::vector<NameChange>&)> watch) { watch_ = std::move(watch); }
+  void on_changes(std::vector<NameChange> changes) override {
+    if (watch_) watch_(changes);
+    notifier_.on_changes(std::move(changes));
+  }
   void on_content_changed(NodeId node) override { notifier_.on_content_changed(node); }
   void on_read_only(const std::string& reason) override {
     {
@@ -38,6 +43,7 @@ class MountEvents final : public SyncerEvents {
  private:
   Notifier& notifier_;
   std::function<void()> read_only_;
+  std::function<void(const std::vector<NameChange>&)> watch_;
   mutable std::mutex mutex_;  // guards reason_
   std::string reason_;
 };

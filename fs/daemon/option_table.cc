@@ -177,6 +177,12 @@ constexpr OptionSpec kMount[] = {
 constexpr OptionSpec kLocal[] = {
     {"store", "DIR", "keep what was fetched in DIR (default: below the state directory)",
      [](Options& o, Value v) { return set_text(o.store, v); }},
+    {"cache_size", "SIZE",
+     "let contents take so much disk, as 500M, 2G or 20% of the file system (default: no limit)",
+     [](Options& o, Value v) { return store(parse_disk_amount(v, kMinCacheBytes), o.cache_size); }},
+    {"min_free", "SIZE",
+     "leave so much of the store's file system free, as 2G or 5%; 0: none (default: 5%, at most 10G)",
+     [](Options& o, Value v) { return store(parse_disk_amount(v, 0), o.min_free); }},
     {"io", "ENGINE", "auto, uring or threads (default: auto)",
      [](Options& o, Value v) { return store(parse_engine(v), o.io); }},
     {"log_file", "FILE", "log there (default: log in the store; standard error with -f)",

@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <pwd.h>
 
+#include <cctype>
 #include <charconv>
 #include <utility>
 
@@ -59,6 +60,33 @@ Result<std::string> parse_word(std::string_view text, std::initializer_list<std:
     list += (list.empty() ? "" : ", ") + std::string(word);
   }
   return usage("one of " + list + " is needed");
+}
+
+uint64_t DiskAmount::of(uint64_t file_system_bytes) const {
+  if (percent == 0) return bytes;
+  return static_cast<uint64_t>(static_cast<double>(file_system_bytes) * percent / 100);
+}
+
+Result<DiskAmount> parse_disk_amount(std::string_view text, uint64_t least) {
+  constexpr std::string_view kUnits = "KMGT";
+  constexpr double kMost = 1ULL << 60U;
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
+  const Error wrong =
+      usage("a size of at least " + std::to_string(least) + ", as 500M or 2G, or a share, as 20%, is needed");
+  if (error != std::errc() || !(value >= 0) || unit.size() > 1) return wrong;
+  if (unit == "%") {
+    if (value <= 0 || value > 100) return wrong;
+    return DiskAmount{0, value};
+  }
+  if (!unit.empty()) {
+    const size_t power = kUnits.find(static_cast<char>(std::toupper(static_cast<unsigned char>(unit[0]))));
+    if (power == std::string_view::npos) return wrong;
+    for (size_t i = 0; i <= power; ++i) value *= 1024;
+  }
+  if (value < static_cast<double>(least) || value > kMost) return wrong;
+  return DiskAmount{static_cast<uint64_t>(value), 0};
 }
 
 Result<std::chrono::milliseconds> parse_duration(std::string_view text, std::chrono::seconds most) {

@@ -21,6 +21,16 @@ Result<uint32_t> parse_octal_mask(std::string_view text);
 Result<uint32_t> parse_user(std::string_view text);
 Result<uint32_t> parse_group(std::string_view text);
 Result<std::string> parse_word(std::string_view text, std::initializer_list<std::string_view> accepted);
+// A part of a file system: bytes, or a share of all it has.
+struct DiskAmount {
+  uint64_t bytes = 0;
+  double percent = 0;  // if it is not 0
+  uint64_t of(uint64_t file_system_bytes) const;
+  bool operator==(const DiskAmount&) const = default;
+};
+// "500M", "1.5G", "20%"; bytes without a unit, K is 1024. Shares are above 0 and up to 100; bytes at least
+// `least`.
+Result<DiskAmount> parse_disk_amount(std::string_view text, uint64_t least);
 // "1500ms", "2s", "0.25"; seconds without a unit. From 0 to `most`.
 Result<std::chrono::milliseconds> parse_duration(std::string_view text, std::chrono::seconds most);
 // "auto", "off", or as a duration.

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fs/daemon/option_values.h"
 #include "io/base/log.h"
 #include "io/base/result.h"
 #include "io/loop.h"
@@ -20,6 +21,12 @@ namespace rsyncfs {
 
 // Deletions at once that are taken for an accident unless max_delete= says otherwise.
 constexpr uint64_t kDefaultMaxDelete = 10'000;
+
+// A smaller cache could not be kept within 5 %: space is allocated some at a time.
+constexpr uint64_t kMinCacheBytes = 16 << 20;
+// What is left free unless min_free= says otherwise.
+constexpr double kDefaultMinFreePercent = 5;
+constexpr uint64_t kDefaultMinFreeMost = 10ULL << 30U;
 
 // What the user asked for. Plain data; the defaults are the defaults of the options.
 struct MountOptions {
@@ -66,6 +73,8 @@ struct MountOptions {
 
   // This side.
   std::string store;  // "" = below the state directory
+  std::optional<DiskAmount> cache_size;
+  std::optional<DiskAmount> min_free;
   IoChoice io = IoChoice::kAuto;
   std::string log_file;
   std::optional<LogLevel> log_level;

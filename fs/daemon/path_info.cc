@@ -86,6 +86,9 @@ Result<PathInfo> path_info(Replica& replica, const Tree& tree, const std::string
   info.inode = node.ino;
   info.size_bytes = node.attr.size;
   info.cached_bytes = content->present_bytes;
+  const Result<bool> pinned = replica.cache().is_pinned(node.id);
+  if (!pinned) return pinned.error();
+  info.pinned = *pinned;
   info.mtime_s = node.attr.mtime_s;
   info.mtime_ns = node.attr.mtime_ns;
   info.listed_at_s = node.listed_at_s;

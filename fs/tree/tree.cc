@@ -176,11 +176,14 @@ Result<std::string> Tree::state(NodeId id) const {
   const Result<bool> dirty = is_dirty(*node);
   if (!dirty) return dirty.error();
   if (*dirty) return std::string("dirty");
-  if (S_ISDIR(node->attr.mode)) return std::string(node->listed_at_s != 0 ? "cached" : "remote");
-  if (!S_ISREG(node->attr.mode) || node->attr.size == 0) return std::string("cached");
+  const Result<bool> pinned = replica_.cache().is_pinned(id);
+  if (!pinned) return pinned.error();
+  const std::string whole = *pinned ? "pinned" : "cached";
+  if (S_ISDIR(node->attr.mode)) return node->listed_at_s != 0 ? whole : "remote";
+  if (!S_ISREG(node->attr.mode) || node->attr.size == 0) return whole;
   const Result<ContentState> content = replica_.content_state(id);
   if (!content) return content.error();
-  if (content->complete) return std::string("cached");
+  if (content->complete) return whole;
   return std::string(content->present_bytes != 0 ? "partial" : "remote");
 }
 

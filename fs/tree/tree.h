@@ -7,6 +7,7 @@
 #include <sys/statvfs.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -145,7 +146,7 @@ class Tree {
   void drain_forgets() { forgets_.drain(); }
 
   // ---- for commands ----
-  // "remote", "partial", "cached", "dirty" or "conflict": what user.rsyncfs.state says.
+  // "remote", "partial", "cached", "pinned", "dirty" or "conflict": what user.rsyncfs.state says.
   Result<std::string> state(NodeId node) const;
   // Attributes as the user sees them: ids mapped, blocks estimated.
   struct stat stat_of(const Node& node) const;
@@ -184,6 +185,13 @@ class Tree {
   uint32_t lost_by_writing(const Node& file, const Caller& caller) const;
   uint32_t lost_by_chown(const Node& file, const Caller& caller) const;
   Result<uint32_t> lost_by_writing(NodeId file, const Caller& caller) const;
+  // `change()`, and once more if the disk was full and some of what is cached could be let go.
+  template <class Change>
+  auto with_room(uint64_t bytes, const Change& change) {
+    auto done = change();
+    if (!done && done.error().os_errno() == ENOSPC && syncer_.relieve_disk(bytes)) return change();
+    return done;
+  }
   void bytes_changed(NodeId file, bool beyond_what_was_asked);
   Result<AttributeChange> attribute_change(const Node& before, const AttributeRequest& request,
                                            const Caller& caller) const;

@@ -28,6 +28,7 @@ RequestId Tree::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadByt
   Result<std::shared_ptr<const Content>> content = replica_.content(file);
   if (content && *content != nullptr) {
     if (const auto bytes = (*content)->view(offset, length)) {
+      replica_.cache().note_use(file);
       done(ReadBytes{std::move(*content), *bytes});
       return 0;
     }

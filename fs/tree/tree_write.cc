@@ -53,7 +53,8 @@ void Tree::write(NodeId file, uint64_t offset, std::span<const std::byte> data, 
     if (append) at = std::max(offset, node->attr.size);
     clear = lost_by_writing(*node, caller);
   }
-  const Result<Node> written = replica_.local().write(file, at, data, clear);
+  const Result<Node> written =
+      with_room(data.size(), [&] { return replica_.local().write(file, at, data, clear); });
   if (!written) return done(of_node(written.error()));
   bytes_changed(file, at != offset || clear != 0);
   done(data.size());
@@ -64,7 +65,8 @@ void Tree::allocate(NodeId file, AllocateMode mode, uint64_t offset, uint64_t le
   const AnswerGate::Section section(gate_);
   const Result<uint32_t> clear = lost_by_writing(file, caller);
   if (!clear) return done(clear.error());
-  const Result<Node> allocated = replica_.local().allocate(file, mode, offset, length, *clear);
+  const Result<Node> allocated =
+      with_room(length, [&] { return replica_.local().allocate(file, mode, offset, length, *clear); });
   if (!allocated) return done(of_node(allocated.error()));
   bytes_changed(file, *clear != 0);
   done({});

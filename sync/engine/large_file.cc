@@ -51,6 +51,12 @@ bool FileStream::will_bring(uint64_t offset) const {
   return start_ <= offset && offset <= position_ + kSkipBytes;
 }
 
+Result<void> LargeFile::Writer::read(uint64_t offset, std::span<std::byte> out) const {
+  if (content) return content->read(offset, out);
+  if (!passing) return Error(Errc::kCanceled, "the file was put away");
+  return passing->read(offset, out) ? Result<void>() : Error(Errc::kVanished, "other bytes took their place");
+}
+
 std::optional<uint64_t> LargeFile::lacks(const Reader& reader) const {
   const auto gaps = received.missing(reader.offset, reader.end);
   if (gaps.empty()) return std::nullopt;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "sync/engine/file_target.h"
+#include "sync/engine/passing_bytes.h"
 #include "sync/engine/remote_session.h"
 #include "sync/engine/waiters.h"
 #include "sync/replica/content.h"
@@ -76,6 +77,9 @@ struct LargeFile : std::enable_shared_from_this<LargeFile> {
   // Touched on the store strand only.
   struct Writer {
     std::unique_ptr<ContentWriter> content;
+    std::unique_ptr<PassingBytes> passing;  // instead: nothing is stored
+    // Ok, or why not all of it could be had.
+    Result<void> read(uint64_t offset, std::span<std::byte> out) const;
   };
   enum class State : uint8_t { kLoading, kReady, kRevalidating, kChecking, kCompleting, kOver };
 
@@ -107,9 +111,10 @@ struct LargeFile : std::enable_shared_from_this<LargeFile> {
   uint64_t demanded_end = 0;       // the furthest byte a reader asked for
   std::string digest;              // of the whole file, when one stream brought all of it
   std::string digest_name;
-  bool shown = false;      // EngineContext::may_show()
-  bool outdated = false;   // a stream proved that the source has another version
-  bool disproved = false;  // bytes that readers may have are wrong
+  std::optional<Error> passing;  // why nothing of it is stored
+  bool shown = false;            // EngineContext::may_show()
+  bool outdated = false;         // a stream proved that the source has another version
+  bool disproved = false;        // bytes that readers may have are wrong
   unsigned attempts = 0;
   unsigned barren = 0;  // streams that broke before they brought anything, in a row
   Clock::time_point last_landing{};

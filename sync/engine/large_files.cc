@@ -15,6 +15,7 @@ namespace {
 // A file that came in one piece within this time is of the version that was listed when it began.
 constexpr std::chrono::seconds kQuickly{5};
 constexpr std::chrono::seconds kParkedFor{30};  // a file nobody reads is closed after this
+constexpr std::chrono::seconds kPassingFor{3};  // the same for one that is held in memory
 
 }  // namespace
 
@@ -49,6 +50,7 @@ void LargeFiles::read(RequestId id, FileTarget target, uint64_t offset, uint32_t
 void LargeFiles::hydrate(RequestId id, FileTarget target, Done<void> done) {
   const auto now = Clock::now();
   const LargeFilePtr file = obtain(std::move(target));
+  if (file->passing) return done(*file->passing);
   file->hydrators.push_back({id, now, now + context_.options.timeout, std::move(done)});
   file->last_used = now;
   serve(file);
@@ -66,15 +68,22 @@ LargeFilePtr LargeFiles::obtain(FileTarget target) {
 // Finds what an earlier fetch left.
 void LargeFiles::load(const LargeFilePtr& file) {
   file->state = LargeFile::State::kLoading;
-  context_.store.post([this, file] {
-    auto writer = context_.replica.resume_content(file->target.node, file->target.size);
-    Result<ExtentSet> extents =
-        writer ? Result<ExtentSet>((*writer)->extents()) : Result<ExtentSet>(writer.error());
-    if (writer) file->writer->content = std::move(*writer);
+  if (!file->passing && !context_.budget.fits(file->target.size))
+    file->passing = Error::os(ENOSPC, "the file is larger than cache_size= allows");
+  context_.store.post([this, file, passes = file->passing.has_value()] {
+    Result<ExtentSet> extents = ExtentSet();
+    if (passes) {
+      file->writer->content.reset();
+      file->writer->passing = std::make_unique<PassingBytes>();
+    } else {
+      auto writer = context_.replica.resume_content(file->target.node, file->target.size);
+      extents = writer ? Result<ExtentSet>((*writer)->extents()) : Result<ExtentSet>(writer.error());
+      if (writer) file->writer->content = std::move(*writer);
+    }
     context_.loop.post([this, file, extents = std::move(extents)]() mutable {
       if (file->state != LargeFile::State::kLoading) return;
       if (!extents) {
-        fail(file, extents.error());
+        pass_through(file, extents.error());
         return;
       }
       file->landed = std::move(*extents);
@@ -104,20 +113,7 @@ void LargeFiles::serve(const LargeFilePtr& file) {
       return;
     }
   }
-  for (auto& reader : ready) {
-    context_.store.post([this, file, reader = std::make_shared<LargeFile::Reader>(std::move(reader))] {
-      auto bytes = std::make_shared<std::vector<std::byte>>(reader->end - reader->offset);
-      Result<void> got = file->writer->content ? file->writer->content->read(reader->offset, *bytes)
-                                               : Error(Errc::kCanceled, "the file was put away");
-      context_.loop.post([reader, bytes, got = std::move(got)]() mutable {
-        if (got) {
-          reader->done(ReadBytes{bytes, *bytes});
-        } else {
-          reader->done(got.error());
-        }
-      });
-    });
-  }
+  for (auto& reader : ready) give(file, std::move(reader));
   if (file->state == LargeFile::State::kChecking) return;
   if (file->landed.covers(0, file->target.size)) {
     complete(file);
@@ -125,6 +121,24 @@ void LargeFiles::serve(const LargeFilePtr& file) {
   }
   start_streams(file);
   adjust_parking(file);
+}
+
+void LargeFiles::give(const LargeFilePtr& file, LargeFile::Reader ready) {
+  context_.store.post([this, file, reader = std::make_shared<LargeFile::Reader>(std::move(ready))] {
+    auto bytes = std::make_shared<std::vector<std::byte>>(reader->end - reader->offset);
+    Result<void> got = file->writer->read(reader->offset, *bytes);
+    context_.loop.post([this, file, reader, bytes, got = std::move(got)]() mutable {
+      if (got) {
+        reader->done(ReadBytes{bytes, *bytes});
+      } else if (file->passing && file->state == LargeFile::State::kReady) {
+        // They have just gone: once more.
+        file->readers.push_back(std::move(*reader));
+        serve(file);
+      } else {
+        reader->done(got.error());
+      }
+    });
+  });
 }
 
 // The source has another version. If nothing of the old one was stored or seen, the node takes the new one.
@@ -173,6 +187,7 @@ void LargeFiles::take_version(const LargeFilePtr& file, FileTarget now) {
   file->target = std::move(now);
   file->received = {};
   file->outdated = false;
+  file->passing.reset();
   file->digest.clear();
   for (auto& reader : file->readers) reader.fit(file->target.size);
   load(file);
@@ -180,12 +195,30 @@ void LargeFiles::take_version(const LargeFilePtr& file, FileTarget now) {
 
 // Nothing of what has landed can be trusted: from the beginning, for the same readers.
 void LargeFiles::restart(const LargeFilePtr& file) {
+  begin_again(file, Error(Errc::kCorrupt, "the digest of a stream does not match"), file->passing);
+}
+
+// The disk, or the limit of the cache, takes no more of it. Who reads gets the bytes all the same; who wants
+// it here hears why not.
+void LargeFiles::pass_through(const LargeFilePtr& file, const Error& why) {
+  if (!is_store_trouble(why) || file->passing) {
+    fail(file, why);
+    return;
+  }
+  log_warn("not stored: " + file->target.path + ": " + why.message());
+  retire_idle();
+  begin_again(file, why, why);
+}
+
+void LargeFiles::begin_again(const LargeFilePtr& file, const Error& why, std::optional<Error> passing) {
   auto fresh = std::make_shared<LargeFile>(file->target);
+  fresh->passing = std::move(passing);
+  fresh->shown = fresh->passing && file->shown;
   fresh->readers = std::exchange(file->readers, {});
-  fresh->hydrators = std::exchange(file->hydrators, {});
+  if (!fresh->passing) fresh->hydrators = std::exchange(file->hydrators, {});
   fresh->attempts = file->attempts;
   fresh->demanded_end = file->demanded_end;
-  fail(file, Error(Errc::kCorrupt, "the digest of a stream does not match"));
+  fail(file, why);
   files_[fresh->target.node] = fresh;
   load(fresh);
 }
@@ -202,6 +235,7 @@ void LargeFiles::complete(const LargeFilePtr& file) {
     revalidate(file);
     return;
   }
+  if (file->passing) return;
   close_streams(file, "the file is complete");
   // A digest says that the bytes are what the source read, not that it was one version all the time.
   const bool quick = Clock::now() - file->loaded_at < kQuickly;
@@ -226,7 +260,7 @@ void LargeFiles::store(const LargeFilePtr& file) {
     auto result = context_.replica.finish_contents(std::move(list));
     context_.loop.post([this, file, result = std::move(result)] {
       if (!result) {
-        fail(file, result.error());
+        pass_through(file, result.error());
         return;
       }
       file->state = LargeFile::State::kOver;
@@ -264,7 +298,9 @@ void LargeFiles::tick(Clock::time_point now) {
     std::move(readers.begin(), readers.end(), std::back_inserter(late));
     std::move(hydrators.begin(), hydrators.end(), std::back_inserter(late_hydrators));
     if (file->wanted()) file->last_used = now;
-    if (file->state == LargeFile::State::kReady && now - file->last_used > kParkedFor) idle.push_back(file);
+    if (file->state == LargeFile::State::kReady &&
+        now - file->last_used > (file->passing ? kPassingFor : kParkedFor))
+      idle.push_back(file);
   }
   for (const auto& file : idle) retire(file);
   const Error why = pool_.link().failure(context_.patience());
@@ -279,11 +315,21 @@ void LargeFiles::retire(const LargeFilePtr& file) {
   files_.erase(file->target.node);
   close_streams(file, "nobody reads it any more");
   context_.store.post([file] {
+    file->writer->passing.reset();
     if (!file->writer->content) return;
     const auto committed = file->writer->content->commit_partial();
     if (!committed) log_warn("cannot record a partial file: " + committed.error().message());
     file->writer->content.reset();
   });
+}
+
+// While they wait for their readers to come back, what is stored of them cannot be let go.
+void LargeFiles::retire_idle() {
+  std::vector<LargeFilePtr> idle;
+  for (const auto& [node, file] : files_) {
+    if (file->state == LargeFile::State::kReady && !file->wanted()) idle.push_back(file);
+  }
+  for (const auto& file : idle) retire(file);
 }
 
 void LargeFiles::fail(const LargeFilePtr& file, const Error& why) {
@@ -296,10 +342,11 @@ void LargeFiles::fail(const LargeFilePtr& file, const Error& why) {
   if (file->wanted()) totals_.note_failure(file->target.path, why);
   close_streams(file, "the fetch failed");
   context_.store.post([this, file, void_content] {
-    if (!file->writer->content) return;
+    if (!file->writer->content && !file->writer->passing) return;
     Result<void> result;
-    if (!void_content) result = file->writer->content->commit_partial();
+    if (!void_content && file->writer->content) result = file->writer->content->commit_partial();
     file->writer->content.reset();
+    file->writer->passing.reset();
     if (void_content) result = context_.replica.drop_content(file->target.node);
     if (!result) log_warn("cannot put a partial file in order: " + result.error().message());
   });

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -53,14 +54,19 @@ class LargeFiles final : public SessionUser, public FileStream::Owner {
   void take_version(const LargeFilePtr& file, FileTarget now);
   void stream_bytes(const LargeFilePtr& file, uint64_t offset,
                     std::shared_ptr<std::vector<std::byte>> bytes) override;
-  void landed(const LargeFilePtr& file, uint64_t begin, uint64_t end, const Result<void>& result);
+  void landed(const LargeFilePtr& file, uint64_t begin, uint64_t end, const Result<ExtentSet>& gone);
   void stream_done(const LargeFilePtr& file, FileStream& sink, FileEnd end) override;
   void restart(const LargeFilePtr& file);
+  void pass_through(const LargeFilePtr& file, const Error& why);
+  void begin_again(const LargeFilePtr& file, const Error& why, std::optional<Error> passing);
+  void give(const LargeFilePtr& file, LargeFile::Reader reader);
+  Result<ExtentSet> put(const LargeFile& file, uint64_t offset, const PassingBytes::Bytes& bytes) const;
   void complete(const LargeFilePtr& file);
   void store(const LargeFilePtr& file);
   void adjust_parking(const LargeFilePtr& file);
   void fail(const LargeFilePtr& file, const Error& why);
   void retire(const LargeFilePtr& file);
+  void retire_idle();
   LargeFilePtr owner(const RemoteSession& session, FileStream** sink);
 
   EngineContext context_;

@@ -14,6 +14,7 @@ namespace {
 constexpr uint64_t kMaxUnstoredBytes = 32 << 20;  // received and not written: the stream waits for the disk
 constexpr uint64_t kFirstAheadBytes = 1 << 20;    // a stream runs this far ahead of its readers, growing with
 constexpr uint64_t kMostAheadBytes = 32 << 20;    // what was read from it
+constexpr uint64_t kPassingAheadParts = 4;        // of what may be held in memory, where nothing is stored
 constexpr uint64_t kCommitBytes = 16 << 20;       // recorded at least this often, so that a crash loses less
 constexpr uint64_t kMaxBeyondBytes = 16 << 20;  // what was appended meanwhile is read and dropped, up to this
 constexpr size_t kMaxStreamsPerFile = 2;
@@ -138,8 +139,9 @@ void LargeFiles::adjust_parking(const LargeFilePtr& file) {
   std::vector<std::shared_ptr<RemoteSession>> superfluous;
   for (const auto& stream : file->streams) {
     if (!stream->requested) continue;
+    const uint64_t most = file->passing ? PassingBytes::limit() / kPassingAheadParts : kMostAheadBytes;
     const uint64_t ahead =
-        std::clamp(stream->position() - stream->start(), kFirstAheadBytes, kMostAheadBytes);
+        std::clamp(stream->position() - stream->start(), std::min(kFirstAheadBytes, most), most);
     uint64_t window = file->hydrators.empty() ? file->demanded_end + ahead : UINT64_MAX;
     for (const auto& reader : file->readers) {
       if (reader.offset >= stream->start()) window = std::max(window, reader.end + ahead);
@@ -161,22 +163,39 @@ void LargeFiles::stream_bytes(const LargeFilePtr& file, uint64_t offset,
   file->received.add(offset, offset + bytes->size());
   totals_.bytes += bytes->size();
   context_.store.post([this, file, offset, bytes = std::move(bytes)] {
-    Result<void> result;
-    if (file->writer->content) result = file->writer->content->write(offset, *bytes);
-    context_.loop.post([this, file, offset, size = bytes->size(), result = std::move(result)] {
-      landed(file, offset, offset + size, result);
+    Result<ExtentSet> gone = put(*file, offset, bytes);
+    context_.loop.post([this, file, offset, size = bytes->size(), gone = std::move(gone)] {
+      landed(file, offset, offset + size, gone);
     });
   });
 }
 
-void LargeFiles::landed(const LargeFilePtr& file, uint64_t begin, uint64_t end, const Result<void>& result) {
+// On the store strand. Gives what had to go for it.
+Result<ExtentSet> LargeFiles::put(const LargeFile& file, uint64_t offset,
+                                  const PassingBytes::Bytes& bytes) const {
+  if (file.writer->passing) return file.writer->passing->add(offset, bytes);
+  ContentWriter* const content = file.writer->content.get();
+  if (content == nullptr) return ExtentSet();
+  if (auto room = context_.budget.make_room(bytes->size()); !room) return room.error();
+  auto written = content->write(offset, *bytes);
+  if (!written && is_disk_full(written.error()) && context_.budget.relieve(bytes->size()))
+    written = content->write(offset, *bytes);
+  return written ? Result<ExtentSet>(ExtentSet()) : written.error();
+}
+
+void LargeFiles::landed(const LargeFilePtr& file, uint64_t begin, uint64_t end,
+                        const Result<ExtentSet>& gone) {
   file->unstored_bytes -= end - begin;
   if (file->state != LargeFile::State::kReady) return;
-  if (!result) {
-    fail(file, result.error());
+  if (!gone) {
+    pass_through(file, gone.error());
     return;
   }
   file->landed.add(begin, end);
+  for (const auto& range : gone->ranges()) {
+    file->landed.remove(range.begin, range.end);
+    file->received.remove(range.begin, range.end);
+  }
   file->uncommitted_bytes += end - begin;
   file->last_landing = last_landing_ = Clock::now();
   if (file->uncommitted_bytes >= kCommitBytes) {

@@ -47,6 +47,18 @@ struct PushStatus {
   uint64_t conflicts = 0;  // recorded and not cleared
 };
 
+// What the contents of files take, and may take.
+struct CacheStatus {
+  uint64_t disk_bytes = 0;      // disk space of slabs and block files, as of the last look
+  uint64_t limit_bytes = 0;     // 0 = no limit
+  uint64_t min_free_bytes = 0;  // to be left free on the store's file system
+  uint64_t free_bytes = 0;      // are, as of the last look
+  // Totals of this mount.
+  uint64_t evicted_files = 0;
+  uint64_t evicted_bytes = 0;
+  uint64_t pins = 0;  // files and directories that were pinned
+};
+
 struct SyncerStatus {
   LinkState link = LinkState::kConnecting;
   std::string
@@ -76,6 +88,7 @@ struct SyncerStatus {
   std::vector<TransferStatus> transfers;   // under way, largest first, at most kMaxListedTransfers
   std::vector<std::string> failing_paths;  // "path: reason", most recent first, at most kMaxListedFailures
   PushStatus push;
+  CacheStatus cache;
 };
 
 }  // namespace rsyncfs

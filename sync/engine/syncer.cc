@@ -29,6 +29,8 @@ constexpr std::chrono::milliseconds kCalmTick{5'000};  // while sessions beside 
 constexpr std::chrono::seconds kIdleSession{30};
 // The pusher is told of changes at once, and then no more often than this.
 constexpr std::chrono::milliseconds kNotesApart{20};
+// The cache's limits are looked at beside the stores of the engine, too: users write, and others on the disk.
+constexpr std::chrono::seconds kBudgetEvery{1};
 
 class SyncerImpl final : public Syncer {
  public:
@@ -36,7 +38,8 @@ class SyncerImpl final : public Syncer {
       : options_(std::move(options)),
         store_(executor),
         ids_(options_.numeric_ids),
-        context_{loop, executor, store_, replica, options_, events, ids_},
+        budget_(replica, options_.cache),
+        context_{loop, executor, store_, replica, options_, events, ids_, budget_},
         pool_(
             loop, options_, [this] { changed(); }, [this](const Error& why) { link_failed(why); }),
         fences_(replica.pending()),
@@ -68,6 +71,7 @@ class SyncerImpl final : public Syncer {
   void note_change(NodeId node) override;
   RequestId flush(std::optional<NodeId> below, Done<void> done) override;
   void resume(Done<void> done) override;
+  bool relieve_disk(uint64_t bytes) override { return budget_.relieve(bytes); }
   void status(UniqueFunction<void(SyncerStatus)> done) override;
   const IdMap& ids() const override { return ids_; }
 
@@ -77,6 +81,7 @@ class SyncerImpl final : public Syncer {
   void changed();
   void tick();
   void schedule_tick();
+  void watch_budget();
   void link_failed(const Error& why);
   void note_link();
   void close_idle_sessions(Clock::time_point now);
@@ -91,6 +96,7 @@ class SyncerImpl final : public Syncer {
   const SyncerOptions options_;
   Strand store_;
   IdMap ids_;
+  CacheBudget budget_;
   EngineContext context_;
   FetchTotals totals_;
   SessionPool pool_;
@@ -107,6 +113,7 @@ class SyncerImpl final : public Syncer {
   std::atomic<bool> link_down_{false};
   std::atomic<bool> change_noted_{false};  // and the pusher is told, now or in a moment
   TimerId note_timer_ = 0;
+  TimerId budget_timer_ = 0;
   bool closing_ = false;
   TimerId tick_timer_ = 0;
   Clock::time_point tick_due_{};
@@ -136,6 +143,7 @@ void SyncerImpl::start(Done<void> done) {
           [this, users = names->first, groups = names->second] { ids_.learn(users, groups); });
     }
     first_contact_ = std::move(first);
+    watch_budget();
     pusher_.load();
     lister_.want(id, kRootNode, "", false, [this](Result<void> listed) {
       lister_.want_tree();
@@ -163,6 +171,7 @@ void SyncerImpl::shut_down(Task done) {
     closing_ = true;
     if (tick_timer_ != 0) context_.loop.cancel_timer(tick_timer_);
     if (note_timer_ != 0) context_.loop.cancel_timer(note_timer_);
+    if (budget_timer_ != 0) context_.loop.cancel_timer(budget_timer_);
     if (first_contact_) {
       Done<void> call = std::move(first_contact_);
       first_contact_ = nullptr;
@@ -417,6 +426,18 @@ void SyncerImpl::tick() {
   schedule_tick();
 }
 
+void SyncerImpl::watch_budget() {
+  budget_timer_ = context_.loop.run_after(kBudgetEvery, [this] {
+    budget_timer_ = 0;
+    context_.store.post([this] {
+      budget_.keep();
+      context_.loop.post([this] {
+        if (!closing_) watch_budget();
+      });
+    });
+  });
+}
+
 void SyncerImpl::close_idle_sessions(Clock::time_point now) {
   const auto sessions = pool_.sessions();
   for (const auto& session : sessions) {
@@ -472,6 +493,7 @@ SyncerStatus SyncerImpl::make_status() {
   if (out.transfers.size() > kMaxListedTransfers) out.transfers.resize(kMaxListedTransfers);
   out.failing_paths.assign(totals_.failing.begin(), totals_.failing.end());
   out.push = pusher_.status();
+  out.cache = budget_.status();
   return out;
 }
 

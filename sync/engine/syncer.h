@@ -16,6 +16,7 @@
 #include "io/base/unique_function.h"
 #include "io/executor.h"
 #include "io/loop.h"
+#include "sync/engine/cache_budget.h"
 #include "sync/engine/conflict_policy.h"
 #include "sync/engine/id_map.h"
 #include "sync/engine/poll_pace.h"
@@ -42,6 +43,7 @@ struct SyncerOptions {
   unsigned max_sessions = 4;  // side by side; fewer where the server says "max connections"
 
   PollOptions poll;
+  CacheLimits cache;
 
   // Pushing.
   bool read_only = false;  // nothing is pushed, not even what an earlier mount left to push
@@ -130,6 +132,9 @@ class Syncer {
   virtual RequestId flush(std::optional<NodeId> below, Done<void> done) = 0;
   // Goes on after a brake has stopped the pushing; ok too when none has.
   virtual void resume(Done<void> done) = 0;
+
+  // Any thread but the loop's: the local disk was full. True: contents were let go, so it may work now.
+  virtual bool relieve_disk(uint64_t /*bytes*/) { return false; }
 
   // Any thread.
   virtual void status(UniqueFunction<void(SyncerStatus)> done) = 0;

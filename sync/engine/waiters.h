@@ -10,6 +10,7 @@
 
 #include "io/base/result.h"
 #include "io/loop.h"
+#include "sync/engine/cache_budget.h"
 #include "sync/engine/file_target.h"
 #include "sync/engine/syncer.h"
 
@@ -55,6 +56,7 @@ struct EngineContext {
   const SyncerOptions& options;
   SyncerEvents& events;
   IdMap& ids;
+  CacheBudget& budget;
 
   // Answers from what the Replica has by now; false (and `done` untouched) when not all of it is there. A
   // request may come after the fetch that it would have joined.
@@ -63,6 +65,7 @@ struct EngineContext {
     if (!content || !*content) return false;
     const auto view = (*content)->view(offset, length);
     if (!view) return false;
+    replica.cache().note_use(node);
     done(ReadBytes{*content, *view});
     return true;
   }

@@ -40,6 +40,21 @@ Result<void> write_batch(Replica& replica, const WholeStore::Batch& batch) {
   return replica.finish_contents(std::move(list));
 }
 
+// About what they will take on the disk.
+uint64_t disk_bytes(const WholeStore::Batch& batch) {
+  constexpr uint64_t kBlockBytes = 4096;
+  uint64_t sum = 0;
+  for (const auto& file : batch) sum += (file->bytes->size() / kBlockBytes + 1) * kBlockBytes;
+  return sum;
+}
+
+Result<void> store_batch(const EngineContext& context, const WholeStore::Batch& batch) {
+  if (auto room = context.budget.make_room(disk_bytes(batch)); !room) return room;
+  auto written = write_batch(context.replica, batch);
+  if (written || !is_disk_full(written.error())) return written;
+  return context.budget.relieve(disk_bytes(batch)) ? write_batch(context.replica, batch) : written;
+}
+
 }  // namespace
 
 WholeStore::~WholeStore() {
@@ -48,8 +63,10 @@ WholeStore::~WholeStore() {
 
 void WholeStore::add(WholeFilePtr file) {
   bytes_ += file->bytes->size();
+  gathered_bytes_ += file->bytes->size();
   gathered_.push_back(std::move(file));
-  if (gathered_.size() >= kBatchFiles || bytes_ > kMaxUnsavedBytes / 2) {
+  if (gathered_.size() >= kBatchFiles || bytes_ > kMaxUnsavedBytes / 2 ||
+      gathered_bytes_ > context_.budget.batch_bytes()) {
     flush();
   } else if (flush_timer_ == 0) {
     flush_timer_ = context_.loop.run_after(kBatchDelay, [this] {
@@ -62,8 +79,9 @@ void WholeStore::add(WholeFilePtr file) {
 void WholeStore::flush() {
   if (gathered_.empty()) return;
   auto batch = std::make_shared<Batch>(std::exchange(gathered_, {}));
+  gathered_bytes_ = 0;
   context_.store.post([this, batch] {
-    auto result = write_batch(context_.replica, *batch);
+    auto result = store_batch(context_, *batch);
     context_.loop.post([this, batch, result = std::move(result)] {
       for (const auto& file : *batch) bytes_ -= file->bytes->size();
       stored_(*batch, result);

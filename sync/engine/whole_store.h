@@ -34,7 +34,8 @@ class WholeStore {
   EngineContext context_;
   Stored stored_;
   Batch gathered_;
-  uint64_t bytes_ = 0;  // gathered and on the store strand
+  uint64_t bytes_ = 0;           // gathered and on the store strand
+  uint64_t gathered_bytes_ = 0;  // of them not on the strand yet
   TimerId flush_timer_ = 0;
 };
 

@@ -122,6 +122,7 @@ void BlockFiles::closed(uint64_t id) {
     recorded = writing->second;
     writing_.erase(writing);
   }
+  changed(id);
   if (!recorded) remove(id);
 }
 
@@ -141,6 +142,12 @@ bool BlockFiles::released(uint64_t id) {
 
 void BlockFiles::remove(uint64_t id) {
   unlink(path(id).c_str());
+  changed(id);
+}
+
+bool BlockFiles::is_open(uint64_t id) const {
+  std::lock_guard lock(mutex_);
+  return writing_.contains(id);
 }
 
 }  // namespace rsyncfs

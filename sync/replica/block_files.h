@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "io/base/result.h"
+#include "sync/replica/disk_usage.h"
 #include "sync/replica/state_directory.h"
 #include "sync/replica/writer.h"
 
@@ -16,7 +17,8 @@ namespace rsyncfs {
 // Any thread.
 class BlockFiles {
  public:
-  BlockFiles(const StateDirectory& directory, Writer& writer) : directory_(directory), writer_(writer) {}
+  BlockFiles(const StateDirectory& directory, Writer& writer, DiskUsage& usage)
+      : directory_(directory), writer_(writer), usage_(usage) {}
 
   // Takes the first numbers; those below belong to earlier runs. Before anything else.
   Result<void> recover();
@@ -41,6 +43,10 @@ class BlockFiles {
   // again.
   bool released(uint64_t id);
   void remove(uint64_t id);
+  // Somebody writes it now.
+  bool is_open(uint64_t id) const;
+  // It takes another amount of disk space than before.
+  void changed(uint64_t id) { usage_.block_file_changed(id); }
 
   std::string path(uint64_t id) const { return directory_.block_file(id); }
   // Files numbered from here on were made by this process.
@@ -51,8 +57,9 @@ class BlockFiles {
 
   const StateDirectory& directory_;
   Writer& writer_;
+  DiskUsage& usage_;
   uint64_t first_new_ = 1;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   uint64_t next_ = 1;                           // guarded by mutex_
   uint64_t end_ = 1;                            // guarded by mutex_: numbers below are ours to give
   std::unordered_map<uint64_t, bool> writing_;  // guarded by mutex_: is a row speaking of it?

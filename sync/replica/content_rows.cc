@@ -8,9 +8,9 @@ namespace {
 
 constexpr Sql kFind{"SELECT slab, position, size, present, extents FROM contents WHERE node=?"};
 constexpr Sql kPut{
-    "INSERT OR REPLACE INTO contents(node, slab, position, size, present, epoch, extents, digest_name, "
+    "INSERT OR REPLACE INTO contents(node, slab, position, size, present, epoch, used, extents, digest_name, "
     "digest)"
-    " VALUES(?,?,?,?,?,?,?,?,?)"};
+    " VALUES(?,?,?,?,?,?,?,?,?,?)"};
 constexpr Sql kErase{"DELETE FROM contents WHERE node=?"};
 
 bool plausible(const ContentRow& row) {
@@ -84,6 +84,7 @@ Result<void> put_content(Transaction& transaction, const ContentRow& row) {
   put.unsigned_integer(row.node).unsigned_integer(row.place.slab).unsigned_integer(row.place.position);
   put.unsigned_integer(row.place.size).unsigned_integer(row.present);
   put.unsigned_integer(transaction.writer().epoch());
+  put.unsigned_integer(transaction.writer().content_uses().next());
   if (row.complete) {
     put.null().blob(row.digest_name).blob(row.digest);
   } else {

@@ -29,8 +29,9 @@ ContentStore::ContentStore(const StateDirectory& directory, Writer& writer, Read
       writer_(writer),
       reads_(reads),
       epochs_(epochs),
-      blocks_(directory, writer),
-      slabs_(directory, max_maps),
+      usage_(std::make_shared<DiskUsage>(directory)),
+      blocks_(directory, writer, *usage_),
+      slabs_(directory, max_maps, usage_),
       cache_(max_maps) {}
 
 Result<void> ContentStore::recover() {
@@ -231,7 +232,9 @@ Result<void> ContentStore::put_small(Transaction& transaction, ContentRow row,
 void ContentStore::committed(const Aftermath& aftermath) {
   epochs_.wrote(aftermath.written);
   for (const BytesPlace& place : aftermath.written) {
-    if (place.slab == 0 && place.position != 0) blocks_.recorded(place.position);
+    if (place.slab != 0 || place.position == 0) continue;
+    blocks_.recorded(place.position);
+    blocks_.changed(place.position);
   }
   std::vector<BytesPlace> holes;
   std::vector<uint64_t> files;
@@ -257,11 +260,13 @@ void ContentStore::committed(const Aftermath& aftermath) {
 // After a power cut the rows of before may be back, and would speak of these bytes: first the commit that
 // took them away must be on the disk.
 void ContentStore::bury() {
+  const std::lock_guard one_at_a_time(bury_mutex_);
   Dead dead;
   {
     std::lock_guard lock(dead_mutex_);
     dead = std::exchange(dead_, {});
   }
+  if (dead.empty()) return;
   if (auto done = sync_log(directory_); !done) {
     log_error("dead bytes keep their space: " + done.error().message());
     return;

@@ -14,6 +14,7 @@
 #include "sync/replica/content_cache.h"
 #include "sync/replica/content_rows.h"
 #include "sync/replica/content_writer.h"
+#include "sync/replica/disk_usage.h"
 #include "sync/replica/housekeeper.h"
 #include "sync/replica/read_pool.h"
 #include "sync/replica/replica.h"
@@ -51,6 +52,13 @@ class ContentStore {
   Result<void> put_small(Transaction& transaction, ContentRow row, std::span<const std::byte> bytes);
   void small_stored() { slabs_.committed(); }
 
+  DiskUsage& usage() { return *usage_; }
+  Slabs& slabs() { return slabs_; }
+  // Returns when what was committed before is off the disk, but for what is still mapped.
+  void bury();
+  // The housekeeper does it, or it is done now.
+  void post(const std::function<void()>& task);
+
   // The writer tells of every commit: first the one, then the other.
   void forget_maps(const Aftermath& aftermath) { cache_.drop(aftermath.contents_changed); }
   void committed(const Aftermath& aftermath);
@@ -61,15 +69,14 @@ class ContentStore {
   Result<std::unique_ptr<StoredContentWriter>> make_writer(NodeId node, uint64_t expected_size);
   Result<void> put_finished(Transaction& transaction, std::vector<Replica::FinishedContent>& finished);
   void distrust(NodeId node, const Error& why);
-  void bury();
   void sweep();
-  void post(const std::function<void()>& task);
 
   const StateDirectory& directory_;
   Writer& writer_;
   ReadPool& reads_;
   SyncEpochs& epochs_;
   Housekeeper* housekeeper_ = nullptr;
+  const std::shared_ptr<DiskUsage> usage_;
   BlockFiles blocks_;
   Slabs slabs_;
   ContentCache cache_;
@@ -80,6 +87,7 @@ class ContentStore {
     std::vector<uint64_t> slabs;
     bool empty() const { return holes.empty() && files.empty() && slabs.empty(); }
   };
+  std::mutex bury_mutex_;  // before dead_mutex_: one buries at a time
   std::mutex dead_mutex_;
   Dead dead_;  // guarded by dead_mutex_
 };

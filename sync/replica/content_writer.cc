@@ -94,6 +94,7 @@ Result<void> StoredContentWriter::write_blocks(uint64_t offset, std::span<const 
   const auto untouched = touched_.missing(range.begin, range.end);
   const bool fresh = untouched.size() == 1 && untouched[0] == range;
   touched_.add(range.begin, range.end);
+  store_.block_files().changed(file_->id);
   size_t run = 0;  // [run, at) is to be written
   size_t at = 0;
   const auto flush = [&]() -> Result<void> {

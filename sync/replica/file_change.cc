@@ -60,12 +60,18 @@ Result<Node> FileChange::run(const Act& act) {
     auto view = file_.view();
     if (!view) return view.error();
     auto effect = act(*view);
+    note_space(*view);
     if (!effect) return effect.error();
     auto node = record(*view, *effect);
     if (!node) return node.error();
     if (node->has_value()) return **node;
   }
   return Error(Errc::kLimit, "a file changes all the time").with_errno(EIO);
+}
+
+void FileChange::note_space(const View& view) const {
+  const uint64_t file = created_ != 0 ? created_ : view.open ? view.open->block_file : 0;
+  if (file != 0) store_.contents.block_files().changed(file);
 }
 
 Result<SharedFd> FileChange::layer_file(const View& view) {

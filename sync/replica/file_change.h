@@ -47,6 +47,7 @@ class FileChange {
   void take_effect(const View& view, const Effect& effect);
 
   // The block file to write to; made when there is none.
+  void note_space(const View& view) const;
   Result<SharedFd> layer_file(const View& view);
   // [begin, end) is zeros: of the open layer, or beyond the end of the file.
   Result<void> zero(const View& view, uint64_t begin, uint64_t end);

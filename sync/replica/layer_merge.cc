@@ -79,6 +79,7 @@ class LayerUnion {
     if (result_.block_file == 0) return {};
     auto to_fd = store_.files.open(result_.block_file);
     if (!to_fd) return to_fd.error();
+    store_.contents.block_files().changed(result_.block_file);
     if (!ranges.empty()) {
       auto from_fd = store_.files.open(from.block_file);
       if (!from_fd) return from_fd.error();

@@ -89,7 +89,8 @@ StoredReplica::StoredReplica(StateDirectory directory, std::unique_ptr<Writer> w
       dirty_(directory_, *writer_, reads_, epochs_, contents_),
       new_files_(directory_, *writer_, reads_, contents_.block_files()),
       local_(*writer_, dirty_, new_files_),
-      pending_(*writer_, reads_, dirty_, new_files_) {
+      pending_(*writer_, reads_, dirty_, new_files_),
+      cache_(directory_, *writer_, reads_, contents_) {
   writer_->after_commit([this](const Aftermath& aftermath) {
     // In this order: who finds no local changes any more finds the new content, and who finds a file finds it
     // still there.
@@ -107,6 +108,7 @@ Result<void> StoredReplica::start(const ReplicaOptions& options) {
   if (!same_boot) return same_boot.error();
   if (auto done = epochs_.recover(boot); !done) return done;
   if (auto done = contents_.recover(); !done) return done;
+  if (auto done = cache_.recover(); !done) return done;
   if (auto done = dirty_.recover(); !done) return done;
   if (auto done = new_files_.recover(*same_boot); !done) return done;
   auto cleaner = Connection::open(directory_.database(), Connection::Mode::kWrite, kCleanerCacheBytes);
@@ -123,6 +125,8 @@ Result<void> StoredReplica::start(const ReplicaOptions& options) {
 StoredReplica::~StoredReplica() {
   if (housekeeper_ == nullptr) return;
   new_files_.finish();
+  if (auto done = cache_.finish(); !done)
+    log_warn("which files were used is not recorded: " + done.error().message());
   housekeeper_->finish();
   if (auto done = dirty_.close_epoch(); !done) log_error(done.error().message());
 }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "io/base/result.h"
+#include "sync/replica/cache_space.h"
 #include "sync/replica/content.h"
 #include "sync/replica/local_changes.h"
 #include "sync/replica/pending.h"
@@ -147,6 +148,10 @@ class Replica {
   virtual const LocalChanges& local() const = 0;
   virtual PendingChanges& pending() = 0;
   virtual const PendingChanges& pending() const = 0;
+
+  // ---- which contents stay here ----
+  virtual CacheSpace& cache() = 0;
+  virtual const CacheSpace& cache() const = 0;
 
   // Small settings that belong to the store ("last_synced_s", ...).
   virtual Result<std::optional<std::string>> meta(std::string_view key) const = 0;

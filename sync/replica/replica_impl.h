@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "sync/replica/cache_space_impl.h"
 #include "sync/replica/content_store.h"
 #include "sync/replica/dirty_files.h"
 #include "sync/replica/housekeeper.h"
@@ -73,6 +74,9 @@ class StoredReplica final : public Replica {
   PendingChanges& pending() override { return pending_; }
   const PendingChanges& pending() const override { return pending_; }
 
+  CacheSpace& cache() override { return cache_; }
+  const CacheSpace& cache() const override { return cache_; }
+
   Result<std::optional<std::string>> meta(std::string_view key) const override;
   Result<void> set_meta(std::string_view key, std::string_view value) override;
   Result<ReplicaStatistics> statistics() const override;
@@ -106,6 +110,7 @@ class StoredReplica final : public Replica {
   mutable NewFiles new_files_;
   StoredLocalChanges local_;
   StoredPendingChanges pending_;
+  StoredCacheSpace cache_;
   std::unique_ptr<Connection> cleaner_;  // of the housekeeper
   std::unique_ptr<Housekeeper> housekeeper_;
 };

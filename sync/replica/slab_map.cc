@@ -12,7 +12,8 @@
 
 namespace rsyncfs {
 
-Result<std::shared_ptr<SlabMap>> SlabMap::open(std::string path) {
+Result<std::shared_ptr<SlabMap>> SlabMap::open(std::string path, uint64_t slab,
+                                               std::shared_ptr<DiskUsage> usage) {
   const OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd) {
     if (errno == ENOENT) return Error(Errc::kCorrupt, "a slab of the store is missing: " + path);
@@ -21,7 +22,8 @@ Result<std::shared_ptr<SlabMap>> SlabMap::open(std::string path) {
   // The whole range at once: the file grows into it.
   void* base = mmap(nullptr, kSlabBytes, PROT_READ, MAP_SHARED, fd.get(), 0);
   if (base == MAP_FAILED) return Error::os(errno, "mapping " + path);
-  return std::shared_ptr<SlabMap>(new SlabMap(std::move(path), static_cast<const std::byte*>(base)));
+  return std::shared_ptr<SlabMap>(
+      new SlabMap(std::move(path), slab, std::move(usage), static_cast<const std::byte*>(base)));
 }
 
 SlabMap::~SlabMap() {
@@ -51,7 +53,9 @@ void SlabMap::unpin(uint64_t position) {
     free_size = pin->second.free_size;
     pins_.erase(pin);
   }
-  if (free_size != 0) punch_hole(path_, position, free_size);
+  if (free_size == 0) return;
+  punch_hole(path_, position, free_size);
+  usage_->slab_changed(slab_);
 }
 
 bool SlabMap::free_later(uint64_t position, uint64_t size) {

@@ -17,7 +17,6 @@
 namespace rsyncfs {
 namespace {
 
-constexpr uint64_t kReserveBytes = 4 << 20;
 constexpr size_t kStagedBytes = 1 << 20;
 // One map in so many may be a slab; each stands for thousands of contents.
 constexpr size_t kMapsPerSlab = 16;
@@ -116,7 +115,7 @@ Result<void> Slabs::start_slab(Transaction& transaction) {
 
 Result<void> Slabs::reserve(uint64_t end) {
   if (end <= next_.reserved) return {};
-  const uint64_t want = std::min(kSlabBytes, std::max(end, next_.reserved + kReserveBytes));
+  const uint64_t want = std::min(kSlabBytes, std::max(end, next_.reserved + reserve_bytes_));
   if (fallocate(next_.file->get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(next_.reserved),
                 static_cast<off_t>(want - next_.reserved)) != 0 &&
       errno == ENOSPC) {
@@ -129,6 +128,7 @@ Result<void> Slabs::reserve(uint64_t end) {
 
 Result<void> Slabs::write_staged() {
   if (!staged_.empty()) {
+    usage_->slab_changed(next_.id);
     if (auto done = reserve(staged_at_ + staged_.size()); !done) return done;
     if (auto done = write_all(next_.file->get(), staged_, staged_at_, "writing a slab"); !done) return done;
   }
@@ -153,7 +153,7 @@ Result<std::shared_ptr<SlabMap>> Slabs::map(uint64_t slab) {
   std::lock_guard lock(mutex_);
   auto& known = maps_[slab];
   if (auto alive = known.lock()) return alive;
-  auto opened = SlabMap::open(directory_.slab(slab));
+  auto opened = SlabMap::open(directory_.slab(slab), slab, usage_);
   if (!opened) {
     maps_.erase(slab);
     return opened.error();
@@ -175,7 +175,9 @@ void Slabs::free(std::vector<BytesPlace> places) {
   // Neighbours go together: then the blocks that they share are freed too.
   BytesPlace run;
   const auto punch = [&] {
-    if (run.slab != 0) punch_hole(directory_.slab(run.slab), run.position, run.size);
+    if (run.slab == 0) return;
+    punch_hole(directory_.slab(run.slab), run.position, run.size);
+    usage_->slab_changed(run.slab);
   };
   for (const BytesPlace& place : places) {
     const auto map = mapped(place.slab);
@@ -196,6 +198,18 @@ void Slabs::remove(uint64_t slab) {
     recent_.remove_if([slab](const auto& entry) { return entry.first == slab; });
   }
   unlink(directory_.slab(slab).c_str());
+  usage_->slab_changed(slab);
+}
+
+void Slabs::give_reserve_back() {
+  if (tail_.id == 0 || tail_.reserved <= tail_.used) return;
+  // It lies beyond the end of the file, where ext4 punches nothing: cutting it off where it ends anyway
+  // helps.
+  struct stat status {};
+  if (fstat(tail_.file->get(), &status) != 0 || ftruncate(tail_.file->get(), status.st_size) != 0) return;
+  tail_.reserved = tail_.used;
+  next_ = tail_;
+  usage_->slab_changed(tail_.id);
 }
 
 }  // namespace rsyncfs

@@ -2,6 +2,7 @@
 // Files in which the bytes of small contents lie one after the other.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "io/base/result.h"
+#include "sync/replica/disk_usage.h"
 #include "sync/replica/state_directory.h"
 #include "sync/replica/writer.h"
 
@@ -26,7 +28,8 @@ constexpr uint64_t kSlabAlignment = 64;
 // One slab, mapped whole; only what is committed may be touched. Any thread.
 class SlabMap {
  public:
-  static Result<std::shared_ptr<SlabMap>> open(std::string path);
+  static Result<std::shared_ptr<SlabMap>> open(std::string path, uint64_t slab,
+                                               std::shared_ptr<DiskUsage> usage);
   SlabMap(const SlabMap&) = delete;
   SlabMap& operator=(const SlabMap&) = delete;
   ~SlabMap();
@@ -46,9 +49,12 @@ class SlabMap {
     uint32_t count = 0;
     uint64_t free_size = 0;  // not 0: freed
   };
-  SlabMap(std::string path, const std::byte* base) : path_(std::move(path)), base_(base) {}
+  SlabMap(std::string path, uint64_t slab, std::shared_ptr<DiskUsage> usage, const std::byte* base)
+      : path_(std::move(path)), slab_(slab), usage_(std::move(usage)), base_(base) {}
 
   const std::string path_;
+  const uint64_t slab_;
+  const std::shared_ptr<DiskUsage> usage_;  // contents, and so maps, may outlive the store
   const std::byte* const base_;
   std::mutex mutex_;
   uint64_t file_size_ = 0;                  // guarded by mutex_; as last seen
@@ -57,7 +63,8 @@ class SlabMap {
 
 class Slabs {
  public:
-  Slabs(const StateDirectory& directory, size_t max_maps) : directory_(directory), max_maps_(max_maps) {}
+  Slabs(const StateDirectory& directory, size_t max_maps, std::shared_ptr<DiskUsage> usage)
+      : directory_(directory), max_maps_(max_maps), usage_(std::move(usage)) {}
 
   // Finds where the last run left off. Before anything else.
   Result<void> recover(Connection& db);
@@ -74,6 +81,10 @@ class Slabs {
   // Gives disk space back; the rows that spoke of it are gone.
   void free(std::vector<BytesPlace> places);
   void remove(uint64_t slab);
+  // Disk space that is allocated ahead of what is written. Any thread.
+  void set_reserve(uint64_t bytes) { reserve_bytes_ = bytes; }
+  // Gives it back. With the writer held, and no transaction that appends.
+  void give_reserve_back();
   // Slabs numbered from here on were made by this process.
   uint64_t first_new() const { return first_new_; }
 
@@ -93,6 +104,8 @@ class Slabs {
 
   const StateDirectory& directory_;
   const size_t max_maps_;
+  const std::shared_ptr<DiskUsage> usage_;
+  std::atomic<uint64_t> reserve_bytes_{4 << 20};
   // With the writer only.
   Tail tail_;  // as committed
   Tail next_;  // as the running transaction has it

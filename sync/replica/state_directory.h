@@ -35,6 +35,7 @@ class StateDirectory {
   const std::string& path() const { return path_; }
   std::string database() const { return path_ + "/store.db"; }
   std::string journal(size_t number) const { return path_ + "/journal." + std::to_string(number); }
+  std::string spare() const { return path_ + "/spare"; }
   std::string slabs() const { return path_ + "/slabs"; }
   std::string blocks() const { return path_ + "/blocks"; }
   std::string slab(uint64_t id) const;

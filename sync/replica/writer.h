@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "io/base/result.h"
+#include "sync/replica/content_uses.h"
 #include "sync/replica/database.h"
 #include "sync/replica/retained_nodes.h"
 #include "sync/replica/seen_nodes.h"
@@ -133,8 +134,9 @@ class Writer {
   // Called after each commit, before the next transaction can begin. Set once, before other threads use this.
   void after_commit(std::function<void(const Aftermath&)> follow) { follow_ = std::move(follow); }
 
-  Totals totals() const;                           // any thread
-  SeenNodes& seen_nodes() { return seen_nodes_; }  // any thread
+  Totals totals() const;                                 // any thread
+  SeenNodes& seen_nodes() { return seen_nodes_; }        // any thread
+  ContentUses& content_uses() { return content_uses_; }  // any thread
   // With a transaction only:
   Connection& db() { return *db_; }
   XattrSets& xattr_sets() { return xattr_sets_; }
@@ -161,6 +163,7 @@ class Writer {
   NodeId next_node_id_ = 0;
   NodeId end_of_node_ids_ = 0;
   SeenNodes seen_nodes_;
+  ContentUses content_uses_;
   uint64_t epoch_ = 0;
   std::function<void(const Aftermath&)> follow_;
 

@@ -93,6 +93,10 @@ TEST(CommandLine, Verbs) {
   EXPECT_EQ(parse<UnmountCommand>({"umount", "/m", "--timeout=0"}).timeout_s, 0);
   EXPECT_THAT(parse<FetchCommand>({"fetch", "a", "b\xff", "[c,d]"}).paths,
               ElementsAre("a", "b\xff", "[c,d]"));
+  EXPECT_FALSE(parse<FetchCommand>({"fetch", "a"}).pin);
+  EXPECT_TRUE(parse<FetchCommand>({"pin", "a", "-q"}).pin);
+  EXPECT_THAT(parse<UnpinCommand>({"unpin", "a", "b"}).paths, ElementsAre("a", "b"));
+  EXPECT_THAT(parse<FreeCommand>({"free", "a"}).paths, ElementsAre("a"));
 }
 
 TEST(CommandLine, HelpAndVersion) {
@@ -129,7 +133,8 @@ TEST(CommandLine, MistakesAreOneLine) {
   EXPECT_THAT(complaint({"resume"}), HasSubstr("MOUNTPOINT"));
   EXPECT_THAT(complaint({"status", "--interval=0"}), HasSubstr("interval"));
   EXPECT_THAT(complaint({"info", "/a", "/b"}), HasSubstr("/b"));
-  EXPECT_THAT(complaint({"fetch"}), HasSubstr("PATH"));
+  for (const char* verb : {"fetch", "free", "pin", "unpin"})
+    EXPECT_THAT(complaint({verb}), HasSubstr("PATH"));
 }
 
 TEST(ProgressLine, ShowsPartAmountRateAndRest) {

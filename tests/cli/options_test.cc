@@ -36,6 +36,7 @@ std::string good_value(const OptionSpec& spec) {
   if (spec.name == "fsync" || spec.argument == "POLICY") return "remote";
   if (spec.name == "conflict_rule") return "*.o:local";
   if (spec.argument == "OCTAL") return "022";
+  if (spec.argument == "SIZE") return "20M";
   return "1";
 }
 
@@ -117,6 +118,24 @@ TEST(OptionTable, AMissingOrUnwantedValueIsNamed) {
     } else {
       EXPECT_THAT(complaint(name), AllOf(HasSubstr(name), HasSubstr("needs a value")));
     }
+  }
+}
+
+TEST(Options, SizesHaveUnitsOrAreShares) {
+  constexpr uint64_t kDisk = 1'000'000'000;
+  const auto bytes = [](const std::optional<DiskAmount>& amount) { return amount ? amount->of(kDisk) : 0; };
+  EXPECT_EQ(parsed("").cache_size, std::nullopt);
+  EXPECT_EQ(bytes(parsed("cache_size=16777216").cache_size), 16U << 20U);
+  EXPECT_EQ(bytes(parsed("cache_size=500M").cache_size), 500ULL << 20U);
+  EXPECT_EQ(bytes(parsed("cache_size=1.5g").cache_size), 3ULL << 29U);
+  EXPECT_EQ(bytes(parsed("cache_size=2T").cache_size), 2ULL << 40U);
+  EXPECT_EQ(bytes(parsed("cache_size=20%").cache_size), kDisk / 5);
+  EXPECT_EQ(bytes(parsed("min_free=0").min_free), 0U);
+  EXPECT_EQ(bytes(parsed("min_free=64K").min_free), 64U << 10U);
+  for (const char* wrong :
+       {"cache_size=1M", "cache_size=0", "cache_size=0%", "cache_size=101%", "cache_size=5Q", "cache_size=-1",
+        "cache_size=20MB", "min_free=x", "min_free=nan", "min_free=9999999T"}) {
+    EXPECT_THAT(complaint(wrong), HasSubstr("20%")) << wrong;
   }
 }
 

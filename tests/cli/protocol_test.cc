@@ -54,6 +54,9 @@ TEST(ControlRequest, ComesBackAsItWas) {
         ControlRequest{.verb = ControlVerb::kConflicts, .clear = true},
         ControlRequest{.verb = ControlVerb::kRefresh, .paths = {"a"}},
         ControlRequest{.verb = ControlVerb::kResume}, ControlRequest{.verb = ControlVerb::kHandOver},
+        ControlRequest{.verb = ControlVerb::kFree, .paths = {"", "a"}},
+        ControlRequest{.verb = ControlVerb::kPin, .paths = {"a"}},
+        ControlRequest{.verb = ControlVerb::kUnpin, .paths = {"a", "b"}},
         ControlRequest{.verb = ControlVerb::kFetch, .paths = {"a/b\n\xff\\", "", "..a"}}}) {
     const std::string line = encode(request);
     EXPECT_EQ(line.find('\n'), std::string::npos);
@@ -162,6 +165,7 @@ MountStatus sample_status() {
   syncer.sessions = {{"tree", "armed", 12, 1, 100, 50}};
   syncer.transfers = {{"big\n", 25, 100}};
   syncer.failing_paths = {"a\xff: Permission denied"};
+  syncer.cache = {31, 3'221'225'472, 33, 2048, 35, 36, 37};
   status.writable = true;
   PushStatus& push = syncer.push;
   push.pending_names = 3;
@@ -210,7 +214,8 @@ constexpr const char* kGoldenStatus =
     R"("tree":{"listed":true,"entries":12,"listed_at":1700000001},"poll":{"directories_in_use":14,"directories_every_ms":1000,"tree_every_ms":15000},)"
     R"("totals":{"bytes_in":1,"bytes_out":2,"sessions_opened":3,"lists_received":4,"files_fetched":5,)"
     R"("bytes_fetched":6,"files_failed":7,"requests_timed_out":8,"waiting_requests":9},)"
-    R"("cache":{"bytes":1024,"files":1,"partial_files":2,"nodes":13},"requests":{"lookup":5},)"
+    R"("cache":{"bytes":1024,"files":1,"partial_files":2,"nodes":13,"disk_bytes":31,"limit_bytes":3221225472,)"
+    R"("min_free_bytes":33,"free_bytes":2048,"evicted_files":35,"evicted_bytes":36,"pins":37},"requests":{"lookup":5},)"
     R"("fuse":{"description":"fuse 7.45","errors":1,"waiting":2,"waited_total":3,"known_nodes":4,)"
     R"("notifications":5,"events":6},"memory":{"rss_bytes":9000000},)"
     R"("sessions":[{"purpose":"tree","state":"armed","entries":12,"unanswered":1,"bytes_in":100,"bytes_out":50}],)"
@@ -235,26 +240,28 @@ TEST(StatusDocument, ComesBackWhole) {
 
 TEST(StatusDocument, TextSaysItInWords) {
   const std::string text = status_text(sample_status());
-  for (const char* word : {"rsync://h/m on /mnt/",
-                           "down: unreachable: refused",
-                           "12 entries",
-                           "1 complete file",
-                           "threads: asked for",
-                           "pid 4711",
-                           "version 0.1.0",
-                           "8.6 MiB resident",
-                           "lookup 5",
-                           "big\\012: 25 B of 100 B (25 %)",
-                           "Permission denied",
-                           "9 requests waiting",
-                           "3 changes (2.0 KiB) not on the source yet, the oldest for ",
-                           "21 files sent (22 B, 23 B saved)",
-                           "25 moves, 24 deletions",
-                           "1 B of 4 B (25 %)",
-                           "full: No space left on device, retry in 3 s",
-                           "24 deletions at once",
-                           "rsyncfs resume /mnt/",
-                           "26; rsyncfs conflicts /mnt/"}) {
+  for (const char* word :
+       {"rsync://h/m on /mnt/",
+        "down: unreachable: refused",
+        "12 entries",
+        "1 complete file",
+        "31 B taken of 3.0 GiB, 2.0 KiB free of at least 33 B; 35 files let go (36 B), 37 pins",
+        "threads: asked for",
+        "pid 4711",
+        "version 0.1.0",
+        "8.6 MiB resident",
+        "lookup 5",
+        "big\\012: 25 B of 100 B (25 %)",
+        "Permission denied",
+        "9 requests waiting",
+        "3 changes (2.0 KiB) not on the source yet, the oldest for ",
+        "21 files sent (22 B, 23 B saved)",
+        "25 moves, 24 deletions",
+        "1 B of 4 B (25 %)",
+        "full: No space left on device, retry in 3 s",
+        "24 deletions at once",
+        "rsyncfs resume /mnt/",
+        "26; rsyncfs conflicts /mnt/"}) {
     EXPECT_THAT(text, HasSubstr(word));
   }
 }
@@ -358,6 +365,7 @@ TEST(InfoDocument, IsStableAndComesBack) {
   info.inode = 6;
   info.size_bytes = 1000;
   info.cached_bytes = 100;
+  info.pinned = true;
   info.mtime_s = -5;
   info.mtime_ns = 42;
   info.link = LinkState::kUp;
@@ -365,14 +373,15 @@ TEST(InfoDocument, IsStableAndComesBack) {
   info.why = "being fetched";
   const std::string golden =
       R"({"path":"a/b\\377","type":"file","state":"partial","source_path":"rsync://h/m/a/b\\377","node":7,"inode":6,)"
-      R"("size":1000,"cached_bytes":100,"version":{"size":1000,"mtime":-5,"mtime_ns":42},"listed_at":0,)"
+      R"("size":1000,"cached_bytes":100,"pinned":true,"version":{"size":1000,"mtime":-5,"mtime_ns":42},"listed_at":0,)"
       R"("link":{"state":"up","text":"connected"},"why":"being fetched","differences":[],"changed_at":0,"conflict":null})";
   EXPECT_EQ(info_json(info), golden);
   const Result<PathInfo> back = parse_info(golden);
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(info_json(*back), golden);
   const std::string text = info_text(*back);
-  for (const char* word : {"partial", "7, inode 6", "1000 bytes", ".000000042", "100 B of 1000 B", "why"}) {
+  for (const char* word :
+       {"partial", "7, inode 6", "1000 bytes", ".000000042", "100 B of 1000 B", "why", "stays here"}) {
     EXPECT_THAT(text, HasSubstr(word));
   }
 }

@@ -95,6 +95,7 @@ Result<std::string> EngineRig::read(NodeId node, uint64_t offset, uint32_t lengt
   const auto content = replica_->content(node);
   if (!content) return content.error();
   if (*content) {
+    replica_->cache().note_use(node);
     if (const auto view = (*content)->view(offset, length)) return text(*view);
   }
   const auto bytes =
