@@ -89,6 +89,11 @@ constexpr const char* kLocalChanges =
     "ALTER TABLE totals ADD COLUMN pending_names INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE totals ADD COLUMN pending_nodes INTEGER NOT NULL DEFAULT 0;";
 
+// From format 3 to format 4: what newer versions of files can be made from.
+constexpr const char* kBases =
+    "CREATE TABLE bases(node INTEGER PRIMARY KEY, older INTEGER NOT NULL);"
+    "CREATE INDEX bases_by_older ON bases(older);";
+
 constexpr Sql kCountTables{"SELECT count(*) FROM sqlite_schema WHERE type='table' AND name='meta'"};
 constexpr Sql kCountAll{"SELECT count(*) FROM sqlite_schema"};
 constexpr Sql kInsertRoot{
@@ -107,6 +112,7 @@ Result<int64_t> count(Connection& db, const Sql& sql) {
 Result<void> create_tables(Connection& db) {
   if (auto done = db.execute(kTables); !done) return done;
   if (auto done = db.execute(kLocalChanges); !done) return done;
+  if (auto done = db.execute(kBases); !done) return done;
   Query root(db, kInsertRoot);
   root.integer(S_IFDIR | 0755);
   if (auto done = root.run(); !done) return done;
@@ -119,6 +125,9 @@ Result<void> upgrade_tables(Connection& db, uint64_t from) {
   if (auto done = db.execute("BEGIN IMMEDIATE"); !done) return done;
   if (from < 2) {
     if (auto done = db.execute(kLocalChanges); !done) return done;
+  }
+  if (from < 4) {
+    if (auto done = db.execute(kBases); !done) return done;
   }
   if (auto done = write_number(db, "schema", kSchemaVersion); !done) return done;
   return db.execute("COMMIT");
