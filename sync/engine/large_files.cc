@@ -71,7 +71,11 @@ void LargeFiles::load(const LargeFilePtr& file) {
     Result<ExtentSet> extents =
         writer ? Result<ExtentSet>((*writer)->extents()) : Result<ExtentSet>(writer.error());
     if (writer) file->writer->content = std::move(*writer);
-    context_.loop.post([this, file, extents = std::move(extents)]() mutable {
+    std::shared_ptr<const Content> basis;
+    if (extents && extents->ranges().empty()) {
+      if (auto found = context_.replica.basis(file->target.node)) basis = std::move(*found);
+    }
+    context_.loop.post([this, file, extents = std::move(extents), basis = std::move(basis)]() mutable {
       if (file->state != LargeFile::State::kLoading) return;
       if (!extents) {
         fail(file, extents.error());
@@ -81,6 +85,7 @@ void LargeFiles::load(const LargeFilePtr& file) {
       file->received = file->landed;
       file->loaded_at = Clock::now();
       file->state = LargeFile::State::kReady;
+      if (basis && !file->outdated) start_delta(file, std::move(basis));
       if (file->outdated) {
         revalidate(file);
       } else {
@@ -123,6 +128,7 @@ void LargeFiles::serve(const LargeFilePtr& file) {
     complete(file);
     return;
   }
+  if (waits_for_delta(file)) return;
   start_streams(file);
   adjust_parking(file);
 }
@@ -134,6 +140,7 @@ void LargeFiles::revalidate(const LargeFilePtr& file) {
     return;
   }
   close_streams(file, "another version");
+  drop_delta(file);
   relist(file, LargeFile::State::kRevalidating);
 }
 
@@ -173,6 +180,7 @@ void LargeFiles::take_version(const LargeFilePtr& file, FileTarget now) {
   file->target = std::move(now);
   file->received = {};
   file->outdated = false;
+  file->delta_tried = false;
   file->digest.clear();
   for (auto& reader : file->readers) reader.fit(file->target.size);
   load(file);
@@ -203,6 +211,7 @@ void LargeFiles::complete(const LargeFilePtr& file) {
     return;
   }
   close_streams(file, "the file is complete");
+  drop_delta(file);
   // A digest says that the bytes are what the source read, not that it was one version all the time.
   const bool quick = Clock::now() - file->loaded_at < kQuickly;
   if (quick && !file->digest.empty()) {
@@ -255,7 +264,7 @@ void LargeFiles::tick(Clock::time_point now) {
   std::vector<LargeFilePtr> idle;
   for (const auto& [node, file] : files_) {
     // One that has no stream gets its turn when others are through with theirs.
-    const auto progress = file->streams.empty() ? last_landing_ : file->last_landing;
+    const auto progress = file->streams.empty() && !file->delta ? last_landing_ : file->last_landing;
     renew_all(file->readers, progress, context_.options.timeout);
     renew_all(file->hydrators, progress, context_.options.timeout);
     auto readers = take_if(file->readers, [now](const auto& w) { return now >= w.deadline; });
@@ -263,7 +272,7 @@ void LargeFiles::tick(Clock::time_point now) {
     totals_.timed_out += readers.size() + hydrators.size();
     std::move(readers.begin(), readers.end(), std::back_inserter(late));
     std::move(hydrators.begin(), hydrators.end(), std::back_inserter(late_hydrators));
-    if (file->wanted()) file->last_used = now;
+    if (file->wanted() || file->delta) file->last_used = now;
     if (file->state == LargeFile::State::kReady && now - file->last_used > kParkedFor) idle.push_back(file);
   }
   for (const auto& file : idle) retire(file);
@@ -278,6 +287,7 @@ void LargeFiles::retire(const LargeFilePtr& file) {
   file->state = LargeFile::State::kOver;
   files_.erase(file->target.node);
   close_streams(file, "nobody reads it any more");
+  drop_delta(file);
   context_.store.post([file] {
     if (!file->writer->content) return;
     const auto committed = file->writer->content->commit_partial();
@@ -295,6 +305,7 @@ void LargeFiles::fail(const LargeFilePtr& file, const Error& why) {
   files_.erase(file->target.node);
   if (file->wanted()) totals_.note_failure(file->target.path, why);
   close_streams(file, "the fetch failed");
+  drop_delta(file);
   context_.store.post([this, file, void_content] {
     if (!file->writer->content) return;
     Result<void> result;
@@ -328,7 +339,7 @@ void LargeFiles::link_failed(bool hopeless) {
   const Error why = pool_.link().failure(context_.patience());
   std::vector<LargeFilePtr> all;
   for (const auto& [node, file] : files_) {
-    if (file->wanted() && file->streams.empty()) all.push_back(file);
+    if (file->wanted() && file->streams.empty() && !file->delta) all.push_back(file);
   }
   for (const auto& file : all) fail(file, why);
 }
@@ -353,7 +364,10 @@ size_t LargeFiles::waiting_count() const {
 
 void LargeFiles::add_transfers(std::vector<TransferStatus>& out) const {
   for (const auto& [node, file] : files_) {
-    if (!file->streams.empty()) out.push_back({file->target.path, file->landed.bytes(), file->target.size});
+    if (!file->streams.empty() || file->delta) {
+      const uint64_t by_delta = file->delta ? file->delta->received_bytes() : 0;
+      out.push_back({file->target.path, std::max(by_delta, file->landed.bytes()), file->target.size});
+    }
   }
 }
 
