@@ -70,6 +70,7 @@ void Notifier::detach() {
   order_.clear();
   waiting_.clear();
   stale_.clear();
+  grown_.clear();
   any_stale_ = false;
   awaited_.clear();
   idle_.notify_all();
@@ -89,6 +90,24 @@ void Notifier::on_content_changed(NodeId node) {
   push(Kind::kAll, node);
   note_stale(node);
   wake_.notify_one();
+}
+
+void Notifier::on_growth(NodeId node, UniqueFunction<void()> told) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (kernel_ != nullptr && !stopping_ && tree_->is_known(node)) {
+      push(Kind::kAll, node);
+      grown_.push_back(std::move(told));
+      wake_.notify_one();
+      return;
+    }
+  }
+  told();
+}
+
+bool Notifier::is_in_use(NodeId node) {
+  const std::lock_guard lock(mutex_);
+  return kernel_ != nullptr && !stopping_ && tree_->is_known(node);
 }
 
 void Notifier::settle_attributes(NodeId file) {
@@ -191,6 +210,8 @@ void Notifier::run() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     const std::vector<Item> batch = next_batch(lock);
+    std::vector<UniqueFunction<void()>> grown;
+    if (order_.empty()) grown = std::exchange(grown_, {});
     const uint64_t until = changes_;
     sending_ = true;
     lock.unlock();
@@ -200,6 +221,7 @@ void Notifier::run() {
       if (stopping_) break;
       sent += send(item);
     }
+    for (auto& told : grown) told();
     lock.lock();
     sending_ = false;
     statistics_.sent += sent;

@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "io/base/log.h"
+#include "sync/engine/eager_refresh.h"
+#include "sync/engine/grown_files.h"
 #include "sync/engine/large_files.h"
 #include "sync/engine/lister.h"
 #include "sync/engine/moving_files.h"
@@ -35,7 +37,8 @@ class SyncerImpl final : public Syncer {
       : options_(std::move(options)),
         store_(executor),
         ids_(options_.numeric_ids),
-        context_{loop, executor, store_, replica, options_, events, ids_},
+        eager_(events, replica, [this](NodeId file, Done<void> done) { hydrate(file, std::move(done)); }),
+        context_{loop, executor, store_, replica, options_, eager_, ids_},
         pool_(
             loop, options_, [this] { changed(); }, [this](const Error& why) { link_failed(why); }),
         fences_(replica.pending()),
@@ -43,12 +46,18 @@ class SyncerImpl final : public Syncer {
         lister_(context_, pool_, fences_),
         large_(context_, pool_, lister_, totals_),
         whole_(context_, pool_, lister_, large_, totals_),
+        grown_(context_, pool_, lister_, fences_),
         xattrs_(context_, pool_),
         pusher_(context_, pool_, lister_, fences_,
                 [this](NodeId file, Done<void> done) { hydrate(file, std::move(done)); }) {
     lister_.set_collisions(
         [this](std::vector<StepCollision> collisions) { pusher_.decide(std::move(collisions)); });
     lister_.set_brake([this](const std::string& why) { pusher_.stop(why); });
+    lister_.set_growth_user({[this](NodeId node) { return grown_.may_hold(node); },
+                             [this](std::vector<ListedGrowth> growths) {
+                               grown_.listed(std::move(growths));
+                               schedule_tick();
+                             }});
     pool_.set_xattr_user(xattrs_);
   }
 
@@ -86,6 +95,7 @@ class SyncerImpl final : public Syncer {
   const SyncerOptions options_;
   Strand store_;
   IdMap ids_;
+  EagerRefresh eager_;
   EngineContext context_;
   FetchTotals totals_;
   SessionPool pool_;
@@ -94,6 +104,7 @@ class SyncerImpl final : public Syncer {
   Lister lister_;
   LargeFiles large_;
   WholeFiles whole_;
+  GrownFiles grown_;
   XattrValues xattrs_;
   Pusher pusher_;
   Done<void> first_contact_;
@@ -161,6 +172,8 @@ void SyncerImpl::shut_down(Task done) {
       first_contact_ = nullptr;
       call(why);
     }
+    eager_.stop();
+    grown_.fail_everything();
     moving_.fail_everything(why);
     pusher_.fail_everything(why);
     whole_.fail_everything(why);
@@ -247,8 +260,9 @@ void SyncerImpl::ask(RequestId id, Result<FileTarget> target, Clock::time_point 
 RequestId SyncerImpl::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done) {
   const auto began = Clock::now();
   auto target = target_of(file);
-  return post<ReadBytes>(std::move(done), [this, offset, length, began, target = std::move(target)](
+  return post<ReadBytes>(std::move(done), [this, file, offset, length, began, target = std::move(target)](
                                               RequestId id, Done<ReadBytes> answer) mutable {
+    eager_.note_read(file, began);
     const auto read_from = [this, id, offset, length](FileTarget at, Done<ReadBytes> then) {
       if (context_.answer_stored(at.node, offset, length, then)) return;
       if (at.size <= kMaxWholeFileBytes) {
@@ -333,6 +347,7 @@ void SyncerImpl::pump() {
   lister_.pump();
   whole_.pump();
   large_.pump();
+  grown_.pump();
   xattrs_.pump();
   pusher_.pump();
   note_link();
@@ -369,7 +384,7 @@ void SyncerImpl::link_failed(const Error& why) {
 }
 
 bool SyncerImpl::waiting() const {
-  return lister_.waiting() || whole_.waiting() || large_.waiting() || xattrs_.waiting() ||
+  return lister_.waiting() || whole_.waiting() || large_.waiting() || grown_.waiting() || xattrs_.waiting() ||
          moving_.waiting() || pusher_.waiting() || pool_.busy();
 }
 
@@ -397,6 +412,7 @@ void SyncerImpl::tick() {
   lister_.expire(now);
   whole_.expire(now);
   large_.tick(now);
+  grown_.tick(now);
   xattrs_.expire(now);
   close_idle_sessions(now);
   pump();

@@ -183,7 +183,6 @@ Result<std::unique_ptr<ContentWriter>> ContentStore::extend(NodeId node, uint64_
 }
 
 Result<bool> ContentStore::grow(Replica::FinishedContent grown, const FileVersion& before) {
-  RSYNCFS_CHECK(grown.version.has_value());
   if (grown.writer) {
     if (auto done = stored(grown).end_at(grown.size); !done) return done.error();
   }
@@ -212,7 +211,6 @@ Result<bool> ContentStore::grow(Replica::FinishedContent grown, const FileVersio
   if (auto done = put_content(**transaction, row); !done) return done.error();
   if (auto done = (*transaction)->commit(); !done) return done.error();
   if (in_slab) slabs_.committed();
-  writer_.growths().prove(grown.node, *grown.version);
   return true;
 }
 

@@ -15,7 +15,7 @@ void Growths::forget(NodeId node) {
   answers_.erase(node);
 }
 
-void Growths::set(NodeId node, const FileVersion& version, bool grew) {
+void Growths::settle(NodeId node, const FileVersion& version, bool grew) {
   const std::lock_guard lock(mutex_);
   if (answers_.size() >= kMaxAnswers) answers_.clear();
   answers_[node] = {version, grew};

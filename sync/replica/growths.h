@@ -15,10 +15,8 @@ namespace rsyncfs {
 // Any thread.
 class Growths {
  public:
-  // The node's content is that of this version, in which it goes on.
-  void prove(NodeId node, const FileVersion& version) { set(node, version, true); }
-  // This version is another file.
-  void refute(NodeId node, const FileVersion& version) { set(node, version, false); }
+  // `grew`: the node's content is that of this version, in which it went on. Otherwise that is another file.
+  void settle(NodeId node, const FileVersion& version, bool grew);
   // nullopt: not known.
   std::optional<bool> grew(NodeId node, const FileVersion& version) const;
   void forget(NodeId node);
@@ -30,8 +28,6 @@ class Growths {
   };
   // With more than this, all is forgotten: files are replaced that could have grown.
   static constexpr size_t kMaxAnswers = 10'000;
-  void set(NodeId node, const FileVersion& version, bool grew);
-
   mutable std::mutex mutex_;
   std::unordered_map<NodeId, Answer> answers_;  // guarded by mutex_
 };

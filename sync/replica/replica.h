@@ -153,12 +153,12 @@ class Replica {
   // Makes complete contents visible, all in one transaction; data is in the block files before it. The bytes
   // of a node that was deleted, or was given another version, in the meantime are dropped without an error.
   virtual Result<void> finish_contents(std::vector<FinishedContent> finished) = 0;
-  // The content of a node that is `before` is that of a longer version from now on, of which it is the beginning:
-  // the bytes show, the size and the time follow with the next list that has them. False: it is something else
+  // The content of a node that is `before` is that of a longer version from now on, of which it is the beginning.
+  // The bytes show; size and time follow with the next list that has them after settle_growth(). False: it is something else
   // by now, or was changed here. `grown.writer` null: nothing is added.
   virtual Result<bool> grow_content(FinishedContent grown, const FileVersion& before) = 0;
-  // The version is another file; the next list that has it replaces the node.
-  virtual void refute_growth(NodeId id, const FileVersion& version) = 0;
+  // The next list that has the version makes the node that one, or replaces it.
+  virtual void settle_growth(NodeId id, const FileVersion& version, bool grew) = 0;
   // Somebody may have seen it: the node stays this version.
   virtual Result<void> drop_content(NodeId id) = 0;
 

@@ -69,8 +69,8 @@ class StoredReplica final : public Replica {
   Result<bool> grow_content(FinishedContent grown, const FileVersion& before) override {
     return contents_.grow(std::move(grown), before);
   }
-  void refute_growth(NodeId id, const FileVersion& version) override {
-    writer_->growths().refute(id, version);
+  void settle_growth(NodeId id, const FileVersion& version, bool grew) override {
+    writer_->growths().settle(id, version, grew);
   }
   Result<void> drop_content(NodeId id) override;
 
