@@ -92,7 +92,7 @@ void DeltaFetch::make_sums(uint32_t ndx) {
   held_ = true;
   const bool runs = session_->compression() != CompressionKind::kNone;
   sum_more(std::make_shared<BasisSums>(basis_, session_->checksum(), session_->checksum_seed(),
-                                       cheapest_block_length(basis_->size(), runs), !may_grow_));
+                                       cheapest_block_length(basis_->size(), target_.size, runs), !may_grow_));
 }
 
 void DeltaFetch::sum_more(std::shared_ptr<BasisSums> sums) {
