@@ -32,6 +32,10 @@ class MountEvents final : public SyncerEvents {
     notifier_.on_changes(std::move(changes));
   }
   void on_content_changed(NodeId node) override { notifier_.on_content_changed(node); }
+  void on_growth(NodeId node, UniqueFunction<void()> told) override {
+    notifier_.on_growth(node, std::move(told));
+  }
+  bool is_in_use(NodeId node) override { return notifier_.is_in_use(node); }
   void on_read_only(const std::string& reason) override {
     {
       const std::lock_guard lock(mutex_);

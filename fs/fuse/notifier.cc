@@ -75,6 +75,7 @@ void Notifier::detach() {
   order_.clear();
   waiting_.clear();
   stale_.clear();
+  grown_.clear();
   any_stale_ = false;
   awaited_.clear();
   idle_.notify_all();
@@ -98,6 +99,24 @@ void Notifier::on_content_changed(NodeId node) {
       push_event({NameChange::Kind::kAttributes, name->first, std::move(name->second), node, 0});
   }
   wake_.notify_one();
+}
+
+void Notifier::on_growth(NodeId node, UniqueFunction<void()> told) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (kernel_ != nullptr && !stopping_ && tree_->is_known(node)) {
+      push(Kind::kAll, node);
+      grown_.push_back(std::move(told));
+      wake_.notify_one();
+      return;
+    }
+  }
+  told();
+}
+
+bool Notifier::is_in_use(NodeId node) {
+  const std::lock_guard lock(mutex_);
+  return kernel_ != nullptr && !stopping_ && tree_->is_known(node);
 }
 
 void Notifier::settle_attributes(NodeId file) {
@@ -226,6 +245,8 @@ void Notifier::run() {
     const std::vector<Item> batch = next_batch(lock);
     const std::vector<NameChange> removed = next_events(true);
     const std::vector<NameChange> changed = next_events(false);
+    std::vector<UniqueFunction<void()>> grown;
+    if (order_.empty()) grown = std::exchange(grown_, {});
     const uint64_t until = changes_;
     sending_ = true;
     lock.unlock();
@@ -237,6 +258,7 @@ void Notifier::run() {
       sent += send(item);
     }
     raise(changed);
+    for (auto& told : grown) told();
     lock.lock();
     statistics_.events += removed.size() + changed.size();
     sending_ = false;

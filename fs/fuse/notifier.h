@@ -63,6 +63,8 @@ class Notifier final : public SyncerEvents {
 
   void on_changes(std::vector<NameChange> changes) override;
   void on_content_changed(NodeId node) override;
+  void on_growth(NodeId node, UniqueFunction<void()> told) override;
+  bool is_in_use(NodeId node) override;
 
   // Before bytes of a file are answered: the kernel is to have been told by then that what it knows of the
   // file's size is stale, because it looks at that when it has the bytes. Otherwise a reader "to the end"
@@ -122,6 +124,7 @@ class Notifier final : public SyncerEvents {
   std::deque<NameChange> removed_;  // events to come: of names that went, before the kernel forgets them
   std::deque<NameChange> changed_;  // all others, after it forgot what was before
   EventRaiser* events_ = nullptr;
+  std::vector<UniqueFunction<void()>> grown_;  // called when all that is waiting now was sent
   KernelCaches* kernel_ = nullptr;
   Tree* tree_ = nullptr;
   bool sending_ = false;               // thread_ is

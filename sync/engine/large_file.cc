@@ -76,7 +76,7 @@ std::vector<LargeFile::Start> LargeFile::starts() const {
     const auto gaps = received.missing(*lacking / kStreamAlignBytes * kStreamAlignBytes, *lacking + 1);
     out.push_back({gaps.back().begin, reader.since});
   }
-  if (hydrators.empty() || !streams.empty() || !out.empty()) return out;
+  if (hydrators.empty() || !streams.empty() || !out.empty() || delta) return out;
   const auto gaps = received.missing(0, target.size);
   if (!gaps.empty()) out.push_back({gaps.front().begin, hydrators.front().since});
   return out;

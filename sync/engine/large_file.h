@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "sync/engine/delta_fetch.h"
 #include "sync/engine/file_target.h"
 #include "sync/engine/passing_bytes.h"
 #include "sync/engine/remote_session.h"
@@ -121,6 +122,9 @@ struct LargeFile : std::enable_shared_from_this<LargeFile> {
   Clock::time_point last_used = Clock::now();
   Clock::time_point last_read{};
   Clock::time_point loaded_at;
+  DeltaFetchPtr delta;  // brings all of it, beside the streams
+  Clock::time_point streams_from{};  // with a delta: readers wait so long for it
+  bool delta_tried = false;
 };
 
 }  // namespace rsyncfs

@@ -72,6 +72,7 @@ void LargeFiles::load(const LargeFilePtr& file) {
     file->passing = Error::os(ENOSPC, "the file is larger than cache_size= allows");
   context_.store.post([this, file, passes = file->passing.has_value()] {
     Result<ExtentSet> extents = ExtentSet();
+    std::shared_ptr<const Content> basis;
     if (passes) {
       file->writer->content.reset();
       file->writer->passing = std::make_unique<PassingBytes>();
@@ -79,8 +80,11 @@ void LargeFiles::load(const LargeFilePtr& file) {
       auto writer = context_.replica.resume_content(file->target.node, file->target.size);
       extents = writer ? Result<ExtentSet>((*writer)->extents()) : Result<ExtentSet>(writer.error());
       if (writer) file->writer->content = std::move(*writer);
+      if (extents && extents->ranges().empty()) {
+        if (auto found = context_.replica.basis(file->target.node)) basis = std::move(*found);
+      }
     }
-    context_.loop.post([this, file, extents = std::move(extents)]() mutable {
+    context_.loop.post([this, file, extents = std::move(extents), basis = std::move(basis)]() mutable {
       if (file->state != LargeFile::State::kLoading) return;
       if (!extents) {
         pass_through(file, extents.error());
@@ -90,6 +94,7 @@ void LargeFiles::load(const LargeFilePtr& file) {
       file->received = file->landed;
       file->loaded_at = Clock::now();
       file->state = LargeFile::State::kReady;
+      if (basis && !file->outdated) start_delta(file, std::move(basis));
       if (file->outdated) {
         revalidate(file);
       } else {
@@ -119,6 +124,7 @@ void LargeFiles::serve(const LargeFilePtr& file) {
     complete(file);
     return;
   }
+  if (waits_for_delta(file)) return;
   start_streams(file);
   adjust_parking(file);
 }
@@ -148,6 +154,7 @@ void LargeFiles::revalidate(const LargeFilePtr& file) {
     return;
   }
   close_streams(file, "another version");
+  drop_delta(file);
   relist(file, LargeFile::State::kRevalidating);
 }
 
@@ -188,6 +195,7 @@ void LargeFiles::take_version(const LargeFilePtr& file, FileTarget now) {
   file->received = {};
   file->outdated = false;
   file->passing.reset();
+  file->delta_tried = false;
   file->digest.clear();
   for (auto& reader : file->readers) reader.fit(file->target.size);
   load(file);
@@ -237,6 +245,7 @@ void LargeFiles::complete(const LargeFilePtr& file) {
   }
   if (file->passing) return;
   close_streams(file, "the file is complete");
+  drop_delta(file);
   // A digest says that the bytes are what the source read, not that it was one version all the time.
   const bool quick = Clock::now() - file->loaded_at < kQuickly;
   if (quick && !file->digest.empty()) {
@@ -289,7 +298,7 @@ void LargeFiles::tick(Clock::time_point now) {
   std::vector<LargeFilePtr> idle;
   for (const auto& [node, file] : files_) {
     // One that has no stream gets its turn when others are through with theirs.
-    const auto progress = file->streams.empty() ? last_landing_ : file->last_landing;
+    const auto progress = file->streams.empty() && !file->delta ? last_landing_ : file->last_landing;
     renew_all(file->readers, progress, context_.options.timeout);
     renew_all(file->hydrators, progress, context_.options.timeout);
     auto readers = take_if(file->readers, [now](const auto& w) { return now >= w.deadline; });
@@ -297,7 +306,7 @@ void LargeFiles::tick(Clock::time_point now) {
     totals_.timed_out += readers.size() + hydrators.size();
     std::move(readers.begin(), readers.end(), std::back_inserter(late));
     std::move(hydrators.begin(), hydrators.end(), std::back_inserter(late_hydrators));
-    if (file->wanted()) file->last_used = now;
+    if (file->wanted() || file->delta) file->last_used = now;
     if (file->state == LargeFile::State::kReady &&
         now - file->last_used > (file->passing ? kPassingFor : kParkedFor))
       idle.push_back(file);
@@ -314,6 +323,7 @@ void LargeFiles::retire(const LargeFilePtr& file) {
   file->state = LargeFile::State::kOver;
   files_.erase(file->target.node);
   close_streams(file, "nobody reads it any more");
+  drop_delta(file);
   context_.store.post([file] {
     file->writer->passing.reset();
     if (!file->writer->content) return;
@@ -341,6 +351,7 @@ void LargeFiles::fail(const LargeFilePtr& file, const Error& why) {
   files_.erase(file->target.node);
   if (file->wanted()) totals_.note_failure(file->target.path, why);
   close_streams(file, "the fetch failed");
+  drop_delta(file);
   context_.store.post([this, file, void_content] {
     if (!file->writer->content && !file->writer->passing) return;
     Result<void> result;
@@ -375,7 +386,7 @@ void LargeFiles::link_failed(bool hopeless) {
   const Error why = pool_.link().failure(context_.patience());
   std::vector<LargeFilePtr> all;
   for (const auto& [node, file] : files_) {
-    if (file->wanted() && file->streams.empty()) all.push_back(file);
+    if (file->wanted() && file->streams.empty() && !file->delta) all.push_back(file);
   }
   for (const auto& file : all) fail(file, why);
 }
@@ -400,7 +411,10 @@ size_t LargeFiles::waiting_count() const {
 
 void LargeFiles::add_transfers(std::vector<TransferStatus>& out) const {
   for (const auto& [node, file] : files_) {
-    if (!file->streams.empty()) out.push_back({file->target.path, file->landed.bytes(), file->target.size});
+    if (!file->streams.empty() || file->delta) {
+      const uint64_t by_delta = file->delta ? file->delta->received_bytes() : 0;
+      out.push_back({file->target.path, std::max(by_delta, file->landed.bytes()), file->target.size});
+    }
   }
 }
 

@@ -17,7 +17,7 @@
 namespace rsyncfs {
 
 // Loop thread only.
-class LargeFiles final : public SessionUser, public FileStream::Owner {
+class LargeFiles final : public SessionUser, public FileStream::Owner, public DeltaFetch::Owner {
  public:
   LargeFiles(const EngineContext& context, SessionPool& pool, Lister& lister, FetchTotals& totals);
   ~LargeFiles() override;
@@ -31,6 +31,7 @@ class LargeFiles final : public SessionUser, public FileStream::Owner {
   void fail_everything(const Error& why);  // records what has landed
   bool waiting() const;
   bool active() const { return !files_.empty(); }
+  bool has(NodeId node) const { return files_.contains(node); }
   size_t waiting_count() const;
   void add_transfers(std::vector<TransferStatus>& out) const;
 
@@ -56,6 +57,11 @@ class LargeFiles final : public SessionUser, public FileStream::Owner {
                     std::shared_ptr<std::vector<std::byte>> bytes) override;
   void landed(const LargeFilePtr& file, uint64_t begin, uint64_t end, const Result<ExtentSet>& gone);
   void stream_done(const LargeFilePtr& file, FileStream& sink, FileEnd end) override;
+  void start_delta(const LargeFilePtr& file, std::shared_ptr<const Content> basis);
+  void delta_progress(DeltaFetch& delta) override;
+  void delta_done(DeltaFetch& delta, Result<DeltaResult> result) override;
+  void drop_delta(const LargeFilePtr& file);
+  bool waits_for_delta(const LargeFilePtr& file);
   void restart(const LargeFilePtr& file);
   void pass_through(const LargeFilePtr& file, const Error& why);
   void begin_again(const LargeFilePtr& file, const Error& why, std::optional<Error> passing);

@@ -84,6 +84,7 @@ void ListIngest::step() {
     finish(batch.error());
     return;
   }
+  if (growth_user_.may_hold) (*batch)->hold_growths(growth_user_.may_hold);
   const auto started = Clock::now();
   size_t rows = 0;
   if (whole_tree_ && position_ == 0) {
@@ -116,6 +117,11 @@ void ListIngest::step() {
   if (!pending_changes_.empty()) {
     loop_.post([self = shared_from_this(), changes = std::exchange(pending_changes_, {})]() mutable {
       self->changes_(std::move(changes));
+    });
+  }
+  if (!pending_growths_.empty()) {
+    loop_.post([self = shared_from_this(), growths = std::exchange(pending_growths_, {})]() mutable {
+      self->growth_user_.listed(std::move(growths));
     });
   }
   if (position_ < total) {
@@ -199,6 +205,10 @@ Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::
   auto changes = batch.apply_directory(node, names, complete, groups_, nodes);
   if (!changes) return changes.error();
   report(std::move(changes->changes));
+  for (HeldGrowth& growth : changes->growths) {
+    std::string at = path.empty() ? growth.listed.name : path + "/" + growth.listed.name;
+    pending_growths_.push_back({std::move(growth), std::move(at), session_->opened_at()});
+  }
   for (Collision& collision : changes->collisions) {
     std::string at = path.empty() ? collision.name : path + "/" + collision.name;
     outcome_.collisions.push_back(

@@ -32,6 +32,19 @@ struct WantedDirectory {
   bool stale = false;  // something was pushed there since the list began: it has to be listed again
 };
 
+// A file that is held as it was.
+struct ListedGrowth {
+  HeldGrowth growth;
+  std::string path;
+  Clock::time_point list_began;
+};
+
+// Who finds out about files that got longer.
+struct GrowthUser {
+  Replica::Batch::MayHold may_hold;                       // on the store strand
+  std::function<void(std::vector<ListedGrowth>)> listed;  // on the loop
+};
+
 class ListIngest : public std::enable_shared_from_this<ListIngest> {
  public:
   struct Outcome {
@@ -56,6 +69,8 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
   static constexpr uint64_t kManyNodes = 50;
   // Before start(): believe it.
   void believe_emptied() { believe_emptied_ = true; }
+  // The same. Without one, files that got longer are replaced like others.
+  void hold_growths(const GrowthUser& user) { growth_user_ = user; }
 
   // `wanted` empty: the whole tree. The session is kept alive until the end and released on the loop.
   ListIngest(Loop& loop, Strand& store, Replica& replica, IdMap& ids, std::shared_ptr<RemoteSession> session,
@@ -94,6 +109,8 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
   Outdated outdated_;
   const PushFences& fences_;
   Changes changes_;
+  GrowthUser growth_user_;
+  std::vector<ListedGrowth> pending_growths_;
   Finished finished_;
   Outcome outcome_;
   std::unique_ptr<Listing> listing_;

@@ -173,6 +173,7 @@ void Lister::ingest_tree(std::shared_ptr<RemoteSession> session) {
         tree_done(std::move(outcome), entries, opened_at_s);
       });
   if (believe_emptied_) ingest->believe_emptied();
+  ingest->hold_growths(growth_user_);
   ingest->start();
 }
 
@@ -220,6 +221,7 @@ void Lister::ingest_directories(std::shared_ptr<RemoteSession> session) {
       features.xattrs || features.acls, std::move(wanted), [](NodeId) { return false; }, fences_, changes(),
       [this, alone](ListIngest::Outcome outcome) { directories_done(std::move(outcome), alone); });
   if (believe_emptied_) ingest->believe_emptied();
+  ingest->hold_growths(growth_user_);
   ingest->start();
 }
 

@@ -38,6 +38,9 @@ class Lister final : public SessionUser {
   void set_brake(std::function<void(const std::string&)> told) { brake_ = std::move(told); }
   void resume();
 
+  // Who is asked whether files that got longer grew. Once, before the first list.
+  void set_growth_user(GrowthUser user) { growth_user_ = std::move(user); }
+
   // Lists `path` (the node's own) and answers. `stored`: the Replica has names from an earlier list, good
   // enough when the source does not answer soon.
   void want(RequestId id, NodeId node, std::string path, bool stored, Done<void> done);
@@ -136,6 +139,7 @@ class Lister final : public SessionUser {
   std::function<void(std::vector<StepCollision>)> collisions_;
   std::function<void(const std::string&)> brake_;
   std::function<void()> listed_;
+  GrowthUser growth_user_;
   bool believe_emptied_ = false;
   std::unordered_map<NodeId, Job> jobs_;
   bool tree_wanted_ = false;

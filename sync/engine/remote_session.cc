@@ -31,6 +31,11 @@ PullConfig make_config(const SyncerOptions& options, const ServerFeatures& featu
   config.numeric_ids = options.numeric_ids;
   config.filters = options.filters;
   if (spec.append) config.extra_args.emplace_back("--append");
+  // Runs of blocks that are here are named by a few bytes then.
+  if (spec.delta && config.compression == CompressionKind::kNone && features.compresses) {
+    config.compression = CompressionKind::kZlibx;
+    config.compress_level = 1;
+  }
   config.paths = spec.paths;
   return config;
 }
@@ -191,6 +196,15 @@ void RemoteSession::request_append(uint32_t ndx, uint64_t offset, FileSink& sink
   flush();
 }
 
+void RemoteSession::request_delta(uint32_t ndx, const BlockSums& sums, FileSink& sink,
+                                  std::chrono::milliseconds silence) {
+  last_used_ = waiting_since_ = Clock::now();
+  awaiting_ = true;
+  silence_ = silence;
+  wire_.request_file(ndx, sums, sink);
+  flush();
+}
+
 void RemoteSession::request_done(uint64_t bytes) {
   last_used_ = Clock::now();
   outstanding_bytes_ -= std::min(bytes, outstanding_bytes_);
@@ -226,7 +240,7 @@ void RemoteSession::tick(Clock::time_point now, std::chrono::milliseconds stall)
   }
   if (!awaiting_) return;
   const bool tree_list = spec_.purpose == SessionSpec::Purpose::kTree && wire_.state() == PullState::kListing;
-  auto limit = tree_list ? stall * kTreeListPatience : stall;
+  auto limit = (tree_list ? stall * kTreeListPatience : stall) + silence_;
   // A remote shell is a stream before it has logged in, and a daemon may look its client up before it speaks.
   if (!established_) limit = std::max(limit, options_.connect_timeout);
   if (now - waiting_since_ < limit) return;

@@ -25,6 +25,7 @@ struct SessionSpec {
   Purpose purpose = Purpose::kDirectories;
   std::vector<std::string> paths;  // as PullConfig::paths; empty for kTree
   bool append = false;             // kStream from an offset
+  bool delta = false;              // kStream of what differs from an older version
   bool demanded = false;           // somebody waits for it
   bool for_push = false;           // a part of a push: SessionPool::reserve_for_push()
 };
@@ -87,6 +88,7 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   bool armed() const { return !ended_ && wire_.state() == PullState::kArmed; }
   const FileList& list() const { return wire_.list(); }
   ChecksumKind checksum() const { return wire_.checksum(); }
+  int32_t checksum_seed() const { return wire_.checksum_seed(); }
   const ServerErrors& errors() const { return errors_; }
   // The tree's root as those texts spell it; not absolute: below a directory that only the server knows.
   std::string shown_root() const;
@@ -98,10 +100,15 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   // Armed sessions. `bytes` is what the answer is expected to bring, for choosing among sessions.
   void request_file(uint32_t ndx, FileSink& sink, uint64_t bytes);
   void request_append(uint32_t ndx, uint64_t offset, FileSink& sink);
+  // What differs from the basis of `sums`. The server may read for `silence` before it says anything.
+  void request_delta(uint32_t ndx, const BlockSums& sums, FileSink& sink, std::chrono::milliseconds silence);
+  // It is about to be asked for something: it does not make room meanwhile.
+  void hold() { ++held_; }
+  void release() { --held_; }
   void request_done(uint64_t bytes);  // the sink was told; takes it off the books
   bool request_xattrs(uint32_t ndx);  // false: were given before in this session
   uint64_t outstanding_bytes() const { return outstanding_bytes_; }
-  size_t outstanding() const { return wire_.unanswered(); }
+  size_t outstanding() const { return wire_.unanswered() + held_; }
   Clock::time_point last_used() const { return last_used_; }
   // When bytes of a requested file last came.
   void note_delivery(Clock::time_point now) { last_delivery_ = now; }
@@ -145,6 +152,8 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   ServerErrors errors_;
   size_t error_bytes_ = 0;
   uint64_t outstanding_bytes_ = 0;
+  size_t held_ = 0;
+  std::chrono::milliseconds silence_{0};  // what is asked for takes so long to begin
   bool established_ = false;
   bool ended_ = false;
   std::optional<Error> broken_;

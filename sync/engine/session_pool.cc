@@ -275,6 +275,7 @@ bool SessionPool::drop_refused_feature(const Error& why) {
   const auto names = [&why](const char* option) { return why.message().find(option) != std::string::npos; };
   if (names("--delete")) return std::exchange(features_.report_missing, false);
   if (names("--hard-links")) return std::exchange(features_.hard_links, false);
+  if (names("compress")) return std::exchange(features_.compresses, false);
   return std::exchange(features_.acls, false) || std::exchange(features_.xattrs, false);
 }
 

@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "io/base/log.h"
+#include "sync/engine/eager_refresh.h"
+#include "sync/engine/grown_files.h"
 #include "sync/engine/large_files.h"
 #include "sync/engine/lister.h"
 #include "sync/engine/moving_files.h"
@@ -39,7 +41,8 @@ class SyncerImpl final : public Syncer {
         store_(executor),
         ids_(options_.numeric_ids),
         budget_(replica, options_.cache),
-        context_{loop, executor, store_, replica, options_, events, ids_, budget_},
+        eager_(events, replica, [this](NodeId file, Done<void> done) { hydrate(file, std::move(done)); }),
+        context_{loop, executor, store_, replica, options_, eager_, ids_, budget_},
         pool_(
             loop, options_, [this] { changed(); }, [this](const Error& why) { link_failed(why); }),
         fences_(replica.pending()),
@@ -48,6 +51,7 @@ class SyncerImpl final : public Syncer {
         poller_(context_, pool_, lister_),
         large_(context_, pool_, lister_, totals_),
         whole_(context_, pool_, lister_, large_, totals_),
+        grown_(context_, pool_, lister_, fences_),
         xattrs_(context_, pool_),
         pusher_(context_, pool_, lister_, fences_,
                 [this](NodeId file, Done<void> done) { hydrate(file, std::move(done)); }) {
@@ -55,6 +59,11 @@ class SyncerImpl final : public Syncer {
         [this](std::vector<StepCollision> collisions) { pusher_.decide(std::move(collisions)); });
     lister_.set_listed([this] { poller_.listed(); });
     lister_.set_brake([this](const std::string& why) { pusher_.stop(why); });
+    lister_.set_growth_user({[this](NodeId node) { return grown_.may_hold(node); },
+                             [this](std::vector<ListedGrowth> growths) {
+                               grown_.listed(std::move(growths));
+                               schedule_tick();
+                             }});
     pool_.set_xattr_user(xattrs_);
   }
 
@@ -97,6 +106,7 @@ class SyncerImpl final : public Syncer {
   Strand store_;
   IdMap ids_;
   CacheBudget budget_;
+  EagerRefresh eager_;
   EngineContext context_;
   FetchTotals totals_;
   SessionPool pool_;
@@ -106,6 +116,7 @@ class SyncerImpl final : public Syncer {
   Poller poller_;
   LargeFiles large_;
   WholeFiles whole_;
+  GrownFiles grown_;
   XattrValues xattrs_;
   Pusher pusher_;
   Done<void> first_contact_;
@@ -178,6 +189,8 @@ void SyncerImpl::shut_down(Task done) {
       call(why);
     }
     poller_.stop();
+    eager_.stop();
+    grown_.fail_everything();
     moving_.fail_everything(why);
     pusher_.fail_everything(why);
     whole_.fail_everything(why);
@@ -264,8 +277,9 @@ void SyncerImpl::ask(RequestId id, Result<FileTarget> target, Clock::time_point 
 RequestId SyncerImpl::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done) {
   const auto began = Clock::now();
   auto target = target_of(file);
-  return post<ReadBytes>(std::move(done), [this, offset, length, began, target = std::move(target)](
+  return post<ReadBytes>(std::move(done), [this, file, offset, length, began, target = std::move(target)](
                                               RequestId id, Done<ReadBytes> answer) mutable {
+    eager_.note_read(file, began);
     const auto read_from = [this, id, offset, length](FileTarget at, Done<ReadBytes> then) {
       if (context_.answer_stored(at.node, offset, length, then)) return;
       if (at.size <= kMaxWholeFileBytes) {
@@ -356,6 +370,7 @@ void SyncerImpl::pump() {
   lister_.pump();
   whole_.pump();
   large_.pump();
+  grown_.pump();
   xattrs_.pump();
   pusher_.pump();
   note_link();
@@ -392,7 +407,7 @@ void SyncerImpl::link_failed(const Error& why) {
 }
 
 bool SyncerImpl::waiting() const {
-  return lister_.waiting() || whole_.waiting() || large_.waiting() || xattrs_.waiting() ||
+  return lister_.waiting() || whole_.waiting() || large_.waiting() || grown_.waiting() || xattrs_.waiting() ||
          moving_.waiting() || pusher_.waiting() || pool_.busy();
 }
 
@@ -420,6 +435,7 @@ void SyncerImpl::tick() {
   lister_.expire(now);
   whole_.expire(now);
   large_.tick(now);
+  grown_.tick(now);
   xattrs_.expire(now);
   close_idle_sessions(now);
   pump();

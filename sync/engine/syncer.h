@@ -74,6 +74,13 @@ class SyncerEvents {
   virtual void on_changes(std::vector<NameChange> changes) = 0;
   // The node's size or bytes are not what was told before.
   virtual void on_content_changed(NodeId node) = 0;
+  // Bytes follow where this file ended. `told`, from any thread: nobody keeps what was known of that end.
+  virtual void on_growth(NodeId node, UniqueFunction<void()> told) {
+    on_content_changed(node);
+    told();
+  }
+  // Any thread: somebody may have the file open, or come back to it soon.
+  virtual bool is_in_use(NodeId /*node*/) { return false; }
   // The source turned out to refuse every change (a read-only module); `reason` is its own word. What is
   // pending stays so. At most once.
   virtual void on_read_only(const std::string& /*reason*/) {}

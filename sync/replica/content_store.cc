@@ -5,9 +5,11 @@
 #include <utility>
 
 #include "io/base/log.h"
+#include "sync/replica/bases.h"
 #include "sync/replica/content_version.h"
 #include "sync/replica/layer_file.h"
 #include "sync/replica/mapped_content.h"
+#include "sync/replica/node_rows.h"
 #include "sync/replica/sweep.h"
 
 namespace rsyncfs {
@@ -151,6 +153,68 @@ Result<std::unique_ptr<ContentWriter>> ContentStore::resume(NodeId node, uint64_
   return std::unique_ptr<ContentWriter>(std::move(*writer));
 }
 
+Result<std::unique_ptr<ContentWriter>> ContentStore::extend(NodeId node, uint64_t expected_size) {
+  auto before = content(node);
+  if (!before) return before.error();
+  auto row = read_row(node);
+  if (!row) return row.error();
+  if (!*before || !(*before)->complete() || !row->has_value() || (*row)->place.size != (*before)->size() ||
+      (*before)->size() > expected_size) {
+    return Error(Errc::kNotFound, "there is no content to be extended");
+  }
+  ExtentSet present;
+  present.add(0, (*before)->size());
+  if ((*row)->place.slab == 0 && (*row)->place.position != 0) {
+    auto file = blocks_.reopen((*row)->place.position);
+    if (!file) return file.error();
+    auto writer = make_writer(node, expected_size);
+    if (!writer) {
+      blocks_.closed(file->id);
+      return writer.error();
+    }
+    if (auto done = (*writer)->adopt(std::move(*file), present); !done) return done.error();
+    return std::unique_ptr<ContentWriter>(std::move(*writer));
+  }
+  auto writer = create(node, expected_size);
+  if (!writer || present.ranges().empty()) return writer;
+  const auto bytes = (*before)->view(0, (*before)->size());
+  if (!bytes) return Error(Errc::kCorrupt, "a complete content has gaps");
+  if (auto done = (*writer)->write(0, *bytes); !done) return done.error();
+  return writer;
+}
+
+Result<bool> ContentStore::grow(Replica::FinishedContent grown, const FileVersion& before) {
+  if (grown.writer) {
+    if (auto done = stored(grown).end_at(grown.size); !done) return done.error();
+  }
+  auto transaction = writer_.begin();
+  if (!transaction) return transaction.error();
+  auto node = find_node((*transaction)->db(), grown.node);
+  if (!node) return node.error();
+  auto old = find_content((*transaction)->db(), grown.node);
+  if (!old) return old.error();
+  const bool as_before = node->has_value() && !(*node)->orphan && (*node)->differences == 0 &&
+                         (*node)->version() == before && old->has_value() && (*old)->sound && (*old)->complete;
+  if (!as_before || (!grown.writer && (*old)->place.size != grown.size)) return false;
+  ContentRow row = **old;
+  bool in_slab = false;
+  row.present = grown.size;
+  row.digest_name = std::move(grown.digest_name);
+  row.digest = std::move(grown.digest);
+  if (grown.writer) {
+    row.place = BytesPlace{0, stored(grown).block_file(), grown.size};
+    if (in_slab = stored(grown).in_memory(); in_slab) {
+      auto places = slabs_.append(**transaction, {stored(grown).bytes()});
+      if (!places) return places.error();
+      row.place = places->front();
+    }
+  }
+  if (auto done = put_content(**transaction, row); !done) return done.error();
+  if (auto done = (*transaction)->commit(); !done) return done.error();
+  if (in_slab) slabs_.committed();
+  return true;
+}
+
 Result<bool> ContentStore::record_partial(NodeId node, const FileVersion& version, const BytesPlace& place,
                                           const ExtentSet& written) {
   auto transaction = writer_.begin();
@@ -175,20 +239,22 @@ Result<bool> ContentStore::record_partial(NodeId node, const FileVersion& versio
   return true;
 }
 
-Result<void> ContentStore::finish(std::vector<Replica::FinishedContent> finished) {
+Result<void> ContentStore::finish(std::vector<Replica::FinishedContent> finished,
+                                  std::vector<NodeId>& older) {
   for (const auto& item : finished) {
     if (auto done = stored(item).end_at(item.size); !done) return done;
   }
   auto transaction = writer_.begin();
   if (!transaction) return transaction.error();
-  if (auto done = put_finished(**transaction, finished); !done) return done;
+  if (auto done = put_finished(**transaction, finished, older); !done) return done;
   if (auto done = (*transaction)->commit(); !done) return done;
   slabs_.committed();
   return {};
 }
 
 Result<void> ContentStore::put_finished(Transaction& transaction,
-                                        std::vector<Replica::FinishedContent>& finished) {
+                                        std::vector<Replica::FinishedContent>& finished,
+                                        std::vector<NodeId>& older) {
   std::vector<std::span<const std::byte>> small;
   for (auto& item : finished) {
     auto now = content_version(transaction.db(), item.node);
@@ -212,6 +278,9 @@ Result<void> ContentStore::put_finished(Transaction& transaction,
     if (stored(item).in_memory() && item.size != 0) row.place = *next++;
     if (auto done = put_content(transaction, row); !done) return done;
     if (auto done = set_content_size(transaction, item.node, item.size); !done) return done;
+    auto basis = erase_basis(transaction, item.node);
+    if (!basis) return basis.error();
+    if (basis->has_value()) older.push_back(**basis);
   }
   return {};
 }

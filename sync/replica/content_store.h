@@ -39,7 +39,10 @@ class ContentStore {
   Result<ContentState> state(NodeId node) const;
   Result<std::unique_ptr<ContentWriter>> create(NodeId node, uint64_t expected_size);
   Result<std::unique_ptr<ContentWriter>> resume(NodeId node, uint64_t expected_size);
-  Result<void> finish(std::vector<Replica::FinishedContent> finished);
+  Result<std::unique_ptr<ContentWriter>> extend(NodeId node, uint64_t expected_size);
+  Result<bool> grow(Replica::FinishedContent grown, const FileVersion& before);
+  // `older` gets the nodes whose contents were their bases.
+  Result<void> finish(std::vector<Replica::FinishedContent> finished, std::vector<NodeId>& older);
 
   // For StoredContentWriter.
   BlockFiles& block_files() { return blocks_; }
@@ -67,7 +70,8 @@ class ContentStore {
   Result<std::optional<ContentRow>> read_row(NodeId node) const;
   Result<std::shared_ptr<const Content>> open(const ContentRow& row);
   Result<std::unique_ptr<StoredContentWriter>> make_writer(NodeId node, uint64_t expected_size);
-  Result<void> put_finished(Transaction& transaction, std::vector<Replica::FinishedContent>& finished);
+  Result<void> put_finished(Transaction& transaction, std::vector<Replica::FinishedContent>& finished,
+                            std::vector<NodeId>& older);
   void distrust(NodeId node, const Error& why);
   void sweep();
 

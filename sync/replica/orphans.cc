@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sync/replica/base_rows.h"
+#include "sync/replica/bases.h"
 #include "sync/replica/content_rows.h"
 #include "sync/replica/former_names.h"
 #include "sync/replica/node_rows.h"
@@ -27,7 +28,8 @@ constexpr Sql kIsNeeded{
 constexpr Sql kSomeOrphans{
     "SELECT id FROM nodes WHERE orphan=1"
     " AND NOT EXISTS (SELECT 1 FROM base_names AS b WHERE b.node=nodes.id AND b.node<>0)"
-    " AND NOT EXISTS (SELECT 1 FROM base_names AS b WHERE b.parent=nodes.id) LIMIT ?"};
+    " AND NOT EXISTS (SELECT 1 FROM base_names AS b WHERE b.parent=nodes.id)"
+    " AND NOT EXISTS (SELECT 1 FROM bases WHERE bases.older=nodes.id) LIMIT ?"};
 
 // Takes the names of a directory away and returns the nodes that they led to, once for each name.
 Result<std::vector<Node>> empty_directory(Transaction& transaction, NodeId directory) {
@@ -66,8 +68,10 @@ Result<void> lower_nlink(Transaction& transaction, NodeId id, uint32_t names,
   return {};
 }
 
-// Still needed for what is to be removed at the source?
+// Still needed for what is to be removed at the source, or for a newer version?
 Result<bool> is_needed(Transaction& transaction, NodeId id) {
+  auto basis = is_basis(transaction.db(), id);
+  if (!basis || *basis) return basis;
   if (transaction.writer().totals().pending_names + transaction.totals().pending_names == 0) return false;
   Query query(transaction.db(), kIsNeeded);
   query.unsigned_integer(id);
@@ -75,8 +79,9 @@ Result<bool> is_needed(Transaction& transaction, NodeId id) {
   return query.integer_at(0) != 0;
 }
 
-// False: it is no orphan, or still needed.
-Result<bool> delete_orphan(Transaction& transaction, NodeId id, DirtyFiles& files) {
+// False: it is no orphan, or still needed. `freed` gets what was kept as its basis only.
+Result<bool> delete_orphan(Transaction& transaction, NodeId id, DirtyFiles& files,
+                           std::vector<NodeId>& freed) {
   Query find(transaction.db(), kOrphan);
   find.unsigned_integer(id);
   auto row = find.step();
@@ -95,6 +100,9 @@ Result<bool> delete_orphan(Transaction& transaction, NodeId id, DirtyFiles& file
     if (auto done = files.discard(transaction, id); !done) return done.error();
     if (auto done = erase_base_node(transaction, id); !done) return done.error();
   }
+  auto older = erase_basis(transaction, id);
+  if (!older) return older.error();
+  if (older->has_value() && retained.has(**older)) freed.push_back(**older);
   if (auto done = erase_former_name(transaction, id); !done) return done.error();
   if (auto done = erase_content(transaction, id); !done) return done.error();
   Query erase(transaction.db(), kDeleteNode);
@@ -173,8 +181,11 @@ Result<Node> revive(Transaction& transaction, const Node& orphan) {
 
 Result<size_t> delete_orphans(Transaction& transaction, const std::vector<NodeId>& nodes, DirtyFiles& files) {
   size_t deleted = 0;
-  for (const NodeId id : nodes) {
-    auto gone = delete_orphan(transaction, id, files);
+  std::vector<NodeId> doomed(nodes.rbegin(), nodes.rend());
+  while (!doomed.empty()) {
+    const NodeId id = doomed.back();
+    doomed.pop_back();
+    auto gone = delete_orphan(transaction, id, files, doomed);
     if (!gone) return gone.error();
     if (*gone) ++deleted;
   }

@@ -8,6 +8,7 @@
 
 #include "sync/replica/base_bindings.h"
 #include "sync/replica/base_rows.h"
+#include "sync/replica/bases.h"
 #include "sync/replica/content_rows.h"
 #include "sync/replica/former_names.h"
 #include "sync/replica/orphans.h"
@@ -74,7 +75,7 @@ Result<DirectoryChanges> Reconciler::run(const std::vector<ListedName>& names, b
   if (auto done = reconcile_pending(nodes_out); !done) return done.error();
   if (auto done = losses_.settle(); !done) return done.error();
   if (auto done = finish_directory(complete); !done) return done.error();
-  return DirectoryChanges{std::move(changes_), std::move(collisions_)};
+  return DirectoryChanges{std::move(changes_), std::move(collisions_), std::move(growths_)};
 }
 
 Result<void> Reconciler::compare(const std::vector<ListedName>& names, bool complete,
@@ -227,7 +228,16 @@ Result<NodeId> Reconciler::apply_other(const Step& step) {
   if (!step.same_version) {
     auto in_place = may_change_in_place(step);
     if (!in_place) return in_place.error();
-    if (!*in_place) return renew(step);
+    if (!*in_place) {
+      auto growth = growth_of(step);
+      if (!growth) return growth.error();
+      if (growth->held) {
+        growths_.push_back({step.stored.id, directory_, step.stored.version(), KeptListedName::of(listed)});
+        return step.stored.id;
+      }
+      if (!growth->proven) return renew(step);
+      transaction_.writer().growths().forget(step.stored.id);
+    }
   }
   auto separate = must_separate(step);
   if (!separate) return separate.error();
@@ -298,6 +308,23 @@ Result<bool> Reconciler::may_change_in_place(const Step& step) {
   return transaction_.writer().seen_nodes().may_change(step.stored.id);
 }
 
+Result<Reconciler::Growth> Reconciler::growth_of(const Step& step) {
+  const ListedName& listed = (*names_)[step.listed];
+  const Node& stored = step.stored;
+  if (stored.id == 0 || !S_ISREG(stored.attr.mode) || !S_ISREG(listed.attr.mode)) return Growth();
+  if (listed.attr.size <= stored.attr.size || stored.attr.size == 0) return Growth();
+  if (stored.differences != 0 || stored.attr.nlink > 1 || listed.hlink_group != 0) return Growth();
+  const FileVersion version{listed.attr.size, listed.attr.mtime_s, listed.attr.mtime_ns};
+  const auto known = transaction_.writer().growths().grew(stored.id, version);
+  if (known ? !*known : may_hold_ == nullptr) return Growth();
+  auto content = find_content(transaction_.db(), stored.id);
+  if (!content) return content.error();
+  if (!content->has_value() || !(*content)->sound || !(*content)->complete) return Growth();
+  if (known) return Growth{(*content)->place.size == listed.attr.size, false};
+  const bool held = (*content)->place.size <= listed.attr.size && (*may_hold_)(stored.id);
+  return Growth{false, held};
+}
+
 Result<bool> Reconciler::must_separate(const Step& step) {
   const ListedName& listed = (*names_)[step.listed];
   if (listed.hlink_group != 0) {
@@ -352,6 +379,9 @@ Result<NodeId> Reconciler::renew(const Step& step) {
   auto id = insert_node(transaction_, node, listed.link_target);
   if (!id) return id;
   if (listed.hlink_group != 0 && !S_ISDIR(listed.attr.mode)) groups_.set(listed.hlink_group, *id);
+  if (S_ISREG(listed.attr.mode) && step.stored.id != 0 && !step.same_version) {
+    if (auto done = note_basis(transaction_, step.stored, *id); !done) return done.error();
+  }
   if (auto done = lead_to(step, *id); !done) return done.error();
   return id;
 }

@@ -26,6 +26,9 @@ class Reconciler {
   Reconciler(Transaction& transaction, DirtyFiles& files, NodeId directory, HardLinkGroups& groups,
              int64_t now_s);
 
+  // Replica::Batch::hold_growths()
+  void hold_growths(const Replica::Batch::MayHold& may_hold) { may_hold_ = &may_hold; }
+
   Result<DirectoryChanges> run(const std::vector<ListedName>& names, bool complete,
                                std::vector<NodeId>& nodes_out);
 
@@ -68,6 +71,12 @@ class Reconciler {
   // The other version of a file of which nothing is here, and of which nobody was given a byte: its node goes
   // on with it.
   Result<bool> may_change_in_place(const Step& step);
+  // The listed version may be a longer one of the same file.
+  struct Growth {
+    bool proven = false;  // its bytes are here
+    bool held = false;    // until that is known
+  };
+  Result<Growth> growth_of(const Step& step);
   Result<bool> must_separate(const Step& step);
   // Users changed something below a directory in whose place the source has something else now.
   Result<bool> collides(const Step& step);
@@ -91,6 +100,8 @@ class Reconciler {
   std::vector<PendingName> pending_names_;
   std::vector<NameChange> changes_;
   std::vector<Collision> collisions_;
+  std::vector<HeldGrowth> growths_;
+  const Replica::Batch::MayHold* may_hold_ = nullptr;
   const bool something_pending_;  // anywhere in the store
   Losses losses_;
   Withdrawal withdrawal_;

@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include "io/base/log.h"
+#include "sync/replica/bases.h"
 #include "sync/replica/content_rows.h"
 #include "sync/replica/content_version.h"
 #include "sync/replica/id_names.h"
@@ -39,8 +40,11 @@ class StoredBatch final : public Replica::Batch {
                                            bool complete, HardLinkGroups& groups,
                                            std::vector<NodeId>& nodes_out) override {
     Reconciler reconciler(*transaction_, files_, directory, groups, std::time(nullptr));
+    if (may_hold_) reconciler.hold_growths(may_hold_);
     return judged(reconciler.run(names, complete, nodes_out));
   }
+
+  void hold_growths(MayHold may_hold) override { may_hold_ = std::move(may_hold); }
 
   Result<std::vector<NameChange>> apply_attributes(NodeId node, const ListedName& self) override {
     return judged(apply_own_attributes(*transaction_, node, self));
@@ -62,6 +66,7 @@ class StoredBatch final : public Replica::Batch {
   }
   std::unique_ptr<Transaction> transaction_;
   DirtyFiles& files_;
+  MayHold may_hold_;
 };
 
 }  // namespace
@@ -110,6 +115,7 @@ Result<void> StoredReplica::start(const ReplicaOptions& options) {
   if (auto done = contents_.recover(); !done) return done;
   if (auto done = cache_.recover(); !done) return done;
   if (auto done = dirty_.recover(); !done) return done;
+  if (auto done = retain_bases(); !done) return done;
   if (auto done = new_files_.recover(*same_boot); !done) return done;
   auto cleaner = Connection::open(directory_.database(), Connection::Mode::kWrite, kCleanerCacheBytes);
   if (!cleaner) return cleaner.error();
@@ -232,6 +238,49 @@ Result<void> StoredReplica::drop_content(NodeId id) {
   }
   writer_->seen_nodes().note(id);
   if (auto done = erase_content(**transaction, id); !done) return done;
+  return (*transaction)->commit();
+}
+
+// The kernel holds none of them.
+Result<void> StoredReplica::retain_bases() {
+  auto nodes = orphaned_bases(writer_->db());
+  if (!nodes) return nodes.error();
+  for (const NodeId node : *nodes) writer_->retained_nodes().retain(node);
+  return {};
+}
+
+Result<void> StoredReplica::release_bases(Transaction& transaction, const std::vector<NodeId>& older) {
+  std::vector<NodeId> doomed;
+  for (const NodeId node : older) {
+    if (transaction.writer().retained_nodes().has(node)) doomed.push_back(node);
+  }
+  auto deleted = delete_orphans(transaction, doomed, dirty_);
+  return deleted ? Result<void>() : deleted.error();
+}
+
+Result<std::shared_ptr<const Content>> StoredReplica::basis(NodeId id) {
+  auto older = reading([id](Connection& db) { return find_basis(db, id); });
+  if (!older) return older.error();
+  if (!older->has_value()) return std::shared_ptr<const Content>();
+  return contents_.content(**older);
+}
+
+Result<void> StoredReplica::drop_basis(NodeId id) {
+  auto transaction = writer_->begin();
+  if (!transaction) return transaction.error();
+  auto older = erase_basis(**transaction, id);
+  if (!older) return older.error();
+  if (!older->has_value()) return {};
+  if (auto done = release_bases(**transaction, {**older}); !done) return done;
+  return (*transaction)->commit();
+}
+
+Result<void> StoredReplica::finish_contents(std::vector<FinishedContent> finished) {
+  std::vector<NodeId> older;
+  if (auto done = contents_.finish(std::move(finished), older); !done || older.empty()) return done;
+  auto transaction = writer_->begin();
+  if (!transaction) return transaction.error();
+  if (auto done = release_bases(**transaction, older); !done) return done;
   return (*transaction)->commit();
 }
 

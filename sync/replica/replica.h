@@ -39,10 +39,20 @@ struct ReplicaStatistics {
   uint64_t partial_files = 0;
 };
 
+// A file that the source lists as longer, with all of the version before here. It stays as it is until it is known
+// whether that is the beginning of the new one.
+struct HeldGrowth {
+  NodeId node = 0;
+  NodeId parent = 0;
+  FileVersion before;
+  KeptListedName listed;
+};
+
 // What one listing of a directory came to.
 struct DirectoryChanges {
   std::vector<NameChange> changes;    // of what users see
   std::vector<Collision> collisions;  // to be decided
+  std::vector<HeldGrowth> growths;    // with Batch::hold_growths(): to be found out about
 };
 
 // How much of a node's content is here.
@@ -91,6 +101,10 @@ class Replica {
   class Batch {
    public:
     virtual ~Batch() = default;  // without commit(): rolled back
+    // Files that got longer are held, where `may_hold` says so (on this thread), until it is known whether they
+    // grew. Otherwise, and where they did not, they are replaced.
+    using MayHold = std::function<bool(NodeId)>;
+    virtual void hold_growths(MayHold may_hold) = 0;
     virtual Result<DirectoryChanges> apply_directory(NodeId directory, const std::vector<ListedName>& names,
                                                      bool complete, HardLinkGroups& groups,
                                                      std::vector<NodeId>& nodes_out) = 0;
@@ -121,6 +135,9 @@ class Replica {
   // Goes on with the committed partial content of a node: the writer adds to what is there, at any offset,
   // and commit_partial() records all of it. Without one (or of another size): as create_content().
   virtual Result<std::unique_ptr<ContentWriter>> resume_content(NodeId id, uint64_t expected_size) = 0;
+  // Goes on with the complete content of a node, which is the beginning of a longer version: what is written
+  // is not shown before grow_content(), and what is there is not written again. kNotFound: there is none.
+  virtual Result<std::unique_ptr<ContentWriter>> extend_content(NodeId id, uint64_t expected_size) = 0;
   struct FinishedContent {
     NodeId node = 0;
     std::unique_ptr<ContentWriter> writer;
@@ -130,9 +147,19 @@ class Replica {
     // The version that the bytes are of; without it, the one that the node had when the writer was created.
     std::optional<FileVersion> version;
   };
+  // What an older version left here, of which this one, of which nothing is here yet, may be made by delta: any
+  // bytes, complete or not; null: nothing. It stays until the content is finished, or until it is given up.
+  virtual Result<std::shared_ptr<const Content>> basis(NodeId id) = 0;
+  virtual Result<void> drop_basis(NodeId id) = 0;
   // Makes complete contents visible, all in one transaction; data is in the block files before it. The bytes
   // of a node that was deleted, or was given another version, in the meantime are dropped without an error.
   virtual Result<void> finish_contents(std::vector<FinishedContent> finished) = 0;
+  // The content of a node that is `before` is that of a longer version from now on, of which it is the beginning.
+  // The bytes show; size and time follow with the next list that has them after settle_growth(). False: it is something else
+  // by now, or was changed here. `grown.writer` null: nothing is added.
+  virtual Result<bool> grow_content(FinishedContent grown, const FileVersion& before) = 0;
+  // The next list that has the version makes the node that one, or replaces it.
+  virtual void settle_growth(NodeId id, const FileVersion& version, bool grew) = 0;
   // Somebody may have seen it: the node stays this version.
   virtual Result<void> drop_content(NodeId id) = 0;
 

@@ -61,8 +61,17 @@ class StoredReplica final : public Replica {
   Result<std::unique_ptr<ContentWriter>> resume_content(NodeId id, uint64_t expected_size) override {
     return contents_.resume(id, expected_size);
   }
-  Result<void> finish_contents(std::vector<FinishedContent> finished) override {
-    return contents_.finish(std::move(finished));
+  Result<std::shared_ptr<const Content>> basis(NodeId id) override;
+  Result<void> drop_basis(NodeId id) override;
+  Result<void> finish_contents(std::vector<FinishedContent> finished) override;
+  Result<std::unique_ptr<ContentWriter>> extend_content(NodeId id, uint64_t expected_size) override {
+    return contents_.extend(id, expected_size);
+  }
+  Result<bool> grow_content(FinishedContent grown, const FileVersion& before) override {
+    return contents_.grow(std::move(grown), before);
+  }
+  void settle_growth(NodeId id, const FileVersion& version, bool grew) override {
+    writer_->growths().settle(id, version, grew);
   }
   Result<void> drop_content(NodeId id) override;
 
@@ -100,6 +109,8 @@ class StoredReplica final : public Replica {
   }
   Result<void> claim_source(const std::string& source);
   void clean();
+  Result<void> retain_bases();
+  Result<void> release_bases(Transaction& transaction, const std::vector<NodeId>& older);
 
   StateDirectory directory_;
   std::unique_ptr<Writer> writer_;

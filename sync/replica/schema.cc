@@ -96,6 +96,10 @@ constexpr const char* kCacheSpace =
     "CREATE TABLE pins(ino INTEGER PRIMARY KEY);"
     // The number of most nodes is their inode number, too.
     "CREATE INDEX later_versions ON nodes(ino) WHERE ino<>id;";
+// From format 3 to format 4: what newer versions of files can be made from.
+constexpr const char* kBases =
+    "CREATE TABLE bases(node INTEGER PRIMARY KEY, older INTEGER NOT NULL);"
+    "CREATE INDEX bases_by_older ON bases(older);";
 
 constexpr Sql kCountTables{"SELECT count(*) FROM sqlite_schema WHERE type='table' AND name='meta'"};
 constexpr Sql kCountAll{"SELECT count(*) FROM sqlite_schema"};
@@ -116,6 +120,7 @@ Result<void> create_tables(Connection& db) {
   if (auto done = db.execute(kTables); !done) return done;
   if (auto done = db.execute(kLocalChanges); !done) return done;
   if (auto done = db.execute(kCacheSpace); !done) return done;
+  if (auto done = db.execute(kBases); !done) return done;
   Query root(db, kInsertRoot);
   root.integer(S_IFDIR | 0755);
   if (auto done = root.run(); !done) return done;
@@ -131,6 +136,7 @@ Result<void> upgrade_tables(Connection& db, uint64_t from) {
   }
   if (from < 4) {
     if (auto done = db.execute(kCacheSpace); !done) return done;
+    if (auto done = db.execute(kBases); !done) return done;
   }
   if (auto done = write_number(db, "schema", kSchemaVersion); !done) return done;
   return db.execute("COMMIT");

@@ -49,6 +49,9 @@ constexpr std::array kRules = {
           " WHERE s.uses<>coalesce(n.uses, 0)"}},
     Rule{"contents belong to no node",
          {"SELECT count(*) FROM contents WHERE node NOT IN (SELECT id FROM nodes)"}},
+    Rule{"versions are to be made from, or for, nodes that are missing",
+         {"SELECT count(*) FROM bases WHERE node=older OR node NOT IN (SELECT id FROM nodes)"
+          " OR older NOT IN (SELECT id FROM nodes)"}},
     Rule{"slabs are miscounted",
          {"SELECT count(*) FROM slabs AS s LEFT JOIN"
           " (SELECT slab AS id, count(*) AS files, sum(size) AS bytes FROM contents GROUP BY slab) AS c ON "

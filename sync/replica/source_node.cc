@@ -8,6 +8,7 @@
 
 #include "sync/replica/base_bindings.h"
 #include "sync/replica/base_rows.h"
+#include "sync/replica/bases.h"
 #include "sync/replica/conflict_rows.h"
 #include "sync/replica/node_rows.h"
 
@@ -214,6 +215,7 @@ Result<NodeId> insert_next_version(Transaction& transaction, const KnownNode& be
   if (before.node.ctime) node.ctime = FileTime::now();
   auto id = insert_node(transaction, node, listed.link_target);
   if (!id) return id;
+  if (auto done = note_basis(transaction, before.node, *id); !done) return done.error();
   if (auto done = put_base_node(transaction, base_of_listed(*id, listed, *set)); !done) return done.error();
   if (auto done = record_overruled(transaction, before.node.id, merged.overruled); !done) return done.error();
   return id;

@@ -15,6 +15,7 @@
 #include "io/base/result.h"
 #include "sync/replica/content_uses.h"
 #include "sync/replica/database.h"
+#include "sync/replica/growths.h"
 #include "sync/replica/retained_nodes.h"
 #include "sync/replica/seen_nodes.h"
 #include "sync/replica/types.h"
@@ -137,6 +138,7 @@ class Writer {
   Totals totals() const;                                 // any thread
   SeenNodes& seen_nodes() { return seen_nodes_; }        // any thread
   ContentUses& content_uses() { return content_uses_; }  // any thread
+  Growths& growths() { return growths_; }                // any thread
   // With a transaction only:
   Connection& db() { return *db_; }
   XattrSets& xattr_sets() { return xattr_sets_; }
@@ -164,6 +166,7 @@ class Writer {
   NodeId end_of_node_ids_ = 0;
   SeenNodes seen_nodes_;
   ContentUses content_uses_;
+  Growths growths_;
   uint64_t epoch_ = 0;
   std::function<void(const Aftermath&)> follow_;
 

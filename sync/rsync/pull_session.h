@@ -64,7 +64,7 @@ struct FileEnd {
   };
   Status status = Status::kGood;
   uint64_t size = 0;                    // bytes of the whole file as reconstructed
-  std::optional<ChecksumValue> digest;  // kGood, kBadDigest: as computed by us
+  std::optional<ChecksumValue> digest;  // kGood, kBadDigest: as computed by us; FileSink::digests(): as sent
   Error reason{Errc::kOs,
                ""};  // kNotSent: kVanished, kPermission (with os_errno()), ... ; kBadDigest: kCorrupt
 };
@@ -79,9 +79,12 @@ class FileSink {
   virtual Result<void> literal(uint64_t offset, std::span<const std::byte> data) = 0;
   // The sender says: [offset, offset + length) equals block `block` of the sums that went with the request,
   // which starts at basis_offset of the basis. Returns those bytes (valid until the next call): they enter
-  // the digest.
+  // the digest. A sink that digests() returns nothing.
   virtual Result<std::span<const std::byte>> copy(uint64_t offset, uint64_t basis_offset,
                                                   uint32_t length) = 0;
+  // The sink computes the digest of what it has put together by itself: one answer may refer to gigabytes of the
+  // basis. It gets the sender's with kGood.
+  virtual bool digests() const { return false; }
   // An error returned by literal() or copy() does not end the session: the rest of the file is parsed and
   // dropped, and done() is called with kBadDigest. Called exactly once unless the session ends first.
   virtual void done(FileEnd end) = 0;

@@ -2,6 +2,7 @@
 // A Syncer on a real loop with a real Replica, for tests against a real server; its calls made to wait.
 #pragma once
 
+#include <atomic>
 #include <future>
 #include <memory>
 #include <mutex>
@@ -57,6 +58,9 @@ class EngineRig final : public SyncerEvents {
   void on_changes(std::vector<NameChange> changes) override;
   void on_content_changed(NodeId node) override;
   void on_read_only(const std::string& reason) override;
+  bool is_in_use(NodeId /*node*/) override { return in_use_; }
+  // All files, or none.
+  void set_in_use(bool in_use) { in_use_ = in_use; }
 
  private:
   template <class T, class Call>
@@ -71,6 +75,7 @@ class EngineRig final : public SyncerEvents {
   std::mutex mutex_;
   std::vector<NameChange> changes_;
   std::string read_only_reason_;
+  std::atomic<bool> in_use_{false};
 };
 
 }  // namespace rsyncfs
