@@ -28,6 +28,8 @@ constexpr size_t kContentsAtOnce = 128;
 constexpr uint64_t kRoomForDatabase = 4 << 20;  // on a disk that was full
 constexpr size_t kContentsAtOnceWhenFull = 16;  // the database has little space to say what goes
 
+// At once: the store strand has other work, too. The rest follows a second later.
+constexpr int kMaxSteps = 64;
 constexpr std::chrono::seconds kFruitlessFor{5};
 
 struct DiskSpace {
@@ -90,7 +92,7 @@ void CacheBudget::let_go(uint64_t lacking, uint64_t bytes) {
   const uint64_t moment = replica_.cache().moment();
   const InodeSet mapped = limits_.mapped ? limits_.mapped() : InodeSet();
   uint64_t goal = lacking + slack_bytes_;
-  while (goal > 0) {
+  for (int step = 0; goal > 0 && step < kMaxSteps; ++step) {
     const uint64_t before = evicted_bytes_;
     const bool more = evict(goal, moment, mapped, kContentsAtOnce);
     const uint64_t freed = evicted_bytes_ - before;
