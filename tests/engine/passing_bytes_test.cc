@@ -18,8 +18,8 @@ TEST(PassingBytes, TheOldestMakeRoom) {
   PassingBytes passing;
   ExtentSet gone;
   for (uint64_t i = 0; i < 20; ++i) {
-    for (const auto& range : passing.add(i * kPiece, piece(static_cast<int>(i))).ranges())
-      gone.add(range.begin, range.end);
+    const ExtentSet now = passing.add(i * kPiece, piece(static_cast<int>(i)));
+    for (const auto& range : now.ranges()) gone.add(range.begin, range.end);
   }
   EXPECT_EQ(gone.bytes(), 20 * kPiece - PassingBytes::kMaxBytes);
   EXPECT_TRUE(gone.covers(0, 4 * kPiece));
@@ -38,7 +38,8 @@ TEST(PassingBytes, WhatCameTwiceIsNotGoneWithTheFirst) {
   static_cast<void>(passing.add(0, piece(1)));
   ExtentSet gone;
   for (uint64_t i = 10; i < 17; ++i) {
-    for (const auto& range : passing.add(i * kPiece, piece(0)).ranges()) gone.add(range.begin, range.end);
+    const ExtentSet now = passing.add(i * kPiece, piece(0));
+    for (const auto& range : now.ranges()) gone.add(range.begin, range.end);
   }
   EXPECT_FALSE(gone.covers(0, 1));
   std::vector<std::byte> out(kPiece);
