@@ -66,7 +66,8 @@ void op_read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fus
   reply->park(mount.tree.read(node, static_cast<uint64_t>(offset), length,
                               [reply, &mount, node](Result<ReadBytes> read) {
                                 mount.notifier.settle_attributes(node);
-                                read ? reply->bytes(read->bytes) : reply->fail(read.error());
+                                if (!read) return reply->fail(read.error());
+                                if (!reply->bytes(read->bytes)) mount.tree.note_unreadable(node);
                               }));
 }
 

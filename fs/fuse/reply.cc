@@ -134,8 +134,8 @@ void Reply::opened_file() {
   fuse_reply_open(take(), &info);
 }
 
-void Reply::bytes(std::span<const std::byte> data) {
-  fuse_reply_buf(take(), reinterpret_cast<const char*>(data.data()), data.size());
+bool Reply::bytes(std::span<const std::byte> data) {
+  return fuse_reply_buf(take(), reinterpret_cast<const char*>(data.data()), data.size()) != -EFAULT;
 }
 
 bool Reply::listing(std::span<const char> packed) {

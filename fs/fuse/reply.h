@@ -50,7 +50,8 @@ class Reply : public std::enable_shared_from_this<Reply> {
   void link(const std::string& target);
   void opened_directory(const OpenedDirectory& opened);
   void opened_file();
-  void bytes(std::span<const std::byte> data);
+  // False: they could not be read where they are, and the kernel tells the caller so.
+  bool bytes(std::span<const std::byte> data);
   bool listing(std::span<const char> packed);  // false: the asker is gone
   void written(uint64_t bytes);
   void xattr_size(uint64_t size);

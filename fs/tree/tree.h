@@ -81,6 +81,9 @@ class Tree {
   // Shorter than asked only at the end of the file. A failure is given again, at once, to who asks within a
   // second.
   RequestId read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done);
+  // The local disk could not read bytes that read() gave: they are fetched anew when they are asked for
+  // again.
+  void note_unreadable(NodeId file);
   // Where data or a hole begins at or after `offset`. A file that is not here in whole counts as all data.
   void seek(NodeId file, uint64_t offset, SeekKind kind, Done<uint64_t> done);
 

@@ -2,10 +2,12 @@
 // The part of Tree that deals with bytes.
 #include <algorithm>
 #include <cerrno>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "fs/tree/tree.h"
+#include "io/base/log.h"
 
 namespace rsyncfs {
 namespace {
@@ -63,6 +65,15 @@ RequestId Tree::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadByt
         }
         done(std::move(read));
       });
+}
+
+// Of a file that was changed here there are no others.
+void Tree::note_unreadable(NodeId file) {
+  syncs_.post([this, file] {
+    if (replica_.local().dirty(file)) return;
+    log_error("the local disk cannot read a content, it will be fetched again: node " + std::to_string(file));
+    if (const auto dropped = replica_.drop_content(file); !dropped) log_warn(dropped.error().message());
+  });
 }
 
 struct Tree::Composition {

@@ -28,7 +28,13 @@ constexpr size_t kContentsAtOnce = 128;
 constexpr uint64_t kRoomForDatabase = 4 << 20;  // on a disk that was full
 constexpr size_t kContentsAtOnceWhenFull = 16;  // the database has little space to say what goes
 
+// At once: the store strand has other work, too. The rest follows a second later.
+constexpr int kMaxSteps = 64;
 constexpr std::chrono::seconds kFruitlessFor{5};
+
+uint64_t missing(uint64_t wanted, uint64_t there) {
+  return wanted > there ? wanted - there : 0;
+}
 
 struct DiskSpace {
   uint64_t total = 0;
@@ -59,23 +65,20 @@ uint64_t CacheBudget::lack(uint64_t bytes) {
   const uint64_t free = look_at_disk(replica_.directory()).free;
   disk_bytes_ = used;
   free_bytes_ = free;
-  const auto beyond = [bytes](uint64_t taken, uint64_t limit) {
-    return limit - std::min(limit, taken) >= bytes ? 0 : bytes - (limit - std::min(limit, taken));
-  };
-  uint64_t lacking =
-      beyond(used, limits_.cache_bytes) + (used > limits_.cache_bytes ? used - limits_.cache_bytes : 0);
-  spare_ = limits_.cache_bytes - std::min(limits_.cache_bytes, used);
+  uint64_t lacking = missing(used + bytes, limits_.cache_bytes);
+  spare_ = missing(limits_.cache_bytes, used + bytes);
   if (limits_.min_free_bytes != 0) {
-    lacking =
-        std::max(lacking, limits_.min_free_bytes + bytes > free ? limits_.min_free_bytes + bytes - free : 0);
-    spare_ = std::min(spare_, free - std::min(free, limits_.min_free_bytes));
+    lacking = std::max(lacking, missing(limits_.min_free_bytes + bytes, free));
+    spare_ = std::min(spare_, missing(free, limits_.min_free_bytes + bytes));
   }
-  spare_ -= std::min(spare_, bytes);
   return lacking;
 }
 
 bool CacheBudget::evict(uint64_t bytes, uint64_t used_before, const InodeSet& mapped, size_t at_once) {
-  const auto gone = replica_.cache().evict({bytes, at_once, used_before, &mapped});
+  auto gone = replica_.cache().evict({bytes, at_once, used_before, &mapped});
+  // The database needs a few blocks to say what goes.
+  if (!gone && is_disk_full(gone.error()) && replica_.cache().give_reserve_back())
+    gone = replica_.cache().evict({bytes, kContentsAtOnceWhenFull, used_before, &mapped});
   if (!gone) {
     log_warn("making room in the cache: " + gone.error().message());
     return false;
@@ -90,7 +93,7 @@ void CacheBudget::let_go(uint64_t lacking, uint64_t bytes) {
   const uint64_t moment = replica_.cache().moment();
   const InodeSet mapped = limits_.mapped ? limits_.mapped() : InodeSet();
   uint64_t goal = lacking + slack_bytes_;
-  while (goal > 0) {
+  for (int step = 0; goal > 0 && step < kMaxSteps; ++step) {
     const uint64_t before = evicted_bytes_;
     const bool more = evict(goal, moment, mapped, kContentsAtOnce);
     const uint64_t freed = evicted_bytes_ - before;
@@ -112,7 +115,7 @@ Result<void> CacheBudget::make_room(uint64_t bytes) {
   if (const uint64_t lacking = lack(bytes); lacking > 0) {
     if (!is_fruitless()) let_go(lacking, bytes);
     if (lack(bytes) > 0) {
-      return Error::os(ENOSPC, limits_.cache_bytes - std::min(limits_.cache_bytes, disk_bytes_.load()) < bytes
+      return Error::os(ENOSPC, missing(disk_bytes_ + bytes, limits_.cache_bytes) > 0
                                    ? "no room in the cache: what is there is pinned, in use or not sent yet"
                                    : "no room in the cache: min_free= is to be kept free");
     }
@@ -125,7 +128,6 @@ bool CacheBudget::relieve(uint64_t bytes) {
   const std::lock_guard lock(mutex_);
   granted_ = 0;
   if (is_fruitless()) return false;
-  // The database needs a few blocks to say what goes.
   if (auto done = replica_.cache().give_reserve_back(); !done) log_warn(done.error().message());
   const uint64_t moment = replica_.cache().moment();
   const InodeSet mapped = limits_.mapped ? limits_.mapped() : InodeSet();

@@ -136,10 +136,12 @@ void LargeFiles::give(const LargeFilePtr& file, LargeFile::Reader ready) {
     context_.loop.post([this, file, reader, bytes, got = std::move(got)]() mutable {
       if (got) {
         reader->done(ReadBytes{bytes, *bytes});
-      } else if (file->passing && file->state == LargeFile::State::kReady) {
-        // They have just gone: once more.
+      } else if (file->state == LargeFile::State::kReady &&
+                 (file->passing || is_store_trouble(got.error()))) {
+        // They have just gone, or the disk cannot read them: once more from the source.
         file->readers.push_back(std::move(*reader));
-        serve(file);
+        if (file->passing) serve(file);
+        if (!file->passing) pass_through(file, got.error());
       } else {
         reader->done(got.error());
       }

@@ -18,10 +18,23 @@ constexpr Sql kLeastUsed{"SELECT " RSYNCFS_CANDIDATE_COLUMNS
                          " WHERE c.used<? ORDER BY c.used LIMIT ?"};
 constexpr Sql kOne{"SELECT " RSYNCFS_CANDIDATE_COLUMNS
                    " FROM contents AS c JOIN nodes AS n ON n.id=c.node WHERE c.node=?"};
+constexpr Sql kNamePending{
+    "SELECT EXISTS (SELECT 1 FROM base_names WHERE node=?1 AND node<>0)"
+    " OR EXISTS (SELECT 1 FROM names AS n JOIN base_names AS b ON b.parent=n.parent AND b.name=n.name"
+    " WHERE n.node=?1)"};
 constexpr Sql kUse{"UPDATE contents SET used=? WHERE node=?"};
 constexpr Sql kNodeOfInode{
     "SELECT id FROM nodes WHERE id=?1 AND ino=id AND orphan=0"
     " UNION ALL SELECT id FROM nodes WHERE ino=?1 AND ino<>id AND orphan=0 LIMIT 1"};
+
+// It has a name here that it has not at the source, or the other way round.
+Result<bool> is_name_pending(Transaction& transaction, NodeId node) {
+  if (!transaction.something_pending()) return false;
+  Query query(transaction.db(), kNamePending);
+  query.unsigned_integer(node);
+  if (auto row = query.step(); !row) return row.error();
+  return query.integer_at(0) != 0;
+}
 
 }  // namespace
 
@@ -107,6 +120,9 @@ Result<FreedFile> StoredCacheSpace::let_go(Transaction& transaction, PinLookup& 
   if (candidate.place.slab == 0 && candidate.place.position == 0)
     return FreedFile{FreeOutcome::kNothingHere, 0};
   if (candidate.orphan || candidate.differs) return FreedFile{FreeOutcome::kDirty, 0};
+  auto moved = is_name_pending(transaction, candidate.node);
+  if (!moved) return moved.error();
+  if (*moved) return FreedFile{FreeOutcome::kDirty, 0};
   auto pinned = pins.covers(candidate.node);
   if (!pinned) return pinned.error();
   if (*pinned) return FreedFile{FreeOutcome::kPinned, 0};

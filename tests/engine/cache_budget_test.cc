@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The limits of the cache are kept while files are read, and what goes is what nobody misses.
+#include <iterator>
+#include <map>
 #include <random>
+#include <span>
 
 #include "tests/engine/cache_rig.h"
 
@@ -152,6 +155,70 @@ TEST_F(CacheBudgetTest, LocalChangesTakeRoomAndAreNotLost) {
   const auto flushed = rig.flush();
   ASSERT_TRUE(flushed.ok()) << flushed.error().message();
   EXPECT_TRUE(support::read_file(served("written")) == written);
+  const auto checked = rig.replica().check();
+  EXPECT_TRUE(checked.ok()) << checked.error().message();
+}
+
+// What a user of the mount reads: local changes are made of whole files here.
+Result<std::string> read_as_user(EngineRig& rig, const std::string& path) {
+  const auto node = rig.find(path);
+  if (!node) return node.error();
+  const auto dirty = rig.replica().local().dirty(node->id);
+  if (!dirty) return rig.read_all(path);
+  std::string out(dirty->size(), 0);
+  std::vector<ExtentSet::Range> missing;
+  const auto got = dirty->read(0, std::as_writable_bytes(std::span(out)), missing);
+  if (!got) return got.error();
+  if (!missing.empty()) return Error(Errc::kCorrupt, "bytes of a local change are missing");
+  return out;
+}
+
+// Next to nothing has room: what is let go is never what is needed.
+TEST_F(CacheBudgetTest, ChangesMixWithEvictionsWithoutLoss) {
+  constexpr int kSteps = 1'000;
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  std::map<std::string, std::string> model;
+  for (int i = 0; i < 16; ++i) {
+    const std::string path = "f" + std::to_string(i);
+    serve(path, 20'000 + static_cast<uint64_t>(i) * 20'000);
+    model[path] = support::read_file(served(path));
+  }
+  RsyncDaemon server(writable());
+  SyncerOptions options = limited(600'000);
+  options.writeback_delay = std::chrono::milliseconds(50);
+  EngineRig rig(server.url(), store_ / "s", options);
+  ASSERT_TRUE(rig.start().ok());
+  ASSERT_TRUE(rig.wait_for_tree());
+  for (int step = 0; step < kSteps; ++step) {
+    auto chosen = std::next(model.begin(), static_cast<std::ptrdiff_t>(random() % model.size()));
+    const std::string path = chosen->first;
+    const unsigned what = random() % 10;
+    if (what < 6) {
+      const auto bytes = read_as_user(rig, path);
+      ASSERT_TRUE(bytes.ok()) << step << " " << path << ": " << bytes.error().message();
+      ASSERT_TRUE(*bytes == chosen->second) << step << " " << path;
+    } else if (what < 8) {
+      chosen->second = support::random_bytes(1'000 + random() % 200'000, random());
+      ASSERT_TRUE(rig.write(path, chosen->second).ok()) << step;
+    } else if (what < 9) {
+      const std::string to = "g" + std::to_string(step);
+      ASSERT_TRUE(rig.rename(path, to).ok()) << step;
+      model[to] = std::move(chosen->second);
+      model.erase(path);
+    } else {
+      ASSERT_TRUE(rig.replica().cache().free_contents({rig.find(path)->id}, {}).ok());
+    }
+  }
+  const auto flushed = rig.flush();
+  ASSERT_TRUE(flushed.ok()) << flushed.error().message();
+  for (const auto& [path, bytes] : model) {
+    EXPECT_TRUE(support::read_file(served(path)) == bytes) << path;
+    const auto shown = read_as_user(rig, path);
+    EXPECT_TRUE(shown.ok() && *shown == bytes) << path;
+  }
+  EXPECT_GT(rig.status().cache.evicted_files, 0U);
   const auto checked = rig.replica().check();
   EXPECT_TRUE(checked.ok()) << checked.error().message();
 }

@@ -158,5 +158,21 @@ TEST_F(Space, CacheSizeIsKeptWhileMoreIsRead) {
   EXPECT_EQ(mount.command({"fetch", mount / "larger"}).exit_code, 1);
 }
 
+// What is mapped of a file that was cut short cannot be read, just as what is on a bad block.
+TEST_F(Space, BytesThatTheDiskCannotReadComeFromTheSource) {
+  Mount mount(tree.mount_options());
+  ASSERT_EQ(mount.command({"fetch", mount / "large"}).exit_code, 0);
+  ASSERT_EQ(read_head(mount / "large", 4096).bytes.size(), 4096U) << "the store's file is mapped from now on";
+  size_t cut = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(mount.state_dir())) {
+    if (entry.path().native().find("/blocks/") == std::string::npos || !entry.is_regular_file()) continue;
+    std::filesystem::resize_file(entry.path(), 0);
+    ++cut;
+  }
+  ASSERT_EQ(cut, 1U);
+  EXPECT_TRUE(wait_until([&] { return read_whole(mount / "large").ok; }, seconds(20))) << mount.log();
+  EXPECT_EQ(read_whole(mount / "large").bytes, support::read_file(tree / "large"));
+}
+
 }  // namespace
 }  // namespace rsyncfs::mount_tests

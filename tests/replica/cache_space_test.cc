@@ -96,6 +96,15 @@ TEST_F(CacheSpaceTest, LocalChangesCountAndStay) {
   EXPECT_EQ(got, bytes);
 }
 
+TEST_F(CacheSpaceTest, WhatWasRenamedHereStaysUntilTheSourceHasIt) {
+  const NodeId node = cached(kSmall);
+  must(store_->local().rename(kRootNode, "f1", kRootNode, "g", RenameMode::kReplace));
+  EXPECT_EQ(free_one(node), FreeOutcome::kDirty);
+  EXPECT_EQ(evict(UINT64_MAX).files, 0U);
+  must(store_->local().rename(kRootNode, "g", kRootNode, "f1", RenameMode::kReplace));
+  EXPECT_EQ(free_one(node), FreeOutcome::kFreed);
+}
+
 TEST_F(CacheSpaceTest, AReaderKeepsItsBytes) {
   for (const uint64_t size : {kSmall, kLarge}) {
     const NodeId node = cached(size);
