@@ -66,7 +66,8 @@ BasisSums::BasisSums(std::shared_ptr<const Content> basis, ChecksumKind kind, in
   }
   for (const ExtentSet::Range& range : basis_->extents().ranges()) {
     uint64_t number = (range.begin + block_length - 1) / block_length;
-    for (; (number + 1) * block_length <= range.end; ++number) numbers_.push_back(static_cast<uint32_t>(number));
+    for (; (number + 1) * block_length <= range.end; ++number)
+      numbers_.push_back(static_cast<uint32_t>(number));
     if (range.end != size || end_length == 0 || number * block_length < range.begin) continue;
     numbers_.push_back(static_cast<uint32_t>(number));
     sums_.remainder = end_length;

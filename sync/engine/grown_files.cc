@@ -82,7 +82,8 @@ void GrownFiles::begin(ListedGrowth growth) {
   target.size = version.size;
   target.mtime_s = version.mtime_s;
   target.mtime_ns = version.mtime_ns;
-  file->delta = std::make_shared<DeltaFetch>(context_, pool_, *this, std::move(target), std::move(*basis), true);
+  file->delta =
+      std::make_shared<DeltaFetch>(context_, pool_, *this, std::move(target), std::move(*basis), true);
 }
 
 void GrownFiles::pump() {
