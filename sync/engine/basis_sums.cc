@@ -45,7 +45,9 @@ uint32_t cheapest_block_length(uint64_t size, uint64_t new_size, bool token_runs
 }
 
 uint32_t cheapest_strong_length(uint64_t size, uint32_t block_length, ChecksumKind kind) {
-  const auto bits = static_cast<uint32_t>(std::bit_width(size) + std::bit_width(size / block_length));
+  // So many places are compared with so many blocks.
+  const uint64_t places = std::min(size, uint64_t{1} << 40);
+  const auto bits = static_cast<uint32_t>(std::bit_width(places * (places / block_length >> 4)) + 4);
   const uint32_t bytes = (std::max(bits + kSafeBits, kRollingBits) - kRollingBits + 7) / 8;
   return std::clamp<uint32_t>(bytes, kLeastStrongLength, static_cast<uint32_t>(checksum_size(kind)));
 }
