@@ -120,6 +120,7 @@ void DeltaFetch::request(const std::shared_ptr<BasisSums>& sums) {
       std::make_shared<DeltaAssembly>(context_.replica, target_, basis_, session_->checksum(), may_grow_);
   session_->release();
   held_ = false;
+  requested_ = true;
   const std::chrono::milliseconds silence(std::max(target_.size, basis_->size()) * 1000 /
                                           kServerReadsBytesPerSecond);
   session_->request_delta(ndx_, sums->sums(), *this, silence);

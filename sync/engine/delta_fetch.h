@@ -50,7 +50,7 @@ class DeltaFetch final : public FileSink,
   // A session that it shares with others may have ended.
   void look_after_session();
   // No session speaks to it any more.
-  bool idle() const { return !session_ || session_->ended() || answered_; }
+  bool idle() const { return !requested_ || session_->ended() || answered_; }
   const FileTarget& target() const { return target_; }  // the version that is being brought
   uint64_t received_bytes() const { return received_; }
 
@@ -95,6 +95,7 @@ class DeltaFetch final : public FileSink,
   uint64_t waiting_bytes_ = 0;               // literal ones that it has not worked off
   uint64_t received_ = 0;
   bool working_ = false;  // on the strand
+  bool requested_ = false;
   bool answered_ = false;
   bool told_refuted_ = false;
   std::optional<ChecksumValue> sent_digest_;
