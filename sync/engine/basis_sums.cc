@@ -45,7 +45,9 @@ uint32_t cheapest_block_length(uint64_t size, uint64_t new_size, bool token_runs
 }
 
 uint32_t cheapest_strong_length(uint64_t size, uint32_t block_length, ChecksumKind kind) {
-  const auto bits = static_cast<uint32_t>(std::bit_width(size) + std::bit_width(size / block_length));
+  // So many places are compared with so many blocks.
+  const uint64_t places = std::min(size, uint64_t{1} << 40);
+  const auto bits = static_cast<uint32_t>(std::bit_width(places * (places / block_length >> 4)) + 4);
   const uint32_t bytes = (std::max(bits + kSafeBits, kRollingBits) - kRollingBits + 7) / 8;
   return std::clamp<uint32_t>(bytes, kLeastStrongLength, static_cast<uint32_t>(checksum_size(kind)));
 }
@@ -66,7 +68,8 @@ BasisSums::BasisSums(std::shared_ptr<const Content> basis, ChecksumKind kind, in
   }
   for (const ExtentSet::Range& range : basis_->extents().ranges()) {
     uint64_t number = (range.begin + block_length - 1) / block_length;
-    for (; (number + 1) * block_length <= range.end; ++number) numbers_.push_back(static_cast<uint32_t>(number));
+    for (; (number + 1) * block_length <= range.end; ++number)
+      numbers_.push_back(static_cast<uint32_t>(number));
     if (range.end != size || end_length == 0 || number * block_length < range.begin) continue;
     numbers_.push_back(static_cast<uint32_t>(number));
     sums_.remainder = end_length;

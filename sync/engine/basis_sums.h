@@ -11,13 +11,13 @@
 
 namespace rsyncfs {
 
-// The length of blocks that costs least: each costs the bytes of its sums, and of its token unless tokens come as
-// runs, and what differs in one place costs a block. Of a file that got longer by much, `size` is probably its
-// beginning: then few blocks, and an end that is short, because it does not count.
+// The length of blocks that costs least: each costs the bytes of its sums, and of its token unless tokens
+// come as runs, and what differs in one place costs a block. Of a file that got longer by much, `size` is
+// probably its beginning: then few blocks, and an end that is short, because it does not count.
 uint32_t cheapest_block_length(uint64_t size, uint64_t new_size, bool token_runs);
-// Bytes of the strong sums that are sent. So many that hardly one in a hundred files that have nothing in common
-// with the older version comes out wrong, which the digest of the whole finds; rsync's own choice is an eighth of
-// that, for a byte more in many sizes.
+// Bytes of the strong sums that are sent. So many that hardly one in a hundred files that have nothing in
+// common with the older version comes out wrong, which the digest of the whole finds; rsync's own choice is
+// an eighth of that, for a byte more in many sizes.
 uint32_t cheapest_strong_length(uint64_t size, uint32_t block_length, ChecksumKind kind);
 
 // One thread at a time.

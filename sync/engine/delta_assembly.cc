@@ -42,7 +42,8 @@ Result<bool> DeltaAssembly::step() {
     }
     const uint64_t count = std::min(left, piece.length);
     const auto bytes = basis_->view(piece.from, count);
-    if (!bytes || bytes->size() != count) return Error(Errc::kProtocol, "a block that is not here is referred to");
+    if (!bytes || bytes->size() != count)
+      return Error(Errc::kProtocol, "a block that is not here is referred to");
     if (auto done = take(*bytes, piece.from == position_); !done) return done.error();
     piece.from += count;
     piece.length -= count;
@@ -65,7 +66,8 @@ Result<void> DeltaAssembly::take(std::span<const std::byte> bytes, bool in_its_p
   bytes = bytes.first(std::min<uint64_t>(bytes.size(), room));
   position_ += bytes.size();
   if (in_place_) {
-    const uint64_t known = std::min<uint64_t>(basis_->size() - std::min(basis_->size(), before), bytes.size());
+    const uint64_t known =
+        std::min<uint64_t>(basis_->size() - std::min(basis_->size(), before), bytes.size());
     bytes = bytes.subspan(known);
     if (bytes.empty()) return {};
     if (!writer_) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Puts a new version of a file together from what was sent of it and from what is here of an older one, into a
-// content that nobody sees yet.
+// Puts a new version of a file together from what was sent of it and from what is here of an older one, into
+// a content that nobody sees yet.
 #pragma once
 
 #include <cstdint>
@@ -69,11 +69,11 @@ class DeltaAssembly {
   Digest digest_;
   std::deque<DeltaPiece> pieces_;
   uint64_t literal_bytes_ = 0;
-  uint64_t position_ = 0;   // in the version
-  uint64_t sent_size_ = 0;  // of the whole file
-  bool in_place_;             // all before position_ is as it is in the basis
-  uint64_t left_place_ = 0;   // what comes before is to be written from the basis,
-  uint64_t caught_up_ = 0;    // and has been up to here
+  uint64_t position_ = 0;    // in the version
+  uint64_t sent_size_ = 0;   // of the whole file
+  bool in_place_;            // all before position_ is as it is in the basis
+  uint64_t left_place_ = 0;  // what comes before is to be written from the basis,
+  uint64_t caught_up_ = 0;   // and has been up to here
   std::unique_ptr<ContentWriter> writer_;
 };
 

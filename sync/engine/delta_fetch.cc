@@ -13,12 +13,12 @@ namespace rsyncfs {
 
 namespace {
 
-constexpr uint64_t kSumPieceBytes = 8 << 20;        // computed at once on the executor
-constexpr uint64_t kMaxWaitingBytes = 32 << 20;     // received and not written: the session waits for the disk
-constexpr size_t kMaxLiteralBytes = 1 << 20;        // of one piece
+constexpr uint64_t kSumPieceBytes = 8 << 20;     // computed at once on the executor
+constexpr uint64_t kMaxWaitingBytes = 32 << 20;  // received and not written: the session waits for the disk
+constexpr size_t kMaxLiteralBytes = 1 << 20;     // of one piece
 constexpr uint64_t kMaxCopyBytes = uint64_t{1} << 40;
 constexpr uint64_t kServerReadsBytesPerSecond = 32 << 20;  // at least
-constexpr uint64_t kSharedWindowBytes = 1 << 20;    // outstanding on a session that others use
+constexpr uint64_t kSharedWindowBytes = 1 << 20;           // outstanding on a session that others use
 
 }  // namespace
 
@@ -92,19 +92,21 @@ void DeltaFetch::make_sums(uint32_t ndx) {
   held_ = true;
   const bool runs = session_->compression() != CompressionKind::kNone;
   sum_more(std::make_shared<BasisSums>(basis_, session_->checksum(), session_->checksum_seed(),
-                                       cheapest_block_length(basis_->size(), target_.size, runs), !may_grow_));
+                                       cheapest_block_length(basis_->size(), target_.size, runs),
+                                       !may_grow_));
 }
 
 void DeltaFetch::sum_more(std::shared_ptr<BasisSums> sums) {
-  context_.executor.submit([self = shared_from_this(), &loop = context_.loop, sums = std::move(sums)]() mutable {
-    const bool more = sums->compute(kSumPieceBytes);
-    loop.post([self = std::move(self), sums = std::move(sums), more]() mutable {
-      if (self->state_ != State::kSumming) return;
-      self->owner_.delta_progress(*self);
-      if (self->state_ != State::kSumming) return;
-      more ? self->sum_more(std::move(sums)) : self->request(sums);
-    });
-  });
+  context_.executor.submit(
+      [self = shared_from_this(), &loop = context_.loop, sums = std::move(sums)]() mutable {
+        const bool more = sums->compute(kSumPieceBytes);
+        loop.post([self = std::move(self), sums = std::move(sums), more]() mutable {
+          if (self->state_ != State::kSumming) return;
+          self->owner_.delta_progress(*self);
+          if (self->state_ != State::kSumming) return;
+          more ? self->sum_more(std::move(sums)) : self->request(sums);
+        });
+      });
 }
 
 void DeltaFetch::request(const std::shared_ptr<BasisSums>& sums) {
@@ -114,9 +116,11 @@ void DeltaFetch::request(const std::shared_ptr<BasisSums>& sums) {
   }
   sums_ = sums;
   state_ = State::kReceiving;
-  assembly_ = std::make_shared<DeltaAssembly>(context_.replica, target_, basis_, session_->checksum(), may_grow_);
+  assembly_ =
+      std::make_shared<DeltaAssembly>(context_.replica, target_, basis_, session_->checksum(), may_grow_);
   session_->release();
   held_ = false;
+  requested_ = true;
   const std::chrono::milliseconds silence(std::max(target_.size, basis_->size()) * 1000 /
                                           kServerReadsBytesPerSecond);
   session_->request_delta(ndx_, sums->sums(), *this, silence);
@@ -126,7 +130,8 @@ Result<void> DeltaFetch::literal(uint64_t /*offset*/, std::span<const std::byte>
   received_ += data.size();
   if (state_ != State::kReceiving) return Error(Errc::kCanceled, "nobody wants it any more");
   gathered_bytes_ += data.size();
-  if (pieces_.empty() || pieces_.back().copy || pieces_.back().literal.size() + data.size() > kMaxLiteralBytes)
+  if (pieces_.empty() || pieces_.back().copy ||
+      pieces_.back().literal.size() + data.size() > kMaxLiteralBytes)
     pieces_.emplace_back();
   auto& literal = pieces_.back().literal;
   literal.insert(literal.end(), data.begin(), data.end());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Brings one version of a file by what differs from an older one: block sums of that are sent, and what comes back
-// is put together beside it. Nobody sees a byte before the digest of the whole has matched.
+// Brings one version of a file by what differs from an older one: block sums of that are sent, and what comes
+// back is put together beside it. Nobody sees a byte before the digest of the whole has matched.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,9 @@ constexpr uint64_t kMaxDeltaBytes = uint64_t{8} << 30;
 bool worth_a_delta(const Content& basis, uint64_t size);
 
 // Loop thread only. Whoever has it keeps it until idle().
-class DeltaFetch final : public FileSink, public SessionUser, public std::enable_shared_from_this<DeltaFetch> {
+class DeltaFetch final : public FileSink,
+                         public SessionUser,
+                         public std::enable_shared_from_this<DeltaFetch> {
  public:
   class Owner {
    public:
@@ -35,8 +37,8 @@ class DeltaFetch final : public FileSink, public SessionUser, public std::enable
     // Once, last; not after cancel().
     virtual void delta_done(DeltaFetch& delta, Result<DeltaResult> result) = 0;
   };
-  // `may_grow`: see DeltaAssembly. Then a later version than the target's will do as well, and small files may
-  // come by a session that others use.
+  // `may_grow`: see DeltaAssembly. Then a later version than the target's will do as well, and small files
+  // may come by a session that others use.
   DeltaFetch(const EngineContext& context, SessionPool& pool, Owner& owner, FileTarget target,
              std::shared_ptr<const Content> basis, bool may_grow);
   ~DeltaFetch() override;
@@ -48,7 +50,7 @@ class DeltaFetch final : public FileSink, public SessionUser, public std::enable
   // A session that it shares with others may have ended.
   void look_after_session();
   // No session speaks to it any more.
-  bool idle() const { return !session_ || session_->ended() || answered_; }
+  bool idle() const { return !requested_ || session_->ended() || answered_; }
   const FileTarget& target() const { return target_; }  // the version that is being brought
   uint64_t received_bytes() const { return received_; }
 
@@ -93,6 +95,7 @@ class DeltaFetch final : public FileSink, public SessionUser, public std::enable
   uint64_t waiting_bytes_ = 0;               // literal ones that it has not worked off
   uint64_t received_ = 0;
   bool working_ = false;  // on the strand
+  bool requested_ = false;
   bool answered_ = false;
   bool told_refuted_ = false;
   std::optional<ChecksumValue> sent_digest_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Has files that are in use brought up to date as soon as a list shows a newer version; others wait until they are
-// read. Stands before those who hear of changes.
+// Has files that are in use brought up to date as soon as a list shows a newer version; others wait until
+// they are read. Stands before those who hear of changes.
 #pragma once
 
 #include <cstddef>

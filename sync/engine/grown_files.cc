@@ -82,7 +82,8 @@ void GrownFiles::begin(ListedGrowth growth) {
   target.size = version.size;
   target.mtime_s = version.mtime_s;
   target.mtime_ns = version.mtime_ns;
-  file->delta = std::make_shared<DeltaFetch>(context_, pool_, *this, std::move(target), std::move(*basis), true);
+  file->delta =
+      std::make_shared<DeltaFetch>(context_, pool_, *this, std::move(target), std::move(*basis), true);
 }
 
 void GrownFiles::pump() {
@@ -101,7 +102,13 @@ void GrownFiles::tick(Clock::time_point now) {
   for (const auto& [node, file] : files_) {
     if (file->delta && !file->applied && now - file->since > kLongestProof) late.push_back(file);
   }
-  for (const FilePtr& file : late) delta_refuted(*file->delta);
+  for (const FilePtr& file : late) {
+    delta_refuted(*file->delta);
+    if (file->delta->started()) continue;
+    // No session is to be had; whoever reads it brings the version.
+    file->delta.reset();
+    over(file, std::nullopt);
+  }
   pump();
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Files that the source lists as longer than before: where all that is here proves to be the beginning of the new
-// version, the node goes on, so that whoever has it open sees what was added. Otherwise the version gets a node of
-// its own, like any other.
+// Files that the source lists as longer than before: where all that is here proves to be the beginning of the
+// new version, the node goes on, so that whoever has it open sees what was added. Otherwise the version gets
+// a node of its own, like any other.
 #pragma once
 
 #include <atomic>
@@ -41,7 +41,7 @@ class GrownFiles final : public DeltaFetch::Owner {
     ListedGrowth held;
     Clock::time_point since;
     DeltaFetchPtr delta;
-    bool applied = false;      // the version is shown, as another node: `successor`
+    bool applied = false;  // the version is shown, as another node: `successor`
     NodeId successor = 0;
     std::optional<ListedGrowth> next;  // what was listed meanwhile
   };

@@ -122,7 +122,7 @@ struct LargeFile : std::enable_shared_from_this<LargeFile> {
   Clock::time_point last_used = Clock::now();
   Clock::time_point last_read{};
   Clock::time_point loaded_at;
-  DeltaFetchPtr delta;  // brings all of it, beside the streams
+  DeltaFetchPtr delta;               // brings all of it, beside the streams
   Clock::time_point streams_from{};  // with a delta: readers wait so long for it
   bool delta_tried = false;
 };

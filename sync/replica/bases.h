@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Older versions of files whose bytes a newer one can be made from. An orphan that is such a basis stays, though
-// the kernel has forgotten it, until the newer version is here or goes itself.
+// Older versions of files whose bytes a newer one can be made from. An orphan that is such a basis stays,
+// though the kernel has forgotten it, until the newer version is here or goes itself.
 #pragma once
 
 #include <optional>
@@ -12,8 +12,8 @@
 
 namespace rsyncfs {
 
-// `older` was replaced by `node`, or vanished where `node` appeared. Its content becomes the basis of `node`, or
-// the basis that it has itself; nothing happens when neither is here, or when they are no regular files.
+// `older` was replaced by `node`, or vanished where `node` appeared. Its content becomes the basis of `node`,
+// or the basis that it has itself; nothing happens when neither is here, or when they are no regular files.
 Result<void> note_basis(Transaction& transaction, const Node& older, NodeId node);
 // The node whose content is the basis.
 Result<std::optional<NodeId>> find_basis(Connection& db, NodeId node);

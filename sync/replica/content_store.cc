@@ -194,7 +194,8 @@ Result<bool> ContentStore::grow(Replica::FinishedContent grown, const FileVersio
   auto old = find_content((*transaction)->db(), grown.node);
   if (!old) return old.error();
   const bool as_before = node->has_value() && !(*node)->orphan && (*node)->differences == 0 &&
-                         (*node)->version() == before && old->has_value() && (*old)->sound && (*old)->complete;
+                         (*node)->version() == before && old->has_value() && (*old)->sound &&
+                         (*old)->complete;
   if (!as_before || (!grown.writer && (*old)->place.size != grown.size)) return false;
   ContentRow row = **old;
   bool in_slab = false;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+#include "sync/replica/renamed_files.h"
 #include "sync/replica/types.h"
 
 namespace rsyncfs {
@@ -24,6 +25,9 @@ ListedName KeptListedName::view() const {
   out.xattrs_known = xattrs_known;
   return out;
 }
+
+HardLinkGroups::HardLinkGroups() : renamed_(std::make_unique<RenamedFiles>()) {}
+HardLinkGroups::~HardLinkGroups() = default;
 
 NodeId HardLinkGroups::node_of(uint32_t group) const {
   const auto found = nodes_.find(group);

@@ -146,6 +146,7 @@ Result<void> make_orphan(Transaction& transaction, const Node& node) {
   // Two names of one node may go together: it counts once.
   if (transaction.db().changes() == 0) return {};
   ++transaction.totals().orphans;
+  if (S_ISREG(node.attr.mode)) transaction.orphaned().push_back(node);
   if (node.differences == 0) return {};
   auto bound = is_bound_elsewhere(transaction.db(), node.id);
   if (!bound) return bound.error();

@@ -12,6 +12,7 @@
 #include "sync/replica/content_rows.h"
 #include "sync/replica/former_names.h"
 #include "sync/replica/orphans.h"
+#include "sync/replica/renamed_files.h"
 #include "sync/replica/source_node.h"
 #include "sync/replica/versions.h"
 
@@ -44,6 +45,7 @@ Reconciler::Reconciler(Transaction& transaction, DirtyFiles& files, NodeId direc
 Result<DirectoryChanges> Reconciler::run(const std::vector<ListedName>& names, bool complete,
                                          std::vector<NodeId>& nodes_out) {
   names_ = &names;
+  transaction_.orphaned().clear();
   nodes_out.assign(names.size(), 0);
   auto self = find_node(transaction_.db(), directory_);
   if (!self) return self.error();
@@ -62,6 +64,7 @@ Result<DirectoryChanges> Reconciler::run(const std::vector<ListedName>& names, b
   for (const Removal& removal : removals_) {
     if (auto done = remove(removal); !done) return done.error();
   }
+  if (auto done = find_renamed(); !done) return done.error();
   // Then what keeps its node, so that a new name of a hard-link group joins the node that has the content.
   std::stable_partition(steps_.begin(), steps_.end(), [](const Step& step) { return step.same_version; });
   for (const Step& step : steps_) {
@@ -74,6 +77,7 @@ Result<DirectoryChanges> Reconciler::run(const std::vector<ListedName>& names, b
   }
   if (auto done = reconcile_pending(nodes_out); !done) return done.error();
   if (auto done = losses_.settle(); !done) return done.error();
+  if (auto done = find_renamed(); !done) return done.error();
   if (auto done = finish_directory(complete); !done) return done.error();
   return DirectoryChanges{std::move(changes_), std::move(collisions_), std::move(growths_)};
 }
@@ -379,11 +383,38 @@ Result<NodeId> Reconciler::renew(const Step& step) {
   auto id = insert_node(transaction_, node, listed.link_target);
   if (!id) return id;
   if (listed.hlink_group != 0 && !S_ISDIR(listed.attr.mode)) groups_.set(listed.hlink_group, *id);
-  if (S_ISREG(listed.attr.mode) && step.stored.id != 0 && !step.same_version) {
-    if (auto done = note_basis(transaction_, step.stored, *id); !done) return done.error();
+  if (S_ISREG(listed.attr.mode)) {
+    if (step.stored.id != 0 && !step.same_version) {
+      if (auto done = note_basis(transaction_, step.stored, *id); !done) return done.error();
+    }
+    if (auto done = find_former_self(*id, node.attr); !done) return done.error();
   }
   if (auto done = lead_to(step, *id); !done) return done.error();
   return id;
+}
+
+Result<void> Reconciler::find_former_self(NodeId node, const NodeAttributes& attr) {
+  const auto former = groups_.renamed().appeared(node, {attr.size, attr.mtime_s, attr.mtime_ns});
+  if (!former) return {};
+  // It may have been deleted since.
+  auto still = find_node(transaction_.db(), former->id);
+  if (!still) return still.error();
+  return still->has_value() ? note_basis(transaction_, **still, node) : Result<void>();
+}
+
+Result<void> Reconciler::find_renamed() {
+  for (const Node& node : std::exchange(transaction_.orphaned(), {})) {
+    const auto now = groups_.renamed().vanished(node);
+    if (!now || *now == node.id) continue;
+    auto content = find_content(transaction_.db(), *now);
+    if (!content) return content.error();
+    if (content->has_value()) continue;
+    auto still = find_node(transaction_.db(), *now);
+    if (!still) return still.error();
+    if (!still->has_value()) continue;
+    if (auto done = note_basis(transaction_, node, *now); !done) return done;
+  }
+  return {};
 }
 
 Result<void> Reconciler::lead_to(const Step& step, NodeId node) {

@@ -80,6 +80,9 @@ class Reconciler {
   Result<bool> must_separate(const Step& step);
   // Users changed something below a directory in whose place the source has something else now.
   Result<bool> collides(const Step& step);
+  // The new file may be one that vanished elsewhere; and what vanished here, one that appeared.
+  Result<void> find_former_self(NodeId node, const NodeAttributes& attr);
+  Result<void> find_renamed();
   Result<void> note_loss(const Node& stored, std::string_view name, NodeId successor);
   Result<void> merge(const ListedName& listed, const Node& stored, uint32_t nlink);
   Result<bool> may_inherit_ino(const Step& step);

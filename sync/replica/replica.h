@@ -39,8 +39,8 @@ struct ReplicaStatistics {
   uint64_t partial_files = 0;
 };
 
-// A file that the source lists as longer, with all of the version before here. It stays as it is until it is known
-// whether that is the beginning of the new one.
+// A file that the source lists as longer, with all of the version before here. It stays as it is until it is
+// known whether that is the beginning of the new one.
 struct HeldGrowth {
   NodeId node = 0;
   NodeId parent = 0;
@@ -101,8 +101,8 @@ class Replica {
   class Batch {
    public:
     virtual ~Batch() = default;  // without commit(): rolled back
-    // Files that got longer are held, where `may_hold` says so (on this thread), until it is known whether they
-    // grew. Otherwise, and where they did not, they are replaced.
+    // Files that got longer are held, where `may_hold` says so (on this thread), until it is known whether
+    // they grew. Otherwise, and where they did not, they are replaced.
     using MayHold = std::function<bool(NodeId)>;
     virtual void hold_growths(MayHold may_hold) = 0;
     virtual Result<DirectoryChanges> apply_directory(NodeId directory, const std::vector<ListedName>& names,
@@ -147,16 +147,17 @@ class Replica {
     // The version that the bytes are of; without it, the one that the node had when the writer was created.
     std::optional<FileVersion> version;
   };
-  // What an older version left here, of which this one, of which nothing is here yet, may be made by delta: any
-  // bytes, complete or not; null: nothing. It stays until the content is finished, or until it is given up.
+  // What an older version left here, of which this one, of which nothing is here yet, may be made by delta:
+  // any bytes, complete or not; null: nothing. It stays until the content is finished, or until it is given
+  // up.
   virtual Result<std::shared_ptr<const Content>> basis(NodeId id) = 0;
   virtual Result<void> drop_basis(NodeId id) = 0;
   // Makes complete contents visible, all in one transaction; data is in the block files before it. The bytes
   // of a node that was deleted, or was given another version, in the meantime are dropped without an error.
   virtual Result<void> finish_contents(std::vector<FinishedContent> finished) = 0;
-  // The content of a node that is `before` is that of a longer version from now on, of which it is the beginning.
-  // The bytes show; size and time follow with the next list that has them after settle_growth(). False: it is something else
-  // by now, or was changed here. `grown.writer` null: nothing is added.
+  // The content of a node that is `before` is that of a longer version from now on, of which it is the
+  // beginning. The bytes show; size and time follow with the next list that has them after settle_growth().
+  // False: it is something else by now, or was changed here. `grown.writer` null: nothing is added.
   virtual Result<bool> grow_content(FinishedContent grown, const FileVersion& before) = 0;
   // The next list that has the version makes the node that one, or replaces it.
   virtual void settle_growth(NodeId id, const FileVersion& version, bool grew) = 0;

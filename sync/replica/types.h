@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -102,8 +103,15 @@ struct KeptListedName {
 
 // The hard-link groups of one file list, shared by all directories of that list. When a batch that was given
 // it is not committed, it names nodes that do not exist: begin the list again with a new one.
+class RenamedFiles;
 class HardLinkGroups {
  public:
+  HardLinkGroups();
+  ~HardLinkGroups();
+  HardLinkGroups(const HardLinkGroups&) = delete;
+  HardLinkGroups& operator=(const HardLinkGroups&) = delete;
+  // Of the same list.
+  RenamedFiles& renamed() { return *renamed_; }
   NodeId node_of(uint32_t group) const;  // 0: not met yet
   uint32_t group_of(NodeId node) const;  // 0: no group leads to it
   void set(uint32_t group, NodeId node);
@@ -111,6 +119,7 @@ class HardLinkGroups {
  private:
   std::unordered_map<uint32_t, NodeId> nodes_;
   std::unordered_map<NodeId, uint32_t> groups_;
+  std::unique_ptr<RenamedFiles> renamed_;
 };
 
 // What became of one name, for invalidation, inotify and the log.

@@ -82,6 +82,8 @@ class Transaction {
   Writer& writer() { return writer_; }
   Totals& totals() { return totals_; }  // what this transaction adds
   Aftermath& aftermath() { return aftermath_; }
+  // Regular files that lost their last name in it; whoever has an eye on them takes them away.
+  std::vector<Node>& orphaned() { return orphaned_; }
   // Anything in the store differs from the source.
   bool something_pending() const;
   void use_xattr_set(uint64_t set, int64_t by);
@@ -111,6 +113,7 @@ class Transaction {
   const bool releases_;  // the writer, at the end
   Totals totals_;
   Aftermath aftermath_;
+  std::vector<Node> orphaned_;
   std::map<uint64_t, int64_t> xattr_uses_;
   std::map<uint64_t, SlabUse> slab_uses_;
   std::optional<Error> failure_;

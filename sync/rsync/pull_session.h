@@ -82,8 +82,8 @@ class FileSink {
   // the digest. A sink that digests() returns nothing.
   virtual Result<std::span<const std::byte>> copy(uint64_t offset, uint64_t basis_offset,
                                                   uint32_t length) = 0;
-  // The sink computes the digest of what it has put together by itself: one answer may refer to gigabytes of the
-  // basis. It gets the sender's with kGood.
+  // The sink computes the digest of what it has put together by itself: one answer may refer to gigabytes of
+  // the basis. It gets the sender's with kGood.
   virtual bool digests() const { return false; }
   // An error returned by literal() or copy() does not end the session: the rest of the file is parsed and
   // dropped, and done() is called with kBadDigest. Called exactly once unless the session ends first.

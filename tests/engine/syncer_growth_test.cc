@@ -80,7 +80,8 @@ class GrowthTest : public ::testing::Test {
     if (!rig_) open();
     const NodeId node = fetch("log");
     for (int i = 0; i < 5; ++i) {
-      const std::string more = "line " + std::to_string(i) + std::string(static_cast<size_t>(i) * 20'000, 'x') + "\n";
+      const std::string more =
+          "line " + std::to_string(i) + std::string(static_cast<size_t>(i) * 20'000, 'x') + "\n";
       append("log", more);
       contents += more;
       ASSERT_EQ(await_size("log", contents.size()), node) << i;

@@ -97,6 +97,58 @@ TEST_F(Bases, GoesWithTheVersionThatItIsFor) {
   EXPECT_FALSE(store_->node(first_).ok());
 }
 
+ListedName& add_timed(Listing& listing, const std::string& name, uint32_t mtime_ns) {
+  NodeAttributes attr = file_attributes(kLarge, 1);
+  attr.mtime_ns = mtime_ns;
+  return listing.add(name, attr);
+}
+
+TEST_F(Bases, AFileUnderAnotherNameIsMadeOfWhatItWas) {
+  Listing before;
+  before.directory("a");
+  before.directory("b");
+  const auto directories = apply(*store_, kRootNode, before).nodes;
+  Listing listed;
+  add_timed(listed, "old", 5);
+  const NodeId old_node = only_node(apply(*store_, directories[1], listed));
+  store_content(*store_, old_node, bytes_);
+  // In one list, it is seen here before it is missed there.
+  HardLinkGroups groups;
+  Listing in_a;
+  add_timed(in_a, "new", 5);
+  const NodeId first = only_node(apply(*store_, directories[0], in_a, true, groups));
+  EXPECT_EQ(must(store_->basis(first)), nullptr);
+  Listing in_b;
+  apply(*store_, directories[1], in_b, true, groups);
+  EXPECT_TRUE(is_basis_of(first));
+  must(store_->check());
+}
+
+TEST_F(Bases, AFileOfARenamedDirectoryToo) {
+  Listing before;
+  before.directory("a");
+  const NodeId directory = only_node(apply(*store_, kRootNode, before));
+  Listing listed;
+  add_timed(listed, "file", 5);
+  store_content(*store_, only_node(apply(*store_, directory, listed)), bytes_);
+  HardLinkGroups groups;
+  Listing after;
+  after.directory("b");
+  const NodeId now = only_node(apply(*store_, kRootNode, after, true, groups));
+  Listing again;
+  add_timed(again, "file", 5);
+  EXPECT_TRUE(is_basis_of(only_node(apply(*store_, now, again, true, groups))));
+}
+
+TEST_F(Bases, WithoutNanosecondsTooManyAreAlike) {
+  Listing listed;
+  listed.file("old", kLarge, 1);
+  store_content(*store_, only_node(apply(*store_, kRootNode, listed)), bytes_);
+  Listing after;
+  after.file("new", kLarge, 1);
+  EXPECT_EQ(must(store_->basis(only_node(apply(*store_, kRootNode, after)))), nullptr);
+}
+
 TEST_F(Bases, APartOfAVersionIsABasisToo) {
   first_ = list_version("f", kLarge, 1);
   {

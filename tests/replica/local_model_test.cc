@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -192,7 +193,7 @@ class World {
     }
     auto batch = must(store_->begin());
     std::vector<NodeId> nodes;
-    auto applied = batch->apply_directory(node, listing.take(), true, groups_, nodes);
+    auto applied = batch->apply_directory(node, listing.take(), true, *groups_, nodes);
     if (!applied) return {};
     must(batch->commit());
     batch.reset();
@@ -234,7 +235,7 @@ class World {
     }
   }
   void list_tree(uint64_t inode, NodeId node) {
-    groups_ = HardLinkGroups();
+    groups_.emplace();
     std::vector<std::pair<uint64_t, NodeId>> todo{{inode, node}};
     while (!todo.empty()) {
       const auto [directory, id] = todo.back();
@@ -251,7 +252,7 @@ class World {
       return;
     }
     // Down some way.
-    groups_ = HardLinkGroups();
+    groups_.emplace();
     uint64_t inode = 0;
     NodeId node = kRootNode;
     for (int depth = 0; depth < 4; ++depth) {
@@ -330,7 +331,7 @@ class World {
   int64_t versions_ = 1000;
   ModelSource source_;
   ModelPusher pusher_;
-  HardLinkGroups groups_;
+  std::optional<HardLinkGroups> groups_{std::in_place};
   std::set<int64_t> users_;     // versions that users made and did not give up
   std::set<int64_t> outdated_;  // that the source replaced or removed by itself
   size_t collided_ = 0;
