@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <string>
 #include <thread>
 #include <vector>
@@ -96,6 +97,23 @@ TEST_F(NotifierTest, ContentDropsPages) {
   know(kRootNode, "a");
   notifier.on_content_changed(a);
   EXPECT_THAT(calls(), UnorderedElementsAre("all " + id(a)));
+}
+
+TEST_F(NotifierTest, AFileMayGetLongerWhenItsPagesAreDropped) {
+  const NodeId a = list(kRootNode, {file("a", 1)}).at("a");
+  const NodeId unknown = a + 100;
+  bool at_once = false;
+  notifier.on_growth(unknown, [&] { at_once = true; });
+  EXPECT_TRUE(at_once);
+  EXPECT_FALSE(notifier.is_in_use(unknown));
+  know(kRootNode, "a");
+  EXPECT_TRUE(notifier.is_in_use(a));
+  forget_calls();
+  std::promise<std::vector<std::string>> sent;
+  notifier.on_growth(a, [&] { sent.set_value(caches.calls()); });
+  auto told = sent.get_future();
+  ASSERT_EQ(told.wait_for(seconds(10)), std::future_status::ready);
+  EXPECT_THAT(told.get(), ElementsAre("all " + id(a)));
 }
 
 TEST_F(NotifierTest, TheSameIsSentOnceWhileItWaits) {
