@@ -31,6 +31,7 @@ constexpr std::chrono::milliseconds kCalmTick{5'000};  // while sessions beside 
 constexpr std::chrono::seconds kIdleSession{30};
 // The pusher is told of changes at once, and then no more often than this.
 constexpr std::chrono::milliseconds kNotesApart{20};
+constexpr std::chrono::milliseconds kGrowthLookedAt{20};  // while somebody waits for it
 // The cache's limits are looked at beside the stores of the engine, too: users write, and others on the disk.
 constexpr std::chrono::seconds kBudgetEvery{1};
 
@@ -96,6 +97,7 @@ class SyncerImpl final : public Syncer {
   void close_idle_sessions(Clock::time_point now);
   Result<FileTarget> target_of(NodeId file) const;
   bool waiting() const;
+  void when_grown(Clock::time_point latest, Done<void> done);
   SyncerStatus make_status();
   template <class T, class Work>
   RequestId post(Done<T> done, Work work);
@@ -325,7 +327,17 @@ RequestId SyncerImpl::fetch_xattrs(NodeId node, Done<void> done) {
 
 RequestId SyncerImpl::refresh(NodeId directory, Done<void> done) {
   return post<void>(std::move(done), [this, directory](RequestId id, Done<void> answer) {
-    lister_.refresh_below(id, directory, std::move(answer));
+    lister_.refresh_below(id, directory, [this, answer = std::move(answer)](Result<void> listed) mutable {
+      listed ? when_grown(Clock::now() + options_.timeout, std::move(answer)) : answer(std::move(listed));
+    });
+  });
+}
+
+// What is listed as longer is shown when it is known how it got so.
+void SyncerImpl::when_grown(Clock::time_point latest, Done<void> done) {
+  if (closing_ || !grown_.waiting() || Clock::now() >= latest) return done(Result<void>());
+  context_.loop.run_after(kGrowthLookedAt, [this, latest, done = std::move(done)]() mutable {
+    when_grown(latest, std::move(done));
   });
 }
 

@@ -166,7 +166,8 @@ TEST(Store, BringsFormat3UpToDate) {
   {
     const auto db = must(Connection::open(tmp.path() + "/store.db", Connection::Mode::kWrite, 1 << 16));
     must(
-        db->execute("DROP INDEX contents_by_use; ALTER TABLE contents DROP COLUMN used; DROP TABLE pins;"
+        db->execute("DROP INDEX contents_by_use; ALTER TABLE contents DROP COLUMN used; DROP TABLE pins; "
+                    "DROP TABLE bases;"
                     "DROP INDEX later_versions;"));
     must(write_number(*db, "schema", 3));
   }
