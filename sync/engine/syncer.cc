@@ -13,6 +13,7 @@
 #include "sync/engine/grown_files.h"
 #include "sync/engine/large_files.h"
 #include "sync/engine/lister.h"
+#include "sync/engine/local_work.h"
 #include "sync/engine/moving_files.h"
 #include "sync/engine/poller.h"
 #include "sync/engine/push_fences.h"
@@ -60,7 +61,7 @@ class SyncerImpl final : public Syncer {
         [this](std::vector<StepCollision> collisions) { pusher_.decide(std::move(collisions)); });
     lister_.set_listed([this] { poller_.listed(); });
     lister_.set_brake([this](const std::string& why) { pusher_.stop(why); });
-    lister_.set_growth_user({[this](NodeId node) { return grown_.may_hold(node); },
+    lister_.set_growth_user({[this](NodeId node) { return grown_.may_hold(node) && !is_worked_on(node); },
                              [this](std::vector<ListedGrowth> growths) {
                                grown_.listed(std::move(growths));
                                schedule_tick();
@@ -97,6 +98,7 @@ class SyncerImpl final : public Syncer {
   void close_idle_sessions(Clock::time_point now);
   Result<FileTarget> target_of(NodeId file) const;
   bool waiting() const;
+  bool is_worked_on(NodeId file) const;
   void when_grown(Clock::time_point latest, Done<void> done);
   SyncerStatus make_status();
   template <class T, class Work>
@@ -110,6 +112,7 @@ class SyncerImpl final : public Syncer {
   CacheBudget budget_;
   EagerRefresh eager_;
   EngineContext context_;
+  LocalWork work_;
   FetchTotals totals_;
   SessionPool pool_;
   PushFences fences_;
@@ -341,8 +344,15 @@ void SyncerImpl::when_grown(Clock::time_point latest, Done<void> done) {
   });
 }
 
+// Any thread.
+bool SyncerImpl::is_worked_on(NodeId file) const {
+  const auto node = context_.replica.node(file);
+  return !node || work_.has(*node, Clock::now());
+}
+
 // Changes come by the thousand: the loop is not woken for each of them.
-void SyncerImpl::note_change(NodeId /*node*/) {
+void SyncerImpl::note_change(NodeId node) {
+  work_.note(node, Clock::now());
   if (change_noted_.exchange(true, std::memory_order_acq_rel)) return;
   context_.loop.post([this] {
     if (closing_) return;
