@@ -193,7 +193,7 @@ class Decider {
   }
 
   std::string copy_name() const {
-    return free_conflict_name(at_.name, host_name(), FileTime::now().s, [this](std::string_view name) {
+    return free_conflict_name(at_.name, host_name(), FileTime::now(), [this](std::string_view name) {
       const auto local = pending_.local_binding(at_.parent, name);
       const auto base = pending_.base_binding(at_.parent, name);
       return !local || !base || *local != 0 || *base != 0;

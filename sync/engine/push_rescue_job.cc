@@ -31,7 +31,7 @@ Result<std::vector<std::string>> choose_names(const PendingChanges& pending,
       return !local || !base || *local != 0 || *base != 0 ||
              chosen.contains({version.parent, std::string(name)});
     };
-    std::string name = free_conflict_name(version.name, host_name(), FileTime::now().s, taken);
+    std::string name = free_conflict_name(version.name, host_name(), FileTime::now(), taken);
     if (name.empty()) return Error(Errc::kLimit, "there are too many conflict copies");
     chosen.emplace(version.parent, name);
     out.push_back(std::move(name));

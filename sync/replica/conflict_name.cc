@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <ctime>
 
 namespace rsyncfs {
@@ -25,12 +26,14 @@ std::string plain_host(std::string_view host) {
   return out.empty() ? "unknown" : out;
 }
 
-std::string compact_time(int64_t unix_s) {
-  const auto seconds = static_cast<time_t>(unix_s);
+std::string compact_time(const FileTime& time) {
+  const auto seconds = static_cast<time_t>(time.s);
   tm parts{};
   std::array<char, 32> text{};
   if (gmtime_r(&seconds, &parts) == nullptr) return "0";
-  return {text.data(), std::strftime(text.data(), text.size(), "%Y%m%dT%H%M%SZ", &parts)};
+  std::string out(text.data(), std::strftime(text.data(), text.size(), "%Y%m%dT%H%M%S", &parts));
+  std::snprintf(text.data(), text.size(), ".%06uZ", static_cast<unsigned>(time.ns / 1000 % 1'000'000));
+  return out + text.data();
 }
 
 std::string_view shortened(std::string_view name, size_t limit) {
@@ -44,19 +47,19 @@ std::string_view shortened(std::string_view name, size_t limit) {
 
 }  // namespace
 
-std::string conflict_name(std::string_view name, std::string_view host, int64_t unix_s, int number) {
+std::string conflict_name(std::string_view name, std::string_view host, const FileTime& time, int number) {
   std::string tail(kMark);
   tail += plain_host(host);
   tail += '-';
-  tail += compact_time(unix_s);
+  tail += compact_time(time);
   if (number > 1) tail += '-' + std::to_string(number);
   return std::string(shortened(name, kMaxNameBytes - tail.size())) + tail;
 }
 
-std::string free_conflict_name(std::string_view name, std::string_view host, int64_t unix_s,
+std::string free_conflict_name(std::string_view name, std::string_view host, const FileTime& time,
                                const std::function<bool(std::string_view)>& taken) {
   for (int number = 1; number <= kMaxConflictNames; ++number) {
-    std::string candidate = conflict_name(name, host, unix_s, number);
+    std::string candidate = conflict_name(name, host, time, number);
     if (!taken(candidate)) return candidate;
   }
   return {};

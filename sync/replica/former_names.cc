@@ -53,9 +53,9 @@ Result<void> erase_former_name(Transaction& transaction, NodeId node) {
 }
 
 Result<std::string> conflict_name_in(Connection& db, NodeId directory, std::string_view name,
-                                     int64_t unix_s) {
+                                     const FileTime& time) {
   std::optional<Error> failure;
-  std::string out = free_conflict_name(name, host_name(), unix_s, [&](std::string_view candidate) {
+  std::string out = free_conflict_name(name, host_name(), time, [&](std::string_view candidate) {
     auto local = find_name(db, directory, candidate);
     auto base = find_base_name(db, directory, candidate);
     if (!local) failure = local.error();
@@ -75,7 +75,7 @@ Result<std::optional<NameChange>> adopt_former_name(Transaction& transaction, co
   NameEdit edit(transaction);
   auto directory = place_for(edit, (*former)->first);
   if (!directory) return directory.error();
-  auto name = conflict_name_in(transaction.db(), directory->id, (*former)->second, edit.now().s);
+  auto name = conflict_name_in(transaction.db(), directory->id, (*former)->second, edit.now());
   if (!name) return name.error();
   if (auto done = edit.lead(*directory, *name, 0, orphan.id); !done) return done.error();
   Node node = orphan;

@@ -21,7 +21,8 @@ Result<std::optional<std::pair<NodeId, std::string>>> find_former_name(Connectio
 Result<void> erase_former_name(Transaction& transaction, NodeId node);
 
 // The first free name for a conflict copy of `name` in the directory.
-Result<std::string> conflict_name_in(Connection& db, NodeId directory, std::string_view name, int64_t unix_s);
+Result<std::string> conflict_name_in(Connection& db, NodeId directory, std::string_view name,
+                                     const FileTime& time);
 
 // Before the bytes of an orphan are changed by a user: one that the source replaced or removed becomes a
 // conflict copy where it was. The change that this made of the names; nullopt: nothing, such as for a file

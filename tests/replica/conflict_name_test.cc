@@ -9,16 +9,16 @@
 namespace rsyncfs {
 namespace {
 
-constexpr int64_t kTime = 1795730043;  // 2026-11-26 21:54:03 UTC
+constexpr FileTime kTime{1795730043, 123456789};  // 2026-11-26 21:54:03 UTC
 
 TEST(ConflictName, SaysWhereAndWhen) {
   EXPECT_EQ(conflict_name("report.txt", "web-1.example", kTime),
-            "report.txt.conflict-web-1.example-20261126T215403Z");
-  EXPECT_EQ(conflict_name("a", "b", kTime, 2), "a.conflict-b-20261126T215403Z-2");
-  EXPECT_EQ(conflict_name("a", "", kTime), "a.conflict-unknown-20261126T215403Z");
-  EXPECT_TRUE(may_be_conflict_name("a.conflict-unknown-20261126T215403Z"));
+            "report.txt.conflict-web-1.example-20261126T215403.123456Z");
+  EXPECT_EQ(conflict_name("a", "b", kTime, 2), "a.conflict-b-20261126T215403.123456Z-2");
+  EXPECT_EQ(conflict_name("a", "", kTime), "a.conflict-unknown-20261126T215403.123456Z");
+  EXPECT_TRUE(may_be_conflict_name("a.conflict-unknown-20261126T215403.123456Z"));
   EXPECT_FALSE(may_be_conflict_name("a.conflict"));
-  EXPECT_EQ(conflict_name("a", "x/y z\xff", kTime), "a.conflict-x_y_z_-20261126T215403Z");
+  EXPECT_EQ(conflict_name("a", "x/y z\xff", kTime), "a.conflict-x_y_z_-20261126T215403.123456Z");
 }
 
 TEST(ConflictName, IsNeverTooLong) {
@@ -27,7 +27,7 @@ TEST(ConflictName, IsNeverTooLong) {
       const std::string name = conflict_name(std::string(length, 'n'), std::string(host, 'h'), kTime, 9999);
       EXPECT_LE(name.size(), kMaxNameBytes);
       EXPECT_GT(name.find(".conflict-h"), 100U);
-      EXPECT_NE(name.find("20261126T215403Z-9999"), std::string::npos);
+      EXPECT_NE(name.find("20261126T215403.123456Z-9999"), std::string::npos);
     }
   }
 }
@@ -53,7 +53,7 @@ TEST(ConflictName, TakesTheFirstThatIsFree) {
   const auto taken = [&](std::string_view name) { return there.find(name) != there.end(); };
   for (const char* tail : {"", "-2", "-3"}) {
     const std::string name = free_conflict_name("a", "b", kTime, taken);
-    EXPECT_EQ(name, std::string("a.conflict-b-20261126T215403Z") + tail);
+    EXPECT_EQ(name, std::string("a.conflict-b-20261126T215403.123456Z") + tail);
     there.insert(name);
   }
   EXPECT_EQ(free_conflict_name("a", "b", kTime, [](std::string_view) { return true; }), "");

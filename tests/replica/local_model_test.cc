@@ -209,7 +209,7 @@ class World {
     for (const Collision& collision : collisions) {
       ++collided_;
       const ListedName theirs = collision.theirs.view();
-      const std::string copy = free_conflict_name(collision.name, "host", 0, [&](std::string_view name) {
+      const std::string copy = free_conflict_name(collision.name, "host", {}, [&](std::string_view name) {
         return store_->lookup(collision.parent, name).ok() ||
                must(store_->pending().base_binding(collision.parent, name)) != 0;
       });
