@@ -49,15 +49,15 @@ void rewrite(int directory, const Node& node, const std::string& name) {
 }  // namespace
 
 EventRaiser::EventRaiser(std::string mountpoint, std::string_view device, Tree& tree,
-                         const WatchedNodes* watched)
+                         const WatchedNodes& watched)
     : mountpoint_(std::move(mountpoint)), device_(parse_device(device)), tree_(tree), watched_(watched) {}
 
 bool EventRaiser::concerns(const NameChange& change) const {
-  if (!anybody()) return false;
-  if (watched_->has(change.parent)) return true;
+  if (!watched_.any()) return false;
+  if (watched_.has(change.parent)) return true;
   if (change.kind == NameChange::Kind::kCreated || change.kind == NameChange::Kind::kRemoved) return false;
   const Result<Node> node = tree_.replica().node(change.node);
-  return node && watched_->has(node->ino);
+  return node && watched_.has(node->ino);
 }
 
 // Not kept open: it would keep the mount from being taken away.
@@ -99,7 +99,7 @@ void EventRaiser::make(int directory, const Node& node, const std::string& name)
 }
 
 void EventRaiser::raise(const NameChange& change) {
-  raising_.store(::gettid(), std::memory_order_relaxed);
+  thread_.store(::gettid(), std::memory_order_relaxed);
   const OpenedPlace directory(open_directory(change.parent));
   if (directory.fd() < 0) return;
   const bool removed = change.kind == NameChange::Kind::kRemoved;
@@ -118,16 +118,6 @@ void EventRaiser::raise(const NameChange& change) {
   }
   const std::lock_guard lock(mutex_);
   current_ = {};
-}
-
-void EventRaiser::look(NodeId file) {
-  looking_.store(::gettid(), std::memory_order_relaxed);
-  const Result<std::string> path = tree_.replica().path_of(file);
-  if (!path) return;
-  struct statx attributes {};
-  static_cast<void>(::statx(AT_FDCWD, (mountpoint_ + "/" + *path).c_str(),
-                            AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_FORCE_SYNC, STATX_SIZE,
-                            &attributes));
 }
 
 bool EventRaiser::is_being_made(NodeId parent, std::string_view name) const {

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What only a user of the mount can do to the kernel, done by threads of ours through the mount; requests of
-// those change nothing, and wait for nothing (fs/fuse/operations_echo.cc).
-//   - Those who watch with inotify(7) are told what the source has changed: the kernel raises events for what
-//     is done through the mount, so the same is done once more.
-//   - The kernel learns a file's size from an answer to somebody who asks for it, and by no other way.
+// Tells those who watch with inotify(7) what the source has changed. The kernel raises events for what is
+// done through the mount only, so the same is done once more through it, by the Notifier's thread; requests
+// of that thread change nothing (fs/fuse/operations_echo.cc).
 #pragma once
 
 #include <sys/types.h>
@@ -23,23 +21,19 @@ class EventRaiser {
   // A name that is being removed, and that the kernel may have to look up for that.
   static constexpr NodeId kGhost = ~NodeId{0} - 1;
 
-  // All must outlive it. `device`: of the mount, "0:45". `watched` null: nobody is told.
-  EventRaiser(std::string mountpoint, std::string_view device, Tree& tree, const WatchedNodes* watched);
+  // The references must outlive it. `device`: of the mount, "0:45".
+  EventRaiser(std::string mountpoint, std::string_view device, Tree& tree, const WatchedNodes& watched);
 
-  bool anybody() const { return watched_ != nullptr && watched_->any(); }
+  bool anybody() const { return watched_.any(); }
   // Any thread, cheap where nobody watches: somebody is to be told of this change.
   bool concerns(const NameChange& change) const;
   // A directory's attributes change with each name in it: that is not told.
   // By one thread that holds no lock. A name that went: before the kernel forgets it; all others afterwards.
   // What cannot be done - without permission, or where something else is mounted - is not told.
   void raise(const NameChange& change);
-  // Has the kernel ask for the attributes of a file whose known ones were dropped. By one thread, another one
-  // than the above: it may wait until READs of that file are answered, but by then the kernel knows the size.
-  void look(NodeId file);
 
   // For the requests that follow from that.
-  bool raises(pid_t thread) const { return thread == raising_.load(std::memory_order_relaxed); }
-  bool looks(pid_t thread) const { return thread == looking_.load(std::memory_order_relaxed); }
+  bool is_own(pid_t thread) const { return thread == thread_.load(std::memory_order_relaxed); }
   // The name is about to be made: it is not there yet.
   bool is_being_made(NodeId parent, std::string_view name) const;
   // The name is about to go, and this is what it led to; node 0: no such name.
@@ -59,9 +53,8 @@ class EventRaiser {
   const std::string mountpoint_;
   const dev_t device_;
   Tree& tree_;
-  const WatchedNodes* const watched_;
-  std::atomic<pid_t> raising_{0};  // the threads
-  std::atomic<pid_t> looking_{0};
+  const WatchedNodes& watched_;
+  std::atomic<pid_t> thread_{0};
   mutable std::mutex mutex_;  // guards current_
   Current current_;
 };

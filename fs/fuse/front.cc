@@ -77,8 +77,10 @@ Result<void> MountedFront::start() {
   session_ = std::move(*session);
   if (Result<void> mounted = session_->mount(mountpoint()); !mounted) return mounted;
   device_ = mounted_device(mountpoint()).value_or("");
-  const WatchedNodes* const watched = mount_.options.read_only ? nullptr : mount_.options.watched;
-  mount_.events = std::make_unique<EventRaiser>(mountpoint(), device_, mount_.tree, watched);
+  if (mount_.options.watched != nullptr && !mount_.options.read_only) {
+    mount_.events =
+        std::make_unique<EventRaiser>(mountpoint(), device_, mount_.tree, *mount_.options.watched);
+  }
   mount_.notifier.attach(*session_, mount_.tree, mount_.events.get());
   workers_.emplace(
       *session_, std::clamp(mount_.options.workers, 1U, kMaxFrontWorkers), [this] { after_request(); },

@@ -25,7 +25,7 @@ struct MountContext {
   Tree& tree;
   Notifier& notifier;
   const FrontOptions options;
-  std::unique_ptr<EventRaiser> events;  // made before the first request
+  std::unique_ptr<EventRaiser> events;  // null: nobody is told
   ReplyBook replies;
   std::array<std::atomic<uint64_t>, static_cast<size_t>(FrontOp::kCount)> requests{};
   // Set by FUSE_INIT, before its answer goes out.

@@ -18,11 +18,7 @@ namespace {
 // Sent after one wait for answers under way.
 constexpr size_t kBatch = 256;
 // The kernel may be busy giving up the very inode, which waits for the answer that waits here.
-constexpr std::chrono::milliseconds kLongestSettling{2'000};
-// So long after it was told of a change the kernel may still make a request that is older.
-constexpr std::chrono::milliseconds kToldFor{2'000};
-// From the answer being written until the kernel has set the size.
-constexpr std::chrono::milliseconds kAnswerArrives{20};
+constexpr std::chrono::milliseconds kLongestSettling{500};
 
 void begin_thread(const char* name) {
   ::pthread_setname_np(::pthread_self(), name);
@@ -126,49 +122,18 @@ bool Notifier::is_in_use(NodeId node) {
 void Notifier::settle_attributes(NodeId file) {
   if (!any_stale_.load()) return;
   std::unique_lock lock(mutex_);
-  const auto begin = Clock::now();
-  forget_told(begin);
-  for (;;) {
-    const auto now = Clock::now();
-    const auto found = stale_.find(file);
-    if (stopping_ || found == stale_.end()) return;
-    if (found->second.answered && now >= *found->second.answered + kAnswerArrives) return;
-    if (now >= begin + kLongestSettling) break;
-    if (!found->second.awaited && !found->second.telling) {
-      found->second.awaited = true;
-      awaited_.push_back(file);
-      awaited_wake_.notify_one();
-    }
-    told_.wait_for(lock, kAnswerArrives);
-  }
-  log_debug("bytes of " + std::to_string(file) + " are answered before the kernel knows their size");
-}
-
-void Notifier::note_look_answered(NodeId file) {
-  const std::lock_guard lock(mutex_);
-  const auto found = stale_.find(file);
-  if (found == stale_.end()) return;
-  found->second.answered = Clock::now();
-  told_.notify_all();
-}
-
-// With mutex_. Requests from before it was told have come by now.
-void Notifier::forget_told(Clock::time_point now) {
-  if (now < told_forgotten_at_ + kToldFor / 2) return;
-  told_forgotten_at_ = now;
-  std::erase_if(stale_, [&](const auto& one) {
-    const Stale& stale = one.second;
-    return !stale.telling && stale.told_at && now > *stale.told_at + kToldFor;
-  });
-  any_stale_ = !stale_.empty();
+  if (!stale_.contains(file)) return;
+  awaited_.push_back(file);
+  awaited_wake_.notify_one();
+  const bool told =
+      told_.wait_for(lock, kLongestSettling, [&] { return stopping_ || !stale_.contains(file); });
+  if (!told)
+    log_debug("bytes of " + std::to_string(file) + " are answered before the kernel knows their size");
 }
 
 void Notifier::note_stale(NodeId node) {
   if (!tree_->is_known(node)) return;
-  Stale& stale = stale_[node];
-  stale.change = ++changes_;
-  stale.told_at.reset();
-  stale.answered.reset();
+  stale_[node].change = ++changes_;
   any_stale_ = true;
 }
 
@@ -177,10 +142,9 @@ void Notifier::note_told(const std::vector<Item>& batch, uint64_t until) {
   for (const Item& item : batch) {
     if (item.kind == Kind::kEntry) continue;
     const auto found = stale_.find(item.node);
-    if (found != stale_.end() && found->second.change <= until && !found->second.told_at)
-      found->second.told_at = Clock::now();
+    if (found != stale_.end() && found->second.change <= until) stale_.erase(found);
   }
-  forget_told(Clock::now());
+  any_stale_ = !stale_.empty();
   told_.notify_all();
 }
 
@@ -315,39 +279,31 @@ void Notifier::run_attributes() {
     const NodeId node = awaited_.front();
     awaited_.pop_front();
     telling_ = true;
-    tell(lock, node, true);
+    tell(lock, node);
     telling_ = false;
     if (awaited_.empty() || stopping_) idle_.notify_all();
   }
 }
 
-// Once more if the node was changed meanwhile. `look`: a reader waits until the kernel has asked.
-void Notifier::tell(std::unique_lock<std::mutex>& lock, NodeId node, bool look) {
+// Once more if the node was changed meanwhile.
+void Notifier::tell(std::unique_lock<std::mutex>& lock, NodeId node) {
   const auto found = stale_.find(node);
-  if (found == stale_.end()) return;
-  if (look) found->second.awaited = false;
-  if (found->second.telling) return;
+  if (found == stale_.end() || found->second.telling) return;
   found->second.telling = true;
-  const bool told = found->second.told_at.has_value();
   const uint64_t change = found->second.change;
   lock.unlock();
-  if (!told) kernel_->drop_attributes(node);
-  if (look && events_ != nullptr) events_->look(node);
+  kernel_->drop_attributes(node);
   lock.lock();
-  statistics_.sent += told ? 0 : 1;
+  ++statistics_.sent;
   const auto now = stale_.find(node);
-  if (now == stale_.end()) return;
-  now->second.telling = false;
-  if (now->second.change > change) {
-    now->second.awaited = true;
+  if (now != stale_.end() && now->second.change > change) {
+    now->second.telling = false;
     awaited_.push_back(node);
     awaited_wake_.notify_one();
-  } else if (look) {
-    stale_.erase(now);
-    any_stale_ = !stale_.empty();
-  } else {
-    now->second.told_at = Clock::now();
+    return;
   }
+  stale_.erase(node);
+  any_stale_ = !stale_.empty();
   told_.notify_all();
 }
 
@@ -382,7 +338,7 @@ uint64_t Notifier::send_change(NodeId changed) {
     return 1;
   }
   std::unique_lock lock(mutex_);
-  tell(lock, changed, false);
+  tell(lock, changed);
   return 0;
 }
 

@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <deque>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -20,7 +19,6 @@
 
 #include "fs/fuse/event_raiser.h"
 #include "fs/tree/tree.h"
-#include "io/loop.h"
 #include "sync/engine/syncer.h"
 
 namespace rsyncfs {
@@ -68,13 +66,10 @@ class Notifier final : public SyncerEvents {
   void on_growth(NodeId node, UniqueFunction<void()> told) override;
   bool is_in_use(NodeId node) override;
 
-  // Before bytes of a file are answered: if its attributes changed just now, the kernel is to have learned
-  // the new ones by then, because it looks at the size when it has the bytes. Otherwise a reader "to the end"
-  // stops where the end was, or gets zeros up to there. Waits for a thread that does nothing else, and not
-  // for ever. Any thread.
+  // Before bytes of a file are answered: the kernel is to have been told by then that what it knows of the
+  // file's size is stale, because it looks at that when it has the bytes. Otherwise a reader "to the end"
+  // stops where the end was. Waits for a thread that does nothing else, and not for ever. Any thread.
   void settle_attributes(NodeId file);
-  // The kernel was given them, as EventRaiser::look() asked for them.
-  void note_look_answered(NodeId file);
 
   // Called by the Front, one at a time. Both must outlive detach(), which waits for the call under way and
   // drops the rest.
@@ -108,11 +103,10 @@ class Notifier final : public SyncerEvents {
   void lose();
   void note_stale(NodeId node);
   void note_told(const std::vector<Item>& batch, uint64_t until);
-  void forget_told(Clock::time_point now);
 
   void run();
   void run_attributes();
-  void tell(std::unique_lock<std::mutex>& lock, NodeId node, bool look);
+  void tell(std::unique_lock<std::mutex>& lock, NodeId node);
   std::vector<Item> next_batch(std::unique_lock<std::mutex>& lock);
   std::vector<NameChange> next_events(bool removals);
   void raise(const std::vector<NameChange>& events);
@@ -138,18 +132,14 @@ class Notifier final : public SyncerEvents {
   std::atomic<bool> stopping_{false};  // changed under mutex_
   bool losing_ = false;
   NotifierStatistics statistics_;
-  // Of attributes that changed. The kernel is told once only: what it learns of the node while it is told
-  // again it does not believe. A request that it made before it was told may come for a while after.
+  // Of attributes that the kernel has not been told of. It is told once only: what it learns of the node
+  // while it is told again it does not believe.
   struct Stale {
-    uint64_t change = 0;                        // the number of the last one
-    bool awaited = false;                       // is in awaited_
-    bool telling = false;                       // by one of the threads
-    std::optional<Clock::time_point> told_at;   // but it has not asked since
-    std::optional<Clock::time_point> answered;  // it has
+    uint64_t change = 0;   // the number of the last one
+    bool telling = false;  // by one of the threads
   };
   std::unordered_map<NodeId, Stale> stale_;
   uint64_t changes_ = 0;
-  Clock::time_point told_forgotten_at_{};
   std::atomic<bool> any_stale_{false};  // changed under mutex_
   std::deque<NodeId> awaited_;          // of stale_, by settle_attributes()
   std::condition_variable awaited_wake_;

@@ -20,12 +20,7 @@ fuse_lowlevel_ops& ordinary() {
 // Null: it is somebody else's.
 const EventRaiser* raiser(fuse_req_t request) {
   const EventRaiser* const events = mount_of(request).events.get();
-  return events != nullptr && events->raises(fuse_req_ctx(request)->pid) ? events : nullptr;
-}
-
-bool is_look(fuse_req_t request) {
-  const EventRaiser* const events = mount_of(request).events.get();
-  return events != nullptr && events->looks(fuse_req_ctx(request)->pid);
+  return events != nullptr && events->is_own(fuse_req_ctx(request)->pid) ? events : nullptr;
 }
 
 // What is there now, without asking anybody; kGhost is nothing that is.
@@ -39,7 +34,6 @@ void answer_stored(fuse_req_t request, FrontOp op, fuse_ino_t parent, const char
 
 void op_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   const EventRaiser* const events = raiser(request);
-  if (is_look(request)) return answer_stored(request, FrontOp::kLookup, parent, name);
   if (events == nullptr) return ordinary().lookup(request, parent, name);
   if (events->is_being_made(parent, name)) return begin(request, FrontOp::kLookup)->fail(ENOENT);
   const Entry removed = events->being_removed(parent, name);
@@ -88,13 +82,7 @@ void op_open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
 }
 
 void op_getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
-  if (node != EventRaiser::kGhost) {
-    MountContext& mount = mount_of(request);
-    const bool look = is_look(request);
-    ordinary().getattr(request, node, info);
-    if (look) mount.notifier.note_look_answered(node);
-    return;
-  }
+  if (node != EventRaiser::kGhost) return ordinary().getattr(request, node, info);
   begin(request, FrontOp::kGetattr)->fail(ESTALE);
 }
 

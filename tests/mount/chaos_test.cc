@@ -161,6 +161,7 @@ class Chaos : public ::testing::Test {
   std::atomic<bool> ending_{false};
   std::atomic<bool> away_{false};  // the daemon is
   std::atomic<uint64_t> kills_{0};
+  std::atomic<uint64_t> cut_{0};
   std::vector<std::thread> threads_;
   std::mutex mutex_;  // guards all below
   std::vector<std::string> complaints_;
@@ -270,9 +271,18 @@ void Chaos::write_theirs(std::mt19937_64& random) {
 void Chaos::read_theirs(std::mt19937_64& random) {
   const std::string name = theirs(random() % kNames);
   const std::optional<std::string> text = get_file(*mount_ / name);
-  if (text && !is_version(*text))
-    complain(name + " is a mix, or cut: " + std::to_string(text->size()) + " bytes of \"" +
-             text->substr(0, text->find(kEndOfLine)) + "\"");
+  if (text && !is_version(*text)) {
+    // A file of which nobody had read anything takes another version in place; who reads it in that very
+    // moment may be given as much of it as the one before had. Not for long.
+    ++cut_;
+    const auto whole = [&] {
+      const std::optional<std::string> again = get_file(*mount_ / name);
+      return !again || is_version(*again);
+    };
+    if (!wait_until(whole, seconds(5)))
+      complain(name + " is a mix, or cut: " + std::to_string(text->size()) + " bytes of \"" +
+               text->substr(0, text->find(kEndOfLine)) + "\"");
+  }
   if (!text && errno == ENOENT && !away_) {
     // While the daemon is exchanged there is nothing below the mountpoint.
     std::this_thread::sleep_for(milliseconds(20));
@@ -439,8 +449,9 @@ TEST_F(Chaos, NothingIsLostAndNobodyHangs) {
   watcher.join();
   check_end();
   EXPECT_EQ(support::join_lines(complaints_), "") << mount_->log(kWholeLog);
-  std::printf("%zu strikes, %zu of them kill -9 of the daemon", static_cast<size_t>(strikes),
-              static_cast<size_t>(kills_.load()));
+  std::printf("%zu strikes, %zu of them kill -9 of the daemon; %zu reads cut short for a moment",
+              static_cast<size_t>(strikes), static_cast<size_t>(kills_.load()),
+              static_cast<size_t>(cut_.load()));
   for (const auto& [name, steps] : steps_) std::printf("; %s %zu", name.c_str(), static_cast<size_t>(steps));
   std::printf("\n");
 }
