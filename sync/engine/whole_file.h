@@ -49,7 +49,6 @@ class WholeFile final : public FileSink, public std::enable_shared_from_this<Who
   bool demanded = false;
   bool outgrown = false;     // more came than a whole file may have: to be listed anew
   uint64_t ahead_bytes = 0;  // counted as read-ahead
-  bool unsettled = false;    // kComplete: of another size than the node's, which is being recorded
   bool shown = false;        // EngineContext::may_show()
   unsigned attempts = 0;
   unsigned lost_connections = 0;

@@ -53,7 +53,7 @@ void WholeFiles::read(RequestId id, FileTarget target, uint64_t offset, uint32_t
   reader.offset = offset;
   reader.length = length;
   reader.done = std::move(done);
-  if (file->state == WholeFile::State::kComplete && !file->unsettled) {
+  if (file->state == WholeFile::State::kComplete) {
     if (show(file)) {
       file->answer(reader);
     } else {
@@ -368,7 +368,10 @@ void WholeFiles::fail(const WholeFilePtr& file, const Error& why) {
 }
 
 void WholeFiles::finished(const WholeFilePtr& file, FileEnd end) {
-  // Longer than was listed: a list says what it is by now. One that grows all the time is given as it came.
+  // Longer than was listed: under the listed size it would be read cut short, so the kernel must hear of the
+  // new size before it gets the bytes. Shorter: a short answer tells the kernel the size by itself, if
+  // nothing is said before (a size that is revoked in between would be filled up with zeros). A file that
+  // grows all the time is given as long as it was.
   const bool grew = file->bytes->size() > file->target.size;
   const bool again = grew && file->wanted() && file->attempts < kMaxAttempts;
   if (again || (!file->readers.empty() && !show(file))) {
@@ -381,14 +384,9 @@ void WholeFiles::finished(const WholeFilePtr& file, FileEnd end) {
   file->outcome = std::move(end);
   ++totals_.files;
   totals_.bytes += file->bytes->size();
-  // The kernel must hear of another size before it gets the bytes.
-  file->unsettled = file->bytes->size() != file->target.size;
-  if (!file->unsettled) answer_all(file);
+  auto readers = std::exchange(file->readers, {});
+  for (auto& reader : readers) file->answer(reader);
   store_.add(file);
-}
-
-void WholeFiles::answer_all(const WholeFilePtr& file) {
-  for (auto& reader : std::exchange(file->readers, {})) file->answer(reader);
 }
 
 void WholeFiles::stored(const WholeStore::Batch& batch, const Result<void>& result) {
@@ -397,14 +395,10 @@ void WholeFiles::stored(const WholeStore::Batch& batch, const Result<void>& resu
     if (!result) totals_.note_failure(file->target.path, result.error());
     auto hydrators = std::exchange(file->hydrators, {});
     for (auto& waiter : hydrators) waiter.done(result);
-    if (!file->unsettled) continue;
-    context_.events.on_content_changed(file->target.node);
-    if (result) {
-      answer_all(file);
-    } else {
-      fail_all(file->readers, Error(Errc::kChanged, "the file was replaced on the source"));
+    if (file->bytes->size() != file->target.size) {
+      context_.events.on_content_changed(file->target.node);
+      lister_.refresh(file->target.parent, file->target.directory());
     }
-    lister_.refresh(file->target.parent, file->target.directory());
   }
   pump();
 }

@@ -64,7 +64,6 @@ class WholeFiles final : public SessionUser, public WholeFile::Owner {
   void hand_over(const WholeFilePtr& file);
   void fail(const WholeFilePtr& file, const Error& why);
   void finished(const WholeFilePtr& file, FileEnd end);
-  static void answer_all(const WholeFilePtr& file);
   void stored(const WholeStore::Batch& batch, const Result<void>& result);
   void read_ahead(const FileTarget& after);
 
