@@ -120,7 +120,7 @@ void add_watched(std::string_view fdinfo, dev_t device, std::unordered_set<ino_t
   }
 }
 
-FoundUses scan_uses(const std::string& mountpoint, dev_t device, bool watches) {
+FoundUses scan_uses(const std::string& mountpoint, dev_t device) {
   FoundUses out;
   const Directory processes = open_directory(AT_FDCWD, "/proc");
   if (!processes) return out;
@@ -134,7 +134,7 @@ FoundUses scan_uses(const std::string& mountpoint, dev_t device, bool watches) {
     if (const auto cwd = read_link(process, "cwd")) {
       if (auto path = below(mountpoint, *cwd)) out.working_directories.push_back(std::move(*path));
     }
-    if (watches) scan_watches(process, device, out.watched);
+    scan_watches(process, device, out.watched);
     ::close(process);
   }
   std::sort(out.working_directories.begin(), out.working_directories.end());
@@ -167,7 +167,7 @@ void UseScanner::run() {
   while (!ending_) {
     lock.unlock();
     const nanoseconds before = thread_time();
-    found_(scan_uses(mountpoint_, device_, /*watches=*/true));
+    found_(scan_uses(mountpoint_, device_));
     const nanoseconds cost = thread_time() - before;
     lock.lock();
     const nanoseconds pause = std::max<nanoseconds>(kShortest, cost * kShare);

@@ -24,8 +24,8 @@ struct FoundUses {
   std::unordered_set<ino_t> watched;             // st_ino
 };
 
-// One look at all processes but this one. `watches` false: only the working directories, which cost less.
-FoundUses scan_uses(const std::string& mountpoint, dev_t device, bool watches);
+// One look at all processes but this one.
+FoundUses scan_uses(const std::string& mountpoint, dev_t device);
 
 // The inodes of `device` that a file of /proc/PID/fdinfo names as watched.
 void add_watched(std::string_view fdinfo, dev_t device, std::unordered_set<ino_t>& out);

@@ -6,13 +6,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <utility>
-
-#include "io/base/log.h"
-#include "io/base/text.h"
 
 namespace rsyncfs {
 namespace {

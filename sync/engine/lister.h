@@ -58,8 +58,6 @@ class Lister final : public SessionUser {
   // The tree once more. The session of the last time serves until the list has come.
   void sweep();
   bool sweeping() const { return tree_ingesting_ || tree_wanted_anew_; }
-  // Its list would be one of before a push: a push is under way there.
-  bool is_being_pushed(NodeId directory) const { return fences_.stale(directory, Clock::now()); }
   void pump();
   void expire(Clock::time_point now);
   bool cancel(RequestId id);
