@@ -53,6 +53,22 @@ TEST_F(Pending, IsInTheOrderOfTheFirstChange) {
   EXPECT_EQ(pending().summary().nodes, 3U);
 }
 
+// However it came about: what has another size there is to be pushed as a whole, and is no attribute's
+// change.
+TEST_F(Pending, BytesOfAnotherSizeDiffer) {
+  const NodeId file = source_has(kRootNode, {"f"})[0];
+  BaseNode there = must(pending().base_of(file));
+  there.attr.size += 1;
+  must(pending().acknowledge({{}, {there}}));
+  const auto differs = must(pending().node(file));
+  ASSERT_TRUE(differs.has_value());
+  EXPECT_NE(differs->differences & kBytesDiffer, 0U);
+  EXPECT_TRUE(differs->base.foreign);
+  there.attr.size -= 1;
+  must(pending().acknowledge({{}, {there}}));
+  EXPECT_FALSE(must(pending().node(file)).has_value());
+}
+
 TEST_F(Pending, BaseChildrenAreWhatTheSourceHas) {
   const auto nodes = source_has(kRootNode, {"a", "b", "c/", "d"});
   const Node made = must(local().create(kRootNode, "aa", new_file()));
