@@ -196,6 +196,8 @@ class Tree {
     return done;
   }
   void bytes_changed(NodeId file, bool beyond_what_was_asked);
+  // A late change went to a version that the source has replaced: it has this name now.
+  void conflict_copy_made(const NameChange& change);
   Result<AttributeChange> attribute_change(const Node& before, const AttributeRequest& request,
                                            const Caller& caller) const;
   Result<Node> change_attributes(const Node& before, AttributeChange change);

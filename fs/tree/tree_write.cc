@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "fs/tree/tree.h"
+#include "io/base/log.h"
+#include "io/base/text.h"
 
 namespace rsyncfs {
 namespace {
@@ -28,6 +30,13 @@ Result<uint32_t> Tree::lost_by_writing(NodeId file, const Caller& caller) const 
 void Tree::bytes_changed(NodeId file, bool beyond_what_was_asked) {
   syncer_.note_change(file);
   if (beyond_what_was_asked && options_.events != nullptr) options_.events->on_content_changed(file);
+}
+
+void Tree::conflict_copy_made(const NameChange& change) {
+  log_warn("conflict: a file was written to that the source has changed since it was opened; this is " +
+           escape_control(change.name) + " now");
+  syncer_.note_change(change.node);
+  if (options_.events != nullptr) options_.events->on_changes({change});
 }
 
 void Tree::truncate(NodeId file, const Caller& caller, Done<void> done) {

@@ -26,21 +26,28 @@ Result<void> DirtyFiles::recover() {
   return {};
 }
 
+template <class Act>
+Result<Node> DirtyFiles::change(NodeId file, uint32_t clear_permissions, const Act& act) {
+  const auto object = registry_.file(file);
+  FileChange change(store_, *object, clear_permissions);
+  Result<Node> changed = act(change);
+  if (changed && change.new_name() && new_name_) new_name_(*change.new_name());
+  return changed;
+}
+
 Result<Node> DirtyFiles::write(NodeId file, uint64_t offset, std::span<const std::byte> data,
                                uint32_t clear_permissions) {
-  const auto object = registry_.file(file);
-  return FileChange(store_, *object, clear_permissions).write(offset, data);
+  return change(file, clear_permissions, [&](FileChange& change) { return change.write(offset, data); });
 }
 
 Result<Node> DirtyFiles::resize(NodeId file, uint64_t size, uint32_t clear_permissions) {
-  const auto object = registry_.file(file);
-  return FileChange(store_, *object, clear_permissions).resize(size);
+  return change(file, clear_permissions, [&](FileChange& change) { return change.resize(size); });
 }
 
 Result<Node> DirtyFiles::allocate(NodeId file, AllocateMode mode, uint64_t offset, uint64_t length,
                                   uint32_t clear_permissions) {
-  const auto object = registry_.file(file);
-  return FileChange(store_, *object, clear_permissions).allocate(mode, offset, length);
+  return change(file, clear_permissions,
+                [&](FileChange& change) { return change.allocate(mode, offset, length); });
 }
 
 Result<bool> DirtyFiles::is_only_copy(NodeId node) const {

@@ -14,6 +14,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "io/base/result.h"
@@ -49,6 +50,7 @@ class DirtyFiles {
   Result<Node> resize(NodeId file, uint64_t size, uint32_t clear_permissions);
   Result<Node> allocate(NodeId file, AllocateMode mode, uint64_t offset, uint64_t length,
                         uint32_t clear_permissions);
+  void watch_new_names(LocalChanges::NewNameWatch watch) { new_name_ = std::move(watch); }
   std::shared_ptr<const DirtyContent> dirty(NodeId file) const { return registry_.dirty_file(file); }
   Result<void> sync(NodeId node);
   Result<void> sync_all();
@@ -69,10 +71,14 @@ class DirtyFiles {
   // Are the bytes of its content nowhere else, the source having another version or none?
   Result<bool> is_only_copy(NodeId node) const;
   Result<void> sync_names();
+  // Makes the change, and tells of the name that the file got with it.
+  template <class Act>
+  Result<Node> change(NodeId file, uint32_t clear_permissions, const Act& act);
 
   DirtyStore store_;
   SyncEpochs& epochs_;
   mutable DirtyRegistry registry_;
+  LocalChanges::NewNameWatch new_name_;
   std::atomic<bool> directories_synced_ = false;
   std::atomic<bool> rewrite_all_ = false;  // the last epoch could not be synced
 };

@@ -9,6 +9,8 @@
 #include <limits>
 
 #include "sync/replica/base_rows.h"
+#include "sync/replica/content_rows.h"
+#include "sync/replica/former_names.h"
 #include "sync/replica/layer_file.h"
 #include "sync/replica/node_rows.h"
 #include "sync/replica/write_all.h"
@@ -183,6 +185,9 @@ Result<std::optional<Node>> FileChange::record(const View& view, const Effect& e
   const bool shrinks = effect.size < view.size;
   const bool layer = effect.layer || shrinks || effect.covered.begin < effect.covered.end;
   if (!layer && !effect.times) return std::optional<Node>(node);
+  if (layer && node.orphan) {
+    if (auto done = adopt(**transaction, view, effect, node); !done) return done.error();
+  }
   uint32_t differences = 0;
   if (layer) differences |= kBytesDiffer;
   if (effect.times) differences |= kMtimeDiffers;
@@ -203,6 +208,28 @@ Result<std::optional<Node>> FileChange::record(const View& view, const Effect& e
   if (layer) (*transaction)->aftermath().then.emplace_back([&] { take_effect(view, effect); });
   if (auto done = (*transaction)->commit(); !done) return done.error();
   return std::optional<Node>(node);
+}
+
+Result<void> FileChange::adopt(Transaction& transaction, const View& view, const Effect& effect, Node& node) {
+  auto former = find_former_name(transaction.db(), node.id);
+  if (!former) return former.error();
+  if (!former->has_value()) return {};
+  // Nobody has the rest of what is not here any more.
+  const uint64_t base_limit = std::min(view.open ? view.open->base_limit : view.size, effect.size);
+  if (base_limit > 0) {
+    auto content = find_content(transaction.db(), node.id);
+    if (!content) return content.error();
+    if (!content->has_value() || !(*content)->sound || !(*content)->complete)
+      return Error(Errc::kNotFound, "the source has another version, and this one is not all here")
+          .with_errno(ESTALE);
+  }
+  auto adopted = adopt_former_name(transaction, node);
+  if (!adopted) return adopted.error();
+  new_name_ = std::move(*adopted);
+  auto now = find_node(transaction.db(), node.id);
+  if (!now) return now.error();
+  node = **now;
+  return {};
 }
 
 Result<void> FileChange::record_layer(Transaction& transaction, const View& view, const Effect& effect) {
@@ -243,6 +270,7 @@ void FileChange::take_effect(const View& view, const Effect& effect) {
   file_.change([&](DirtyState& state) {
     if (!state.open) state.open.emplace();
     state.size = effect.size;
+    if (new_name_) state.absent = true;
     state.open->base_limit = row_.base_limit;
     state.open->block_file = row_.block_file;
     state.open->extents.apply(plan_);

@@ -29,6 +29,8 @@ class FileChange {
   Result<Node> write(uint64_t offset, std::span<const std::byte> data);
   Result<Node> resize(uint64_t size);
   Result<Node> allocate(AllocateMode mode, uint64_t offset, uint64_t length);
+  // After one that succeeded: the name that the file got with it, having lost its own to the source.
+  const std::optional<NameChange>& new_name() const { return new_name_; }
 
  private:
   using View = DirtyFile::View;
@@ -43,6 +45,8 @@ class FileChange {
   Result<Node> run(const Act& act);
   // nullopt: the file is not what the view says.
   Result<std::optional<Node>> record(const View& view, const Effect& effect);
+  // The source replaced or removed the file before it was changed here: it becomes a conflict copy.
+  Result<void> adopt(Transaction& transaction, const View& view, const Effect& effect, Node& node);
   Result<void> record_layer(Transaction& transaction, const View& view, const Effect& effect);
   void take_effect(const View& view, const Effect& effect);
 
@@ -62,6 +66,7 @@ class FileChange {
   uint64_t created_ = 0;  // the block file that was made
   bool recorded_ = false;
   bool log_synced_ = false;
+  std::optional<NameChange> new_name_;
   // Of the transaction, for take_effect().
   LayerRow row_;
   LayerExtents::Plan plan_;

@@ -16,6 +16,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -121,6 +122,12 @@ class LocalChanges {
   virtual Result<Node> resize(NodeId file, uint64_t size, uint32_t clear_permissions = 0) = 0;
   virtual Result<Node> allocate(NodeId file, AllocateMode mode, uint64_t offset, uint64_t length,
                                 uint32_t clear_permissions = 0) = 0;
+  // A file that the source replaced or removed while somebody had it open becomes a conflict copy with the
+  // first change of its bytes (kNotFound, ESTALE, if they are not all here). `watch` hears of the name that
+  // it got, on the thread of the change, before that returns. Set with nobody
+  // else using this; empty: nobody hears of it.
+  using NewNameWatch = std::function<void(const NameChange&)>;
+  virtual void watch_new_names(NewNameWatch watch) = 0;
   // Null: no local change of its bytes, Replica::content() has all there is.
   virtual std::shared_ptr<const DirtyContent> dirty(NodeId file) const = 0;
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sync/replica/dirty_files.h"
@@ -50,6 +51,7 @@ class StoredLocalChanges final : public LocalChanges {
     if (auto done = settle(file); !done) return done.error();
     return files_.allocate(file, mode, offset, length, clear_permissions);
   }
+  void watch_new_names(NewNameWatch watch) override { files_.watch_new_names(std::move(watch)); }
   std::shared_ptr<const DirtyContent> dirty(NodeId file) const override;
   Result<void> sync(NodeId node) override {
     if (auto done = new_files_.settle(); !done) return done;

@@ -11,6 +11,7 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
+using testing::StartsWith;
 
 class ReconcilePending : public LocalRig {
  protected:
@@ -356,6 +357,86 @@ TEST_F(ReconcilePending, KeepBothOfAnEditedFile) {
   EXPECT_EQ(at("f.ours").attr.size, text.size());
   EXPECT_THAT(differing_names(), ElementsAre(leads("f.ours", 0, ours)));
   expect_settled(theirs);
+}
+
+TEST_F(ReconcilePending, ALateWriteToAReplacedFileBecomesAConflictCopy) {
+  const NodeId old = source_has(kRootNode, {"f"}).at(0);
+  store_content(*store_, old, known_bytes(1, 1));
+  Listing theirs;
+  theirs.file("f", 99, 3);
+  const Applied applied = list_of(theirs);
+  EXPECT_TRUE(applied.collisions.empty());
+  ASSERT_TRUE(state(old).orphan);
+  std::vector<NameChange> told;
+  local().watch_new_names([&](const NameChange& change) { told.push_back(change); });
+  const std::string text = "late";
+  must(local().write(old, 1, std::as_bytes(std::span(text))));
+  must(local().write(old, 5, std::as_bytes(std::span(text))));
+  ASSERT_THAT(told, SizeIs(1));
+  EXPECT_EQ(told[0].kind, NameChange::Kind::kCreated);
+  EXPECT_EQ(told[0].parent, kRootNode);
+  EXPECT_THAT(told[0].name, StartsWith("f.conflict-"));
+  const Node copy = at(told[0].name);
+  EXPECT_EQ(copy.id, old);
+  EXPECT_EQ(copy.attr.size, 9U);
+  EXPECT_EQ(copy.attr.nlink, 1U);
+  EXPECT_NE(copy.ino, at("f").ino);
+  EXPECT_EQ(at("f").attr.size, 99U);
+  EXPECT_THAT(differing_names(), ElementsAre(leads(told[0].name, 0, old)));
+  EXPECT_EQ(differing_nodes().at(old) & kAbsentAtSource, uint32_t{kAbsentAtSource});
+  const auto conflicts = must(pending().conflicts(10));
+  ASSERT_THAT(conflicts, SizeIs(1));
+  EXPECT_EQ(conflicts[0].path, "f");
+  EXPECT_EQ(conflicts[0].copy_path, told[0].name);
+  // The kernel lets go of it: it has a name and stays, over a restart too.
+  must(store_->forget_orphans({old}));
+  reopen();
+  EXPECT_EQ(at(told[0].name).id, old);
+  std::vector<std::byte> bytes(9);
+  std::vector<ExtentSet::Range> missing;
+  ASSERT_EQ(must(local().dirty(old)->read(0, bytes, missing)), 9U);
+  EXPECT_THAT(missing, IsEmpty());
+  EXPECT_EQ(bytes[0], known_bytes(1, 1)[0]);
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(bytes.data()) + 1, 8), "latelate");
+  expect_settled(theirs);
+}
+
+TEST_F(ReconcilePending, ALateWriteToARemovedFileToo) {
+  const NodeId old = source_has(kRootNode, {"f"}).at(0);
+  Listing nothing;
+  list_of(nothing);
+  ASSERT_TRUE(state(old).orphan);
+  must(local().resize(old, 0));
+  const auto conflicts = must(pending().conflicts(10));
+  ASSERT_THAT(conflicts, SizeIs(1));
+  EXPECT_EQ(at(conflicts[0].copy_path).id, old);
+}
+
+TEST_F(ReconcilePending, ALateWriteToWhatIsNotAllHereIsRefused) {
+  const NodeId old = source_has(kRootNode, {"f"}).at(0);
+  Listing nothing;
+  list_of(nothing);
+  ASSERT_TRUE(state(old).orphan);
+  const std::string text = "late";
+  EXPECT_EQ(errno_of(local().write(old, 1, std::as_bytes(std::span(text)))), ESTALE);
+  EXPECT_THAT(must(pending().conflicts(10)), IsEmpty());
+  EXPECT_TRUE(nothing_pending());
+  // What is cut to nothing needs nothing.
+  must(local().resize(old, 0));
+  must(local().write(old, 0, std::as_bytes(std::span(text))));
+  const auto conflicts = must(pending().conflicts(10));
+  ASSERT_THAT(conflicts, SizeIs(1));
+  EXPECT_EQ(at(conflicts[0].copy_path).attr.size, text.size());
+}
+
+TEST_F(ReconcilePending, ALateWriteToWhatAUserRemovedIsOfNoConcern) {
+  const NodeId old = source_has(kRootNode, {"f"}).at(0);
+  must(local().unlink(kRootNode, "f"));
+  must(pending().acknowledge({.names = {{kRootNode, "f", 0}}, .nodes = {}}));
+  const std::string text = "late";
+  must(local().write(old, 1, std::as_bytes(std::span(text))));
+  EXPECT_THAT(must(pending().conflicts(10)), IsEmpty());
+  EXPECT_THAT(list(), IsEmpty());
 }
 
 TEST_F(ReconcilePending, KeepOurs) {
