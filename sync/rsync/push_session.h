@@ -190,8 +190,8 @@ class PushSession {
   void decline(size_t index);
   // Answers the oldest unanswered request, which must be of `index`. `head` says what copy() counts: the
   // request's own, or, with sums of our own (kWholeData), ours; without blocks for a name that kItemIsNew,
-  // and with kAppend the request's. One file at a time, to its end; between calls the caller may wait for
-  // output() to drain.
+  // and with kAppend the request's (a name that kItemIsNew and yet has blocks can only be declined there). One
+  // file at a time, to its end; between calls the caller may wait for output() to drain.
   void begin_file(size_t index, const SumHead& head);
   void literal(std::span<const std::byte> data);
   void copy(uint32_t block);

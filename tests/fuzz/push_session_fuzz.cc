@@ -80,8 +80,10 @@ class Sender : public PushEvents {
 
   void answer(const PushRequest& request) {
     RSYNCFS_CHECK(request.index < kEntries);
-    if (++answered_ % 3 == 0) return session_.decline(request.index);
-    const bool copies = (request.iflags & kItemIsNew) == 0 && request.head.count > 0;
+    const bool is_new = (request.iflags & kItemIsNew) != 0;
+    const bool no_end_to_append_to = append_ && is_new && request.head.count > 0;
+    if (++answered_ % 3 == 0 || no_end_to_append_to) return session_.decline(request.index);
+    const bool copies = !is_new && request.head.count > 0;
     session_.begin_file(request.index, copies || append_ ? request.head : SumHead());
     const std::vector<std::byte> data(answered_ * 100);
     session_.literal(data);
