@@ -34,6 +34,7 @@ RequestId Tree::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadByt
       done(ReadBytes{std::move(*content), *bytes});
       return 0;
     }
+    if (const auto settled = replica_.settle_damage(file); !settled) log_error(settled.error().message());
   }
   const Result<Node> node = regular_node(file);
   if (!node) {

@@ -88,7 +88,7 @@ bool BasisSums::compute(uint64_t bytes) {
     const uint64_t offset = place_of(sums_.blocks.size() * uint64_t{sums_.block_length});
     const bool last = sums_.blocks.size() + 1 == count_;
     const uint32_t length = last && sums_.remainder != 0 ? sums_.remainder : sums_.block_length;
-    const auto block = basis_->view(offset, length);
+    const auto block = basis_->unchecked_view(offset, length);
     RSYNCFS_CHECK(block && block->size() == length);
     sums_.blocks.push_back({rolling_sum(*block), block_sum(kind_, seed_, *block)});
     taken += length;

@@ -41,7 +41,7 @@ Result<bool> DeltaAssembly::step() {
       continue;
     }
     const uint64_t count = std::min(left, piece.length);
-    const auto bytes = basis_->view(piece.from, count);
+    const auto bytes = basis_->unchecked_view(piece.from, count);
     if (!bytes || bytes->size() != count)
       return Error(Errc::kProtocol, "a block that is not here is referred to");
     if (auto done = take(*bytes, piece.from == position_); !done) return done.error();
@@ -87,7 +87,7 @@ Result<void> DeltaAssembly::take(std::span<const std::byte> bytes, bool in_its_p
 
 bool DeltaAssembly::equals_basis(std::span<const std::byte> bytes) const {
   if (position_ >= basis_->size()) return true;
-  const auto old = basis_->view(position_, bytes.size());
+  const auto old = basis_->unchecked_view(position_, bytes.size());
   return old && std::memcmp(old->data(), bytes.data(), old->size()) == 0;
 }
 
@@ -105,7 +105,7 @@ Result<void> DeltaAssembly::leave_place() {
 Result<void> DeltaAssembly::catch_up(uint64_t bytes) {
   const uint64_t count = std::min(bytes, left_place_ - caught_up_);
   if (count == 0) return {};
-  const auto old = basis_->view(caught_up_, count);
+  const auto old = basis_->unchecked_view(caught_up_, count);
   RSYNCFS_CHECK(old && old->size() == count);
   if (auto done = writer_->write(caught_up_, *old); !done) return done;
   caught_up_ += count;
@@ -127,7 +127,7 @@ Result<DeltaResult> DeltaAssembly::finish(const ChecksumValue& sent) {
     writer_ = std::move(*writer);
     if (in_place_) {
       for (uint64_t at = 0; at < position_;) {
-        const auto old = basis_->view(at, std::min(kStepBytes, position_ - at));
+        const auto old = basis_->unchecked_view(at, std::min(kStepBytes, position_ - at));
         RSYNCFS_CHECK(old.has_value() && !old->empty());
         if (auto done = writer_->write(at, *old); !done) return done.error();
         at += old->size();

@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "io/base/result.h"
 #include "sync/replica/types.h"
@@ -18,27 +19,35 @@ namespace rsyncfs {
 // Files up to this size are kept in slabs.
 constexpr uint64_t kSlabMaxFileBytes = 64 * 1024;
 
+class BlockGuard;
+
 // Committed bytes of one node, mapped. Immutable but for growing extents of the node's next Content object;
 // shared: holding the pointer keeps the map and the bytes. Any thread.
 class Content {
  public:
-  virtual ~Content() = default;
+  virtual ~Content();
   uint64_t size() const { return size_; }
   bool complete() const { return complete_; }
   const ExtentSet& extents() const { return extents_; }
   // The bytes [offset, offset + length) clipped to size(), straight from the map; nullopt when some are not
-  // here.
+  // here, or the disk has others than were written: Replica::settle_damage() makes those count as absent.
   std::optional<std::span<const std::byte>> view(uint64_t offset, uint64_t length) const;
+  // Whatever the disk has: for those who compare a digest of the whole before anybody sees a byte.
+  std::optional<std::span<const std::byte>> unchecked_view(uint64_t offset, uint64_t length) const;
+  // The ranges of [begin, end), which is within size(), that are not here, or were found damaged.
+  std::vector<ExtentSet::Range> missing(uint64_t begin, uint64_t end) const;
   // Start of the next data / hole at or after `offset` for lseek, from the block file; size() if none.
   // complete() only.
   virtual uint64_t seek_data(uint64_t offset) const = 0;
   virtual uint64_t seek_hole(uint64_t offset) const = 0;
 
  protected:
+  Content();
   uint64_t size_ = 0;
   bool complete_ = false;
   ExtentSet extents_;
   const std::byte* base_ = nullptr;
+  std::unique_ptr<const BlockGuard> guard_;  // none: nothing to compare with
 };
 
 // Writes the bytes of one node during a fetch. One thread at a time (the engine's store strand). Destroying

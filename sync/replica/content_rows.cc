@@ -9,8 +9,11 @@ namespace {
 constexpr Sql kFind{"SELECT slab, position, size, present, extents FROM contents WHERE node=?"};
 constexpr Sql kPut{
     "INSERT OR REPLACE INTO contents(node, slab, position, size, present, epoch, used, extents, digest_name, "
-    "digest)"
-    " VALUES(?,?,?,?,?,?,?,?,?,?)"};
+    "digest, sums)"
+    " VALUES(?,?,?,?,?,?,?,?,?,?,?)"};
+constexpr Sql kFindSums{"SELECT sums FROM contents WHERE node=? AND sums IS NOT NULL"};
+constexpr Sql kFindDigest{"SELECT digest_name, digest FROM contents WHERE node=? AND digest IS NOT NULL"};
+constexpr Sql kPutSums{"UPDATE contents SET sums=? WHERE node=?"};
 constexpr Sql kErase{"DELETE FROM contents WHERE node=?"};
 
 bool plausible(const ContentRow& row) {
@@ -54,6 +57,36 @@ Result<std::optional<ContentRow>> find_content(Connection& db, NodeId node) {
   return std::optional<ContentRow>(std::move(row));
 }
 
+Result<ContentSums> find_sums(Connection& db, const ContentRow& row) {
+  Query query(db, kFindSums);
+  query.unsigned_integer(row.node);
+  auto found = query.step();
+  if (!found) return found.error();
+  std::optional<ContentSums> sums;
+  if (*found) sums = ContentSums::parse(row.place.size, query.blob_at(0));
+  return sums ? std::move(*sums) : ContentSums(row.place.size);
+}
+
+Result<void> read_digest(Connection& db, ContentRow& row) {
+  Query query(db, kFindDigest);
+  query.unsigned_integer(row.node);
+  auto found = query.step();
+  if (!found) return found.error();
+  if (!*found) return {};
+  row.digest_name = query.blob_at(0);
+  row.digest = query.blob_at(1);
+  return {};
+}
+
+Result<void> put_sums(Transaction& transaction, NodeId node, const ContentSums& sums) {
+  const std::string bytes = sums.serialize();
+  Query put(transaction.db(), kPutSums);
+  bytes.empty() ? put.null() : put.blob(bytes);
+  put.unsigned_integer(node);
+  transaction.aftermath().contents_changed.push_back(node);
+  return put.run();
+}
+
 namespace {
 
 // `stays`: the bytes at this place are not freed.
@@ -80,6 +113,12 @@ Result<void> put_content(Transaction& transaction, const ContentRow& row) {
   RSYNCFS_CHECK(plausible(row));
   if (auto done = erase(transaction, row.node, &row.place); !done) return done;
   const std::string extents = row.extents.serialize();
+  std::string sums;
+  if (row.sums.size() == row.place.size) {
+    ContentSums kept = row.sums;
+    if (!row.complete) kept.keep_only(row.extents);
+    sums = kept.serialize();
+  }
   Query put(transaction.db(), kPut);
   put.unsigned_integer(row.node).unsigned_integer(row.place.slab).unsigned_integer(row.place.position);
   put.unsigned_integer(row.place.size).unsigned_integer(row.present);
@@ -90,6 +129,7 @@ Result<void> put_content(Transaction& transaction, const ContentRow& row) {
   } else {
     put.blob(extents).null().null();
   }
+  sums.empty() ? put.null() : put.blob(sums);
   if (auto done = put.run(); !done) return done;
   account(transaction, row, 1);
   transaction.aftermath().written.push_back(row.place);

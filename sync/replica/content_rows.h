@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "io/base/result.h"
+#include "sync/replica/content_sums.h"
 #include "sync/replica/database.h"
 #include "sync/replica/types.h"
 #include "sync/replica/writer.h"
@@ -22,10 +23,17 @@ struct ContentRow {
   ExtentSet extents;        // partial ones only
   std::string digest_name;  // complete ones only
   std::string digest;
+  ContentSums sums;  // of `place.size`, or none
 };
 
-// The digest is not read.
+// Digest and sums are not read.
 Result<std::optional<ContentRow>> find_content(Connection& db, NodeId node);
+// Those of the content that the row is about; what is stored otherwise counts as unknown.
+Result<ContentSums> find_sums(Connection& db, const ContentRow& row);
+// Into the row: digest_name and digest.
+Result<void> read_digest(Connection& db, ContentRow& row);
+// Nothing else of the content changes, but whoever has it mapped may compare it with other sums.
+Result<void> put_sums(Transaction& transaction, NodeId node, const ContentSums& sums);
 // Takes the place of what the node had.
 Result<void> put_content(Transaction& transaction, const ContentRow& row);
 // Nothing happens when the node has none.

@@ -17,6 +17,8 @@ namespace {
 
 // How often a content may change under the reader that looks for it.
 constexpr int kMaxAttempts = 100;
+// The housekeeper has other things to do in between.
+constexpr uint64_t kSumsAtOnceBytes = 64 << 20;
 
 StoredContentWriter& stored(const Replica::FinishedContent& finished) {
   RSYNCFS_CHECK(finished.writer != nullptr);
@@ -34,7 +36,11 @@ ContentStore::ContentStore(const StateDirectory& directory, Writer& writer, Read
       usage_(std::make_shared<DiskUsage>(directory)),
       blocks_(directory, writer, *usage_),
       slabs_(directory, max_maps, usage_),
-      cache_(max_maps) {}
+      cache_(max_maps),
+      repair_(directory, writer, reads, *this),
+      damage_(std::make_shared<DamageReports>([this] {
+        if (housekeeper_ != nullptr) static_cast<void>(housekeeper_->post([this] { settle_all_damage(); }));
+      })) {}
 
 Result<void> ContentStore::recover() {
   if (auto done = blocks_.recover(); !done) return done;
@@ -52,7 +58,7 @@ Result<std::shared_ptr<const Content>> ContentStore::content(NodeId node) {
     // Row, map and pin are only good if nothing was dropped while they were taken: bytes are freed after the
     // drop.
     const uint64_t generation = cache_.generation();
-    auto row = read_row(node);
+    auto row = read_row(node, true);
     if (!row) return row.error();
     if (!row->has_value()) return std::shared_ptr<const Content>();
     auto opened = open(**row);
@@ -65,11 +71,16 @@ Result<std::shared_ptr<const Content>> ContentStore::content(NodeId node) {
   return Error(Errc::kLimit, "the content changes all the time");
 }
 
-Result<std::optional<ContentRow>> ContentStore::read_row(NodeId node) const {
+Result<std::optional<ContentRow>> ContentStore::read_row(NodeId node, bool with_sums) const {
   auto connection = reads_.take();
   if (!connection) return connection.error();
   const ReadPool::Lease lease(reads_, *connection);
-  return find_content(*lease, node);
+  auto row = find_content(*lease, node);
+  if (!with_sums || !row || !row->has_value()) return row;
+  auto sums = find_sums(*lease, **row);
+  if (!sums) return sums.error();
+  (*row)->sums = std::move(*sums);
+  return row;
 }
 
 Result<std::shared_ptr<const Content>> ContentStore::open(const ContentRow& row) {
@@ -77,10 +88,10 @@ Result<std::shared_ptr<const Content>> ContentStore::open(const ContentRow& row)
   if (row.place.slab != 0) {
     auto slab = slabs_.map(row.place.slab);
     if (!slab) return slab.error();
-    return SlabContent::make(row, std::move(*slab));
+    return SlabContent::make(row, std::move(*slab), damage_);
   }
-  if (row.place.position == 0) return SlabContent::make(row, nullptr);
-  return BlockContent::make(row, blocks_.path(row.place.position));
+  if (row.place.position == 0) return SlabContent::make(row, nullptr, damage_);
+  return BlockContent::make(row, blocks_.path(row.place.position), damage_);
 }
 
 // The store lost bytes that it speaks of: they count as absent, so that they are fetched again.
@@ -98,6 +109,32 @@ void ContentStore::distrust(NodeId node, const Error& why) {
     if (auto done = (*transaction)->commit(); !done) log_error(done.error().message());
   });
   if (!posted) log_warn("too busy to forget a lost content");  // found again when it is asked for again
+}
+
+Result<void> ContentStore::settle_damage(NodeId node) {
+  // Somebody may just be at it.
+  const std::lock_guard one_at_a_time(settle_mutex_);
+  const auto blocks = damage_->take(node);
+  if (blocks.empty()) return {};
+  auto settled = repair_.settle(node, blocks);
+  return settled ? Result<void>() : settled.error();
+}
+
+void ContentStore::settle_all_damage() {
+  const std::lock_guard one_at_a_time(settle_mutex_);
+  for (const auto& [node, blocks] : damage_->take()) {
+    if (auto done = repair_.settle(node, blocks); !done) log_error(done.error().message());
+  }
+}
+
+void ContentStore::fill_sums(NodeId node) {
+  if (housekeeper_ == nullptr) return;
+  // If it has too much to do: until somebody verifies the file.
+  static_cast<void>(housekeeper_->post([this, node] {
+    const auto more = repair_.fill_sums(node, kSumsAtOnceBytes);
+    if (!more) log_warn(more.error().message());
+    if (more && *more) fill_sums(node);
+  }));
 }
 
 Result<ContentState> ContentStore::state(NodeId node) const {
@@ -128,7 +165,7 @@ Result<std::unique_ptr<ContentWriter>> ContentStore::create(NodeId node, uint64_
 
 Result<std::unique_ptr<ContentWriter>> ContentStore::resume(NodeId node, uint64_t expected_size) {
   const uint64_t generation = cache_.generation();
-  auto row = read_row(node);
+  auto row = read_row(node, true);
   if (!row) return row.error();
   const bool usable =
       row->has_value() && (*row)->sound && !(*row)->complete && (*row)->place.size == expected_size;
@@ -149,14 +186,15 @@ Result<std::unique_ptr<ContentWriter>> ContentStore::resume(NodeId node, uint64_
     blocks_.closed(file->id);
     return writer.error();
   }
-  if (auto done = (*writer)->adopt(std::move(*file), (*row)->extents); !done) return done.error();
+  if (auto done = (*writer)->adopt(std::move(*file), (*row)->extents, (*row)->sums); !done)
+    return done.error();
   return std::unique_ptr<ContentWriter>(std::move(*writer));
 }
 
 Result<std::unique_ptr<ContentWriter>> ContentStore::extend(NodeId node, uint64_t expected_size) {
   auto before = content(node);
   if (!before) return before.error();
-  auto row = read_row(node);
+  auto row = read_row(node, true);
   if (!row) return row.error();
   if (!*before || !(*before)->complete() || !row->has_value() || (*row)->place.size != (*before)->size() ||
       (*before)->size() > expected_size) {
@@ -172,13 +210,13 @@ Result<std::unique_ptr<ContentWriter>> ContentStore::extend(NodeId node, uint64_
       blocks_.closed(file->id);
       return writer.error();
     }
-    if (auto done = (*writer)->adopt(std::move(*file), present); !done) return done.error();
+    if (auto done = (*writer)->adopt(std::move(*file), present, (*row)->sums); !done) return done.error();
     return std::unique_ptr<ContentWriter>(std::move(*writer));
   }
   auto writer = create(node, expected_size);
   if (!writer || present.ranges().empty()) return writer;
   const auto bytes = (*before)->view(0, (*before)->size());
-  if (!bytes) return Error(Errc::kCorrupt, "a complete content has gaps");
+  if (!bytes) return Error(Errc::kCorrupt, "a complete content is damaged");
   if (auto done = (*writer)->write(0, *bytes); !done) return done.error();
   return writer;
 }
@@ -198,12 +236,16 @@ Result<bool> ContentStore::grow(Replica::FinishedContent grown, const FileVersio
                          (*old)->complete;
   if (!as_before || (!grown.writer && (*old)->place.size != grown.size)) return false;
   ContentRow row = **old;
+  auto sums = find_sums((*transaction)->db(), row);
+  if (!sums) return sums.error();
+  row.sums = std::move(*sums);
   bool in_slab = false;
   row.present = grown.size;
   row.digest_name = std::move(grown.digest_name);
   row.digest = std::move(grown.digest);
   if (grown.writer) {
     row.place = BytesPlace{0, stored(grown).block_file(), grown.size};
+    row.sums = stored(grown).sums();
     if (in_slab = stored(grown).in_memory(); in_slab) {
       auto places = slabs_.append(**transaction, {stored(grown).bytes()});
       if (!places) return places.error();
@@ -217,7 +259,7 @@ Result<bool> ContentStore::grow(Replica::FinishedContent grown, const FileVersio
 }
 
 Result<bool> ContentStore::record_partial(NodeId node, const FileVersion& version, const BytesPlace& place,
-                                          const ExtentSet& written) {
+                                          const ExtentSet& written, ContentSums sums) {
   auto transaction = writer_.begin();
   if (!transaction) return transaction.error();
   auto now = content_version((*transaction)->db(), node);
@@ -228,6 +270,7 @@ Result<bool> ContentStore::record_partial(NodeId node, const FileVersion& versio
   row.place = place;
   row.present = written.bytes();
   row.extents = written;
+  row.sums = std::move(sums);
   auto old = find_content((*transaction)->db(), node);
   if (!old) return old.error();
   // What is here already stays until this one has more.
@@ -276,6 +319,7 @@ Result<void> ContentStore::put_finished(Transaction& transaction,
     row.digest_name = std::move(item.digest_name);
     row.digest = std::move(item.digest);
     row.place = BytesPlace{0, stored(item).block_file(), item.size};
+    row.sums = stored(item).sums();
     if (stored(item).in_memory() && item.size != 0) row.place = *next++;
     if (auto done = put_content(transaction, row); !done) return done;
     if (auto done = set_content_size(transaction, item.node, item.size); !done) return done;
@@ -291,6 +335,7 @@ Result<void> ContentStore::put_small(Transaction& transaction, ContentRow row,
   row.complete = true;
   row.present = bytes.size();
   row.place = BytesPlace();
+  row.sums = sums_of_small(bytes);
   if (!bytes.empty()) {
     auto places = slabs_.append(transaction, {bytes});
     if (!places) return places.error();

@@ -11,7 +11,9 @@
 
 #include "io/base/result.h"
 #include "sync/replica/block_files.h"
+#include "sync/replica/block_guard.h"
 #include "sync/replica/content_cache.h"
+#include "sync/replica/content_repair.h"
 #include "sync/replica/content_rows.h"
 #include "sync/replica/content_writer.h"
 #include "sync/replica/disk_usage.h"
@@ -30,6 +32,9 @@ class ContentStore {
  public:
   ContentStore(const StateDirectory& directory, Writer& writer, ReadPool& reads, SyncEpochs& epochs,
                size_t max_maps);
+  ContentStore(const ContentStore&) = delete;
+  ContentStore& operator=(const ContentStore&) = delete;
+  ~ContentStore() { damage_->close(); }
 
   // Before anything else; then `housekeeper` may be used, and must live as long as there are commits.
   Result<void> recover();
@@ -44,11 +49,23 @@ class ContentStore {
   // `older` gets the nodes whose contents were their bases.
   Result<void> finish(std::vector<Replica::FinishedContent> finished, std::vector<NodeId>& older);
 
+  // What was found damaged of the node counts as absent from now on. Without a transaction of the caller's.
+  Result<void> settle_damage(NodeId node);
+  Result<std::unique_ptr<ContentVerification>> verify(NodeId node) { return repair_.verify(node); }
+  // For Replica::check(): every sum is that of the bytes that are there.
+  Result<void> check_sums() const { return repair_.check_sums(); }
+  // Later, on the housekeeper's thread: the sums of blocks that have none.
+  void fill_sums(NodeId node);
+  // Nothing of the node's content has changed since it was given out.
+  bool is_current(NodeId node, const std::shared_ptr<const Content>& content) {
+    return cache_.find(node) == content;
+  }
+
   // For StoredContentWriter.
   BlockFiles& block_files() { return blocks_; }
   // False: not recorded, because more is here already, or nobody wants it any more.
   Result<bool> record_partial(NodeId node, const FileVersion& version, const BytesPlace& place,
-                              const ExtentSet& written);
+                              const ExtentSet& written, ContentSums sums);
 
   // A complete content of at most kSlabMaxFileBytes, in a transaction; small_stored() once it is committed,
   // with the writer still held. `row`: all but the place and what follows from it.
@@ -67,12 +84,14 @@ class ContentStore {
   void committed(const Aftermath& aftermath);
 
  private:
-  Result<std::optional<ContentRow>> read_row(NodeId node) const;
+  Result<std::optional<ContentRow>> read_row(NodeId node, bool with_sums = false) const;
+  // Without the row's sums nothing is compared.
   Result<std::shared_ptr<const Content>> open(const ContentRow& row);
   Result<std::unique_ptr<StoredContentWriter>> make_writer(NodeId node, uint64_t expected_size);
   Result<void> put_finished(Transaction& transaction, std::vector<Replica::FinishedContent>& finished,
                             std::vector<NodeId>& older);
   void distrust(NodeId node, const Error& why);
+  void settle_all_damage();
   void sweep();
 
   const StateDirectory& directory_;
@@ -84,6 +103,9 @@ class ContentStore {
   BlockFiles blocks_;
   Slabs slabs_;
   ContentCache cache_;
+  ContentRepair repair_;
+  const std::shared_ptr<DamageReports> damage_;  // contents may outlive the store
+  std::mutex settle_mutex_;                      // before the writer
   // What no committed row speaks of any more.
   struct Dead {
     std::vector<BytesPlace> holes;

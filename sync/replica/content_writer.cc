@@ -45,8 +45,10 @@ Result<void> StoredContentWriter::use_block_file() {
   return {};
 }
 
-Result<void> StoredContentWriter::adopt(BlockFiles::Created file, const ExtentSet& present) {
+Result<void> StoredContentWriter::adopt(BlockFiles::Created file, const ExtentSet& present,
+                                        const ContentSums& sums) {
   file_ = std::move(file);
+  sums_.go_on_from(sums);
   recorded_ = true;
   written_ = present;
   touched_ = present;
@@ -62,6 +64,7 @@ Result<void> StoredContentWriter::adopt(BlockFiles::Created file, const ExtentSe
 
 Result<void> StoredContentWriter::discard(uint64_t begin, uint64_t end) {
   written_.remove(begin, end);
+  sums_.discard(begin, end);
   return {};
 }
 
@@ -94,6 +97,7 @@ Result<void> StoredContentWriter::write_blocks(uint64_t offset, std::span<const 
   const auto untouched = touched_.missing(range.begin, range.end);
   const bool fresh = untouched.size() == 1 && untouched[0] == range;
   touched_.add(range.begin, range.end);
+  sums_.wrote(offset, data);
   store_.block_files().changed(file_->id);
   size_t run = 0;  // [run, at) is to be written
   size_t at = 0;
@@ -144,7 +148,10 @@ Result<void> StoredContentWriter::commit_partial() {
   if (size > expected_size_ && ftruncate(file_->fd.get(), static_cast<off_t>(size)) != 0) {
     return Error::os(errno, "extending a content");
   }
-  auto recorded = store_.record_partial(node_, version_, BytesPlace{0, file_->id, size}, written_);
+  auto sums = sums_of_written(size);
+  if (!sums) return sums.error();
+  auto recorded =
+      store_.record_partial(node_, version_, BytesPlace{0, file_->id, size}, written_, std::move(*sums));
   if (!recorded) return recorded.error();
   recorded_ = recorded_ || *recorded;
   return {};
@@ -159,10 +166,19 @@ Result<void> StoredContentWriter::end_at(uint64_t size) {
   }
   if (in_memory()) {
     small_.resize(size);
+    ended_sums_ = sums_of_small(small_);
     return {};
   }
   if (ftruncate(file_->fd.get(), static_cast<off_t>(size)) != 0) return Error::os(errno, "ending a content");
+  auto sums = sums_of_written(size);
+  if (!sums) return sums.error();
+  ended_sums_ = std::move(*sums);
   return {};
+}
+
+Result<ContentSums> StoredContentWriter::sums_of_written(uint64_t size) {
+  sums_.resize(size);
+  return sums_.of(written_, [this](uint64_t offset, std::span<std::byte> out) { return read(offset, out); });
 }
 
 }  // namespace rsyncfs

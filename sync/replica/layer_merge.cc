@@ -201,6 +201,9 @@ class Descent {
     if (content->has_value() && (*content)->sound && (*content)->place.slab == 0 &&
         (*content)->place.position == target) {
       ContentRow row = std::move(**content);
+      auto sums = sums_beside((*transaction)->db(), row, layer_);
+      if (!sums) return sums.error();
+      row.sums = std::move(*sums);
       ExtentSet extents = std::move(row.extents);
       if (row.complete) extents.add(0, row.place.size);
       extents.remove(layer_.base_limit, std::max(row.place.size, layer_.base_limit));
@@ -245,7 +248,9 @@ class Descent {
   Result<void> end(Transaction& transaction, LayerFile what) {
     auto base = find_base_node(transaction.db(), row_.node);
     if (!base) return base.error();
-    return end_sealed(transaction, file_, row_, what, *base);
+    if (auto done = end_sealed(transaction, file_, row_, what, *base); !done) return done;
+    store_.contents.fill_sums(row_.node);
+    return {};
   }
 
   DirtyStore& store_;
@@ -256,6 +261,15 @@ class Descent {
 };
 
 }  // namespace
+
+Result<ContentSums> sums_beside(Connection& db, const ContentRow& content, const Layer& layer) {
+  auto sums = find_sums(db, content);
+  if (!sums) return sums;
+  sums->resize(layer.size);
+  for (const auto& extent : layer.extents.all()) sums->forget(extent.begin, extent.end);
+  sums->forget(layer.base_limit, layer.size);
+  return sums;
+}
 
 Result<void> end_sealed(Transaction& transaction, DirtyFile& file, const LayerRow& row, LayerFile what,
                         const std::optional<BaseNode>& base) {

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "io/base/result.h"
+#include "sync/replica/content_rows.h"
 #include "sync/replica/dirty_file.h"
 #include "sync/replica/pending.h"
 
@@ -21,6 +22,9 @@ Result<void> settle_sealed(DirtyStore& store, DirtyFile& file);
 // and the layer goes. Where that fails, the content that the store had goes instead. Can be done again after
 // being killed.
 Result<void> finish_acknowledged(DirtyStore& store, DirtyFile& file);
+
+// What the content's sums still say once the layer's bytes are in it.
+Result<ContentSums> sums_beside(Connection& db, const ContentRow& content, const Layer& layer);
 
 // Within a transaction: takes the sealed layer away, its file too unless that is the content now, and counts
 // again what differs from `base`. Then commits.

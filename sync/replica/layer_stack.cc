@@ -94,7 +94,7 @@ Result<void> LayerStack::fill_from_base(uint64_t offset, std::span<std::byte> ou
     if (!view->empty()) std::memcpy(out.data(), view->data(), view->size());
     return {};
   }
-  const auto gaps = (*content)->extents().missing(offset, there);
+  const auto gaps = (*content)->missing(offset, there);
   missing.insert(missing.end(), gaps.begin(), gaps.end());
   return {};
 }
@@ -109,9 +109,9 @@ Result<void> LayerStack::find_missing(uint64_t begin, uint64_t end, std::vector<
     if (!content) return content.error();
     if (*content == nullptr) {
       missing.push_back({piece.begin, piece.end});
-    } else if (!(*content)->complete()) {
+    } else {
       const auto gaps =
-          (*content)->extents().missing(piece.begin, std::clamp((*content)->size(), piece.begin, piece.end));
+          (*content)->missing(piece.begin, std::clamp((*content)->size(), piece.begin, piece.end));
       missing.insert(missing.end(), gaps.begin(), gaps.end());
     }
   }

@@ -21,17 +21,24 @@ ExtentSet extents_of(const ContentRow& row) {
   return whole;
 }
 
+std::unique_ptr<const BlockGuard> guard_of(const ContentRow& row, const std::byte* base,
+                                           const std::shared_ptr<DamageReports>& damage) {
+  if (row.sums.empty() || base == nullptr) return nullptr;
+  return std::make_unique<BlockGuard>(row.node, row.sums, base, damage);
+}
+
 }  // namespace
 
-Result<std::shared_ptr<const Content>> SlabContent::make(const ContentRow& row,
-                                                         std::shared_ptr<SlabMap> slab) {
+Result<std::shared_ptr<const Content>> SlabContent::make(const ContentRow& row, std::shared_ptr<SlabMap> slab,
+                                                         const std::shared_ptr<DamageReports>& damage) {
   if (slab != nullptr && !slab->reaches(row.place.position + row.place.size)) {
     return Error(Errc::kCorrupt, "a slab of the store is too short");
   }
-  return std::shared_ptr<const Content>(std::make_shared<SlabContent>(row, std::move(slab)));
+  return std::shared_ptr<const Content>(std::make_shared<SlabContent>(row, std::move(slab), damage));
 }
 
-SlabContent::SlabContent(const ContentRow& row, std::shared_ptr<SlabMap> slab)
+SlabContent::SlabContent(const ContentRow& row, std::shared_ptr<SlabMap> slab,
+                         const std::shared_ptr<DamageReports>& damage)
     : slab_(std::move(slab)), position_(row.place.position) {
   size_ = row.place.size;
   complete_ = row.complete;
@@ -39,6 +46,7 @@ SlabContent::SlabContent(const ContentRow& row, std::shared_ptr<SlabMap> slab)
   if (slab_ == nullptr) return;
   slab_->pin(position_);
   base_ = slab_->at(position_);
+  guard_ = guard_of(row, base_, damage);
 }
 
 SlabContent::~SlabContent() {
@@ -53,7 +61,8 @@ uint64_t SlabContent::seek_hole(uint64_t) const {
   return size_;
 }
 
-Result<std::shared_ptr<const Content>> BlockContent::make(const ContentRow& row, std::string path) {
+Result<std::shared_ptr<const Content>> BlockContent::make(const ContentRow& row, std::string path,
+                                                          const std::shared_ptr<DamageReports>& damage) {
   const OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd) {
     if (errno == ENOENT) return Error(Errc::kNotFound, path + " is missing");
@@ -69,15 +78,17 @@ Result<std::shared_ptr<const Content>> BlockContent::make(const ContentRow& row,
     if (base == MAP_FAILED) return Error::os(errno, "mapping " + path);
   }
   return std::shared_ptr<const Content>(
-      std::make_shared<BlockContent>(row, std::move(path), static_cast<const std::byte*>(base)));
+      std::make_shared<BlockContent>(row, std::move(path), static_cast<const std::byte*>(base), damage));
 }
 
-BlockContent::BlockContent(const ContentRow& row, std::string path, const std::byte* base)
+BlockContent::BlockContent(const ContentRow& row, std::string path, const std::byte* base,
+                           const std::shared_ptr<DamageReports>& damage)
     : path_(std::move(path)) {
   size_ = row.place.size;
   complete_ = row.complete;
   extents_ = extents_of(row);
   base_ = base;
+  guard_ = guard_of(row, base_, damage);
 }
 
 BlockContent::~BlockContent() {

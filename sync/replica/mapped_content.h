@@ -6,6 +6,7 @@
 #include <string>
 
 #include "io/base/result.h"
+#include "sync/replica/block_guard.h"
 #include "sync/replica/content.h"
 #include "sync/replica/content_rows.h"
 #include "sync/replica/slabs.h"
@@ -15,8 +16,10 @@ namespace rsyncfs {
 class SlabContent final : public Content {
  public:
   // Pins the bytes. kCorrupt when the slab ends before them.
-  static Result<std::shared_ptr<const Content>> make(const ContentRow& row, std::shared_ptr<SlabMap> slab);
-  SlabContent(const ContentRow& row, std::shared_ptr<SlabMap> slab);
+  static Result<std::shared_ptr<const Content>> make(const ContentRow& row, std::shared_ptr<SlabMap> slab,
+                                                     const std::shared_ptr<DamageReports>& damage);
+  SlabContent(const ContentRow& row, std::shared_ptr<SlabMap> slab,
+              const std::shared_ptr<DamageReports>& damage);
   SlabContent(const SlabContent&) = delete;
   SlabContent& operator=(const SlabContent&) = delete;
   ~SlabContent() override;
@@ -31,8 +34,10 @@ class SlabContent final : public Content {
 class BlockContent final : public Content {
  public:
   // kNotFound when the file is not there (any more), kCorrupt when it is too short.
-  static Result<std::shared_ptr<const Content>> make(const ContentRow& row, std::string path);
-  BlockContent(const ContentRow& row, std::string path, const std::byte* base);
+  static Result<std::shared_ptr<const Content>> make(const ContentRow& row, std::string path,
+                                                     const std::shared_ptr<DamageReports>& damage);
+  BlockContent(const ContentRow& row, std::string path, const std::byte* base,
+               const std::shared_ptr<DamageReports>& damage);
   BlockContent(const BlockContent&) = delete;
   BlockContent& operator=(const BlockContent&) = delete;
   ~BlockContent() override;

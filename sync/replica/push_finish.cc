@@ -169,7 +169,21 @@ Result<void> PushFinish::as_content() {
   row.complete = true;
   if (auto done = put_content(**transaction, row); !done) return done;
   if (auto done = bind_names(**transaction); !done) return done;
-  return end_sealed(**transaction, snapshot_.file(), row_, LayerFile::kKept, now_);
+  if (auto done = end_sealed(**transaction, snapshot_.file(), row_, LayerFile::kKept, now_); !done)
+    return done;
+  store_.contents.fill_sums(row_.node);
+  return {};
+}
+
+// Before the first byte of the content changes: whoever compares it from now on must not find it damaged.
+Result<void> PushFinish::forget_sums(Transaction& transaction) {
+  auto content = find_content(transaction.db(), row_.node);
+  if (!content) return content.error();
+  if (!content->has_value() || !(*content)->sound) return {};
+  auto sums = sums_beside(transaction.db(), **content, *snapshot_.layer());
+  if (!sums) return sums.error();
+  sums->resize((*content)->place.size);
+  return put_sums(transaction, row_.node, *sums);
 }
 
 Result<void> PushFinish::into_content() {
@@ -179,6 +193,7 @@ Result<void> PushFinish::into_content() {
     if (!snapshot_.file().is_current(snapshot_.view())) return dropped();
     row_.acknowledged = digest_;
     if (auto done = put_layer(**transaction, row_); !done) return done;
+    if (auto done = forget_sums(**transaction); !done) return done;
     if (auto done = bind_names(**transaction); !done) return done;
     if (auto done = put_base_node(**transaction, now_); !done) return done;
     (*transaction)->aftermath().then.emplace_back([this] {

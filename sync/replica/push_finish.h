@@ -37,6 +37,7 @@ class PushFinish {
   Result<bool> make_whole();
   Result<void> as_content();
   Result<void> into_content();
+  Result<void> forget_sums(Transaction& transaction);
   Result<void> bind_names(Transaction& transaction);
   ContentRow content_row() const;
 

@@ -324,7 +324,8 @@ Result<ReplicaStatistics> StoredReplica::statistics() const {
 }
 
 Result<void> StoredReplica::check() const {
-  return reading_all([](Connection& db) { return check_database(db); });
+  auto done = reading_all([](Connection& db) { return check_database(db); });
+  return done ? contents_.check_sums() : done;
 }
 
 }  // namespace rsyncfs

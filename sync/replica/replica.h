@@ -61,6 +61,24 @@ struct ContentState {
   bool complete = false;
 };
 
+// What reading all that is here of a content came to.
+struct ContentCheck {
+  uint64_t checked_bytes = 0;  // read from the disk
+  uint64_t damaged_bytes = 0;  // of these; they count as absent from now on
+  bool was_complete = false;   // before
+};
+
+// Reads a content from the disk, and compares it with the sums of its blocks; where some have none, also with
+// the digest of the whole, if that is known. One thread at a time; must end before the store does.
+class ContentVerification {
+ public:
+  virtual ~ContentVerification() = default;
+  // Some `bytes` more. False: it was the last of them.
+  virtual Result<bool> step(uint64_t bytes) = 0;
+  // After the last step.
+  virtual ContentCheck check() const = 0;
+};
+
 class Replica {
  public:
   // Takes an exclusive lock on the directory: a second opener gets kRefused with the holder's pid in the
@@ -163,6 +181,10 @@ class Replica {
   virtual void settle_growth(NodeId id, const FileVersion& version, bool grew) = 0;
   // Somebody may have seen it: the node stays this version.
   virtual Result<void> drop_content(NodeId id) = 0;
+  // After a view() that should have given bytes: what is damaged of them counts as absent from now on.
+  virtual Result<void> settle_damage(NodeId id) = 0;
+  // kNotFound: nothing is here of it.
+  virtual Result<std::unique_ptr<ContentVerification>> verify_content(NodeId id) = 0;
 
   // The kernel holds no reference any more: an orphan is deleted with its content, others stay.
   virtual Result<void> forget_orphans(const std::vector<NodeId>& nodes) = 0;
@@ -185,8 +207,7 @@ class Replica {
   virtual Result<std::optional<std::string>> meta(std::string_view key) const = 0;
   virtual Result<void> set_meta(std::string_view key, std::string_view value) = 0;
   virtual Result<ReplicaStatistics> statistics() const = 0;
-  // Reads the whole database and compares what must agree; kCorrupt names the first thing that does not.
-  // Slow.
+  // Reads the whole store and compares what must agree; kCorrupt names the first thing that does not. Slow.
   virtual Result<void> check() const = 0;
   virtual const std::string& directory() const = 0;
 };

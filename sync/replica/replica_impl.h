@@ -74,6 +74,10 @@ class StoredReplica final : public Replica {
     writer_->growths().settle(id, version, grew);
   }
   Result<void> drop_content(NodeId id) override;
+  Result<void> settle_damage(NodeId id) override { return contents_.settle_damage(id); }
+  Result<std::unique_ptr<ContentVerification>> verify_content(NodeId id) override {
+    return contents_.verify(id);
+  }
 
   Result<void> forget_orphans(const std::vector<NodeId>& nodes) override;
   Result<size_t> purge_orphans(size_t limit) override;

@@ -101,6 +101,9 @@ constexpr const char* kBases =
     "CREATE TABLE bases(node INTEGER PRIMARY KEY, older INTEGER NOT NULL);"
     "CREATE INDEX bases_by_older ON bases(older);";
 
+// From format 4 to format 5: what the disk does to bytes is noticed.
+constexpr const char* kSums = "ALTER TABLE contents ADD COLUMN sums BLOB;";
+
 constexpr Sql kCountTables{"SELECT count(*) FROM sqlite_schema WHERE type='table' AND name='meta'"};
 constexpr Sql kCountAll{"SELECT count(*) FROM sqlite_schema"};
 constexpr Sql kInsertRoot{
@@ -121,6 +124,7 @@ Result<void> create_tables(Connection& db) {
   if (auto done = db.execute(kLocalChanges); !done) return done;
   if (auto done = db.execute(kCacheSpace); !done) return done;
   if (auto done = db.execute(kBases); !done) return done;
+  if (auto done = db.execute(kSums); !done) return done;
   Query root(db, kInsertRoot);
   root.integer(S_IFDIR | 0755);
   if (auto done = root.run(); !done) return done;
@@ -138,6 +142,7 @@ Result<void> upgrade_tables(Connection& db, uint64_t from) {
     if (auto done = db.execute(kCacheSpace); !done) return done;
     if (auto done = db.execute(kBases); !done) return done;
   }
+  if (auto done = db.execute(kSums); !done) return done;
   if (auto done = write_number(db, "schema", kSchemaVersion); !done) return done;
   return db.execute("COMMIT");
 }

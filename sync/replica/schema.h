@@ -12,7 +12,7 @@
 
 namespace rsyncfs {
 
-constexpr int64_t kSchemaVersion = 4;
+constexpr int64_t kSchemaVersion = 5;
 
 // Creates the tables in an empty database, brings those of an older version up to date, or checks that this
 // program understands the ones that are there: a newer version is kUnsupported, something that never was a

@@ -26,8 +26,10 @@ int64_t unix_ms() {
 TEST_F(Pending, IsInTheOrderOfTheFirstChange) {
   const int64_t began = unix_ms();
   std::vector<NodeId> made;
-  for (const char* name : {"c", "a", "b"})
+  for (const char* name : {"c", "a", "b"}) {
     made.push_back(must(local().create(kRootNode, name, new_file())).id);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // those of one moment have no order
+  }
   must(local().change_attributes(made[0], {.permissions = 0600}));
   const PendingSummary summary = pending().summary();
   EXPECT_EQ(summary.names, 3U);

@@ -167,7 +167,7 @@ TEST(Store, BringsFormat3UpToDate) {
     const auto db = must(Connection::open(tmp.path() + "/store.db", Connection::Mode::kWrite, 1 << 16));
     must(
         db->execute("DROP INDEX contents_by_use; ALTER TABLE contents DROP COLUMN used; DROP TABLE pins; "
-                    "DROP TABLE bases;"
+                    "DROP TABLE bases; ALTER TABLE contents DROP COLUMN sums;"
                     "DROP INDEX later_versions;"));
     must(write_number(*db, "schema", 3));
   }
@@ -177,6 +177,29 @@ TEST(Store, BringsFormat3UpToDate) {
     EXPECT_EQ(stored_content(*store, node), known_bytes(1, 1000));
     EXPECT_EQ(store->cache().pin_count(), static_cast<size_t>(opening));
     must(store->cache().pin(node));
+  }
+}
+
+TEST(Store, BringsFormat4UpToDate) {
+  const TemporaryDirectory tmp;
+  NodeId node = 0;
+  {
+    const auto store = open_store(tmp.path());
+    Listing listing;
+    listing.file("f", 1000);
+    node = only_node(apply(*store, kRootNode, listing));
+    store_content(*store, node, known_bytes(1, 1000));
+  }
+  {
+    const auto db = must(Connection::open(tmp.path() + "/store.db", Connection::Mode::kWrite, 1 << 16));
+    must(db->execute("ALTER TABLE contents DROP COLUMN sums;"));
+    must(write_number(*db, "schema", 4));
+  }
+  for (int opening = 0; opening < 2; ++opening) {
+    const auto store = open_store(tmp.path());
+    must(store->check());
+    EXPECT_EQ(stored_content(*store, node), known_bytes(1, 1000));
+    store_content(*store, node, known_bytes(1, 1000));
   }
 }
 

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Bytes that the disk changed behind our back: nobody is given them, and what is sound stays.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "sync/replica/content_sums.h"
+#include "sync/replica/database.h"
+#include "sync/rsync/checksum.h"
+#include "tests/replica/contents_rig.h"
+
+namespace rsyncfs {
+namespace {
+
+class ContentDamage : public Contents {
+ protected:
+  // The only file of the directory gets another byte there.
+  static void strike(const std::string& directory, uint64_t offset) {
+    std::vector<std::string> files;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
+      if (entry.is_regular_file()) files.push_back(entry.path());
+    }
+    ASSERT_EQ(files.size(), 1U);
+    std::fstream file(files[0], std::ios::binary | std::ios::in | std::ios::out);
+    file.seekg(static_cast<std::streamoff>(offset));
+    const int byte = file.get();
+    file.seekp(static_cast<std::streamoff>(offset));
+    file.put(static_cast<char>(byte ^ 0x10));
+    ASSERT_TRUE(file.good());
+  }
+  ContentCheck verify(NodeId node) {
+    const auto verification = must(store_->verify_content(node));
+    while (must(verification->step(100'000))) {
+    }
+    return verification->check();
+  }
+  bool shows(const Content& content, const std::vector<std::byte>& bytes, uint64_t begin, uint64_t end) {
+    const auto view = content.view(begin, end - begin);
+    return view && std::equal(view->begin(), view->end(), bytes.begin() + static_cast<int64_t>(begin),
+                              bytes.begin() + static_cast<int64_t>(end));
+  }
+  void store_with_digest(NodeId node, const std::vector<std::byte>& bytes) {
+    auto writer = must(store_->create_content(node, bytes.size()));
+    must(writer->write(0, bytes));
+    auto all = finished(node, std::move(writer), bytes.size());
+    Digest digest(ChecksumKind::kXxh128);
+    digest.update(bytes);
+    const auto value = digest.finish();
+    all[0].digest_name = checksum_name(ChecksumKind::kXxh128);
+    for (const std::byte byte : value.span()) all[0].digest.push_back(static_cast<char>(byte));
+    must(store_->finish_contents(std::move(all)));
+  }
+  void forget_sums() {
+    store_.reset();
+    {
+      const auto db = must(Connection::open(tmp_.path() + "/store.db", Connection::Mode::kWrite, 1 << 16));
+      must(db->execute("UPDATE contents SET sums=NULL"));
+    }
+    store_ = open_store(tmp_.path());
+  }
+
+  static constexpr uint64_t kBlock = kSumBlockBytes;
+};
+
+TEST_F(ContentDamage, OfABlockIsNotShownAndTheRestIs) {
+  const auto bytes = known_bytes(1, kLarge);
+  const NodeId node = add_file(kLarge);
+  store_content(*store_, node, bytes);
+  strike(blocks(), 3 * kBlock + 17);
+  const auto content = must(store_->content(node));
+  EXPECT_TRUE(shows(*content, bytes, 0, 3 * kBlock));
+  EXPECT_TRUE(shows(*content, bytes, 4 * kBlock, kLarge));
+  EXPECT_FALSE(content->view(3 * kBlock, 1)) << "though that byte is right, its block is not";
+  EXPECT_FALSE(content->view(0, kLarge));
+  EXPECT_EQ(content->missing(0, kLarge), (std::vector<ExtentSet::Range>{{3 * kBlock, 4 * kBlock}}));
+  must(store_->settle_damage(node));
+  const auto left = must(store_->content(node));
+  EXPECT_FALSE(left->complete());
+  EXPECT_EQ(left->extents().missing(0, kLarge), (std::vector<ExtentSet::Range>{{3 * kBlock, 4 * kBlock}}));
+  EXPECT_TRUE(shows(*left, bytes, 4 * kBlock, kLarge));
+
+  auto writer = must(store_->resume_content(node, kLarge));
+  must(writer->write(3 * kBlock, std::span(bytes).subspan(3 * kBlock, kBlock)));
+  must(store_->finish_contents(finished(node, std::move(writer), kLarge)));
+  EXPECT_EQ(stored_content(*store_, node), bytes);
+  EXPECT_EQ(verify(node).damaged_bytes, 0U);
+}
+
+TEST_F(ContentDamage, SettlesByItself) {
+  const auto bytes = known_bytes(1, kLarge);
+  const NodeId node = add_file(kLarge);
+  store_content(*store_, node, bytes);
+  strike(blocks(), 5);
+  EXPECT_FALSE(must(store_->content(node))->view(0, 1));
+  EXPECT_TRUE(eventually([&] { return !must(store_->content_state(node)).complete; }));
+  EXPECT_EQ(must(store_->content_state(node)).present_bytes, kLarge - kBlock);
+}
+
+TEST_F(ContentDamage, OfASmallFileTakesAllOfIt) {
+  const auto bytes = known_bytes(1, 5000);
+  const NodeId node = add_file(5000);
+  store_content(*store_, node, bytes);
+  strike(slabs(), 4999);
+  EXPECT_FALSE(must(store_->content(node))->view(0, 10));
+  must(store_->settle_damage(node));
+  EXPECT_EQ(must(store_->content(node)), nullptr);
+  store_content(*store_, node, bytes);
+  EXPECT_EQ(stored_content(*store_, node), bytes);
+}
+
+TEST_F(ContentDamage, OfAPartialContentIsNoticedWhereABlockIsWhole) {
+  const auto bytes = known_bytes(1, kLarge);
+  const NodeId node = add_file(kLarge);
+  {
+    auto writer = must(store_->create_content(node, kLarge));
+    must(writer->write(kBlock / 2, std::span(bytes).subspan(kBlock / 2, 3 * kBlock)));
+    must(writer->commit_partial());
+  }
+  strike(blocks(), 2 * kBlock + 1);
+  reopen();
+  const auto content = must(store_->content(node));
+  EXPECT_TRUE(shows(*content, bytes, kBlock / 2, 2 * kBlock));
+  EXPECT_FALSE(content->view(2 * kBlock, 1));
+  must(store_->settle_damage(node));
+  EXPECT_EQ(must(store_->content_state(node)).present_bytes, 2 * kBlock);
+}
+
+TEST_F(ContentDamage, IsFoundByVerifying) {
+  const auto bytes = known_bytes(1, kLarge);
+  const NodeId node = add_file(kLarge);
+  store_content(*store_, node, bytes);
+  ContentCheck check = verify(node);
+  EXPECT_EQ(check.checked_bytes, kLarge);
+  EXPECT_EQ(check.damaged_bytes, 0U);
+  EXPECT_TRUE(check.was_complete);
+  // What was looked at already is looked at again.
+  ASSERT_TRUE(must(store_->content(node))->view(0, kLarge));
+  strike(blocks(), 7 * kBlock);
+  strike(blocks(), kLarge - 1);
+  check = verify(node);
+  EXPECT_EQ(check.damaged_bytes, kBlock + kLarge % kBlock);
+  EXPECT_TRUE(check.was_complete);
+  EXPECT_EQ(must(store_->content_state(node)).present_bytes, kLarge - check.damaged_bytes);
+  check = verify(node);
+  EXPECT_EQ(check.damaged_bytes, 0U);
+  EXPECT_FALSE(check.was_complete);
+}
+
+TEST_F(ContentDamage, OfAFileThatIsCutUnderItsMapKillsNobody) {
+  const NodeId node = add_file(kLarge);
+  store_content(*store_, node, known_bytes(1, kLarge));
+  const auto content = must(store_->content(node));
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(blocks())) {
+    if (entry.is_regular_file()) std::filesystem::resize_file(entry.path(), 10 * kBlock);
+  }
+  EXPECT_TRUE(content->view(0, 10 * kBlock));
+  EXPECT_FALSE(content->view(11 * kBlock, 1));
+  EXPECT_TRUE(eventually([&] { return must(store_->content(node)) == nullptr; }));
+}
+
+// What an older version of the program stored has no sums yet.
+TEST_F(ContentDamage, IsFoundByTheDigestWhereThereAreNoSums) {
+  const auto bytes = known_bytes(1, kLarge);
+  const auto other = known_bytes(2, 4000);
+  const NodeId large = add_file(kLarge);
+  const NodeId small = add_file(other.size());
+  store_with_digest(large, bytes);
+  store_with_digest(small, other);
+  forget_sums();
+  ASSERT_TRUE(must(store_->content(large))->view(0, kLarge));
+  strike(blocks(), 1);
+  strike(slabs(), 1);
+  EXPECT_TRUE(must(store_->content(large))->view(0, kLarge)) << "nothing tells";
+  EXPECT_EQ(verify(large).damaged_bytes, kLarge);
+  EXPECT_EQ(verify(small).damaged_bytes, other.size());
+  EXPECT_EQ(must(store_->content(large)), nullptr);
+  EXPECT_EQ(must(store_->content(small)), nullptr);
+}
+
+TEST_F(ContentDamage, IsFoundOnceVerifyingHasMadeTheSums) {
+  const NodeId large = add_file(kLarge);
+  const NodeId small = add_file(4000);
+  store_with_digest(large, known_bytes(1, kLarge));
+  store_with_digest(small, known_bytes(2, 4000));
+  forget_sums();
+  EXPECT_EQ(verify(large).damaged_bytes, 0U);
+  EXPECT_EQ(verify(small).damaged_bytes, 0U);
+  strike(blocks(), 1);
+  strike(slabs(), 1);
+  EXPECT_FALSE(must(store_->content(large))->view(0, 1));
+  EXPECT_FALSE(must(store_->content(small))->view(0, 1));
+  must(store_->settle_damage(large));
+  must(store_->settle_damage(small));
+}
+
+}  // namespace
+}  // namespace rsyncfs
