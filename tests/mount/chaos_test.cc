@@ -170,6 +170,7 @@ class Chaos : public ::testing::Test {
   std::map<std::string, uint64_t> steps_;
   std::map<int, std::set<std::optional<std::string>>> ours_;  // what each name may have; the writer's
   std::set<std::string> lines_;                               // that were written into shared files
+  std::map<std::string, std::string> appended_;               // by others: to what
   uint64_t next_ = 0;
   uint64_t forgiven_ = 0;
 };
@@ -268,7 +269,8 @@ void Chaos::append_shared(std::mt19937_64& random) {
     lines_.insert(line);
   }
   // Another conflict may have taken the name for a moment.
-  const std::string path = tree_ / shared(random() % kShared);
+  const std::string name = shared(random() % kShared);
+  const std::string path = tree_ / name;
   for (bool done = false; !done;) {
     const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
     const std::string text = line + "\n";
@@ -279,6 +281,12 @@ void Chaos::append_shared(std::mt19937_64& random) {
     done = done && ::fstat(fd.get(), &written) == 0 && ::stat(path.c_str(), &there) == 0 &&
            written.st_ino == there.st_ino;
     if (!done) std::this_thread::sleep_for(milliseconds(5));
+    if (done) {
+      const std::lock_guard lock(mutex_);
+      appended_[line] = name + ", " + std::to_string(written.st_size) + " bytes of " +
+                        std::to_string(written.st_mtim.tv_sec) + "." +
+                        std::to_string(written.st_mtim.tv_nsec);
+    }
   }
   std::this_thread::sleep_for(milliseconds(random() % 700));
 }
@@ -441,8 +449,12 @@ void Chaos::check_end() {
     EXPECT_TRUE(get_file(*mount_ / path) == there) << path;
   }
   const std::string lines = "\n" + union_of_shared(tree_.path());
-  for (const std::string& line : lines_)
-    EXPECT_NE(lines.find("\n" + line + "\n"), std::string::npos) << "lost: " << line;
+  std::string lost;
+  for (const std::string& line : lines_) {
+    if (lines.find("\n" + line + "\n") != std::string::npos) continue;
+    lost += line + " (" + appended_[line] + ")\n";
+  }
+  EXPECT_EQ(lost, "") << mount_->log(kWholeLog);
   support::CompareOptions options;
   options.directory_times = false;
   options.root_itself = false;
