@@ -49,6 +49,11 @@ struct FlushCommand {
 struct RefreshCommand {
   std::string path;
 };
+struct VerifyCommand {
+  std::vector<std::string> paths;
+  bool remote = false;  // compare with the source, too
+  bool quiet = false;
+};
 struct ConflictsCommand {
   std::string mountpoint;
   bool json = false;
@@ -57,9 +62,9 @@ struct ConflictsCommand {
 struct ResumeCommand {
   std::string mountpoint;
 };
-using Command =
-    std::variant<ShowText, MountRequest, UnmountCommand, StatusCommand, InfoCommand, FetchCommand,
-                 FreeCommand, UnpinCommand, FlushCommand, RefreshCommand, ConflictsCommand, ResumeCommand>;
+using Command = std::variant<ShowText, MountRequest, UnmountCommand, StatusCommand, InfoCommand, FetchCommand,
+                             FreeCommand, UnpinCommand, FlushCommand, RefreshCommand, VerifyCommand,
+                             ConflictsCommand, ResumeCommand>;
 
 // `words`: without the program's name. kUsage, in one line.
 Result<Command> parse_command_line(const std::vector<std::string>& words);

@@ -23,6 +23,7 @@ struct RunCommand {
   int operator()(const rsyncfs::FlushCommand& command) const { return rsyncfs::run_flush(command); }
   int operator()(const rsyncfs::ConflictsCommand& command) const { return rsyncfs::run_conflicts(command); }
   int operator()(const rsyncfs::RefreshCommand& command) const { return rsyncfs::run_refresh(command); }
+  int operator()(const rsyncfs::VerifyCommand& command) const { return rsyncfs::run_verify(command); }
   int operator()(const rsyncfs::ResumeCommand& command) const { return rsyncfs::run_resume(command); }
 };
 

@@ -18,6 +18,7 @@ rsyncfs fetch PATH...                                     bring files, or all be
 rsyncfs free PATH...                                      give the disk space of what the source has back
 rsyncfs pin PATH..., rsyncfs unpin PATH...                fetch, and keep here and current; no longer so
 rsyncfs flush MOUNTPOINT|PATH [--timeout=S]               wait until all changes there are on the source
+rsyncfs verify [--remote] PATH...                         read what is here through; compare it with the source
 rsyncfs conflicts MOUNTPOINT [--json] [--clear]           names changed on both sides, and what became of them
 rsyncfs resume MOUNTPOINT                                 go on sending after it was stopped
 
@@ -38,7 +39,8 @@ Each option below is -o NAME or --NAME; '-' and '_' are the same in names.
 constexpr std::string_view kTail = R"(
 State is kept in $RSYNCFS_STATE_DIR, or /var/lib/rsyncfs (root), $XDG_STATE_HOME/rsyncfs, ~/.local/state/rsyncfs.
 Control sockets lie in $RSYNCFS_RUNTIME_DIR, or /run/rsyncfs (root), $XDG_RUNTIME_DIR/rsyncfs, or the state directory.
-Exit codes: 0 done; 1 failed, or changes are not on the source (flush, umount); 2 wrong usage.
+Exit codes: 0 done; 1 failed, or changes are not on the source (flush, umount), or damage stays (verify);
+2 wrong usage.
 )";
 
 void add_option(std::string& out, const OptionSpec& spec) {

@@ -141,6 +141,25 @@ Result<Command> parse_refresh(const Words& words) {
   return Command(RefreshCommand{parsed->words[0]});
 }
 
+Result<Command> parse_verify(const Words& words) {
+  CLI::App app(
+      "Reads all that is here of files, and of all below directories, from the disk and looks whether it is "
+      "what\n"
+      "was stored. What is damaged is fetched again. Exit code 0: all is sound, or is again; 1: it is not, "
+      "or\n"
+      "something could not be compared.",
+      "rsyncfs verify PATH...");
+  VerifyCommand command;
+  app.add_flag("--remote", command.remote,
+               "then compare it with the source by sums; only what differs is fetched");
+  app.add_flag("-q,--quiet", command.quiet, "no progress");
+  const Result<Parsed> parsed = run_verb(app, words, "PATH", 1, words.size());
+  if (!parsed) return parsed.error();
+  if (parsed->shown) return Command(*parsed->shown);
+  command.paths = parsed->words;
+  return Command(command);
+}
+
 Result<Command> parse_conflicts(const Words& words) {
   CLI::App app("Lists names that were changed here and at the source, and what became of them.",
                "rsyncfs conflicts MOUNTPOINT");
@@ -168,7 +187,7 @@ Result<Command> parse_help(const Words& /*words*/) {
 }
 
 using Parser = Result<Command> (*)(const Words& words);
-constexpr std::array<std::pair<std::string_view, Parser>, 13> kVerbs{{
+constexpr std::array<std::pair<std::string_view, Parser>, 14> kVerbs{{
     {"umount", parse_unmount},
     {"unmount", parse_unmount},
     {"status", parse_status},
@@ -179,6 +198,7 @@ constexpr std::array<std::pair<std::string_view, Parser>, 13> kVerbs{{
     {"unpin", parse_unpin},
     {"flush", parse_flush},
     {"refresh", parse_refresh},
+    {"verify", parse_verify},
     {"conflicts", parse_conflicts},
     {"resume", parse_resume},
     {"help", parse_help},

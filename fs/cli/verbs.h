@@ -15,6 +15,7 @@ int run_free(const FreeCommand& command);
 int run_unpin(const UnpinCommand& command);
 int run_flush(const FlushCommand& command);
 int run_refresh(const RefreshCommand& command);
+int run_verify(const VerifyCommand& command);
 int run_conflicts(const ConflictsCommand& command);
 int run_resume(const ResumeCommand& command);
 

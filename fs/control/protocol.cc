@@ -11,7 +11,7 @@
 namespace rsyncfs {
 namespace {
 
-constexpr std::array<std::pair<ControlVerb, std::string_view>, 12> kVerbs{{
+constexpr std::array<std::pair<ControlVerb, std::string_view>, 13> kVerbs{{
     {ControlVerb::kStatus, "status"},
     {ControlVerb::kInfo, "info"},
     {ControlVerb::kFetch, "fetch"},
@@ -20,6 +20,7 @@ constexpr std::array<std::pair<ControlVerb, std::string_view>, 12> kVerbs{{
     {ControlVerb::kUnpin, "unpin"},
     {ControlVerb::kFlush, "flush"},
     {ControlVerb::kRefresh, "refresh"},
+    {ControlVerb::kVerify, "verify"},
     {ControlVerb::kConflicts, "conflicts"},
     {ControlVerb::kResume, "resume"},
     {ControlVerb::kUnmount, "umount"},
@@ -34,9 +35,10 @@ constexpr std::array<std::pair<ControlFailure, std::string_view>, 5> kFailures{{
     {ControlFailure::kUnsent, "unsent"},
 }};
 
-constexpr std::array<std::pair<ControlAnswer::Kind, std::string_view>, 4> kKinds{{
+constexpr std::array<std::pair<ControlAnswer::Kind, std::string_view>, 5> kKinds{{
     {ControlAnswer::Kind::kProgress, "progress"},
     {ControlAnswer::Kind::kFailedPath, "failed-path"},
+    {ControlAnswer::Kind::kFinding, "finding"},
     {ControlAnswer::Kind::kDone, "done"},
     {ControlAnswer::Kind::kFailed, "failed"},
 }};
@@ -90,6 +92,7 @@ bool fits_number_of_paths(const ControlRequest& request) {
     case ControlVerb::kFree:
     case ControlVerb::kPin:
     case ControlVerb::kUnpin:
+    case ControlVerb::kVerify:
       return !request.paths.empty();
     default:
       return request.paths.empty();
@@ -124,6 +127,7 @@ std::string encode(const ControlRequest& request) {
   if (request.lazy) json["lazy"] = true;
   if (request.limit_s) json["limit_s"] = *request.limit_s;
   if (request.clear) json["clear"] = true;
+  if (request.remote) json["remote"] = true;
   return dump_json(json);
 }
 
@@ -134,6 +138,7 @@ Result<ControlRequest> decode_control_request(std::string_view line) {
   if (!value_in(kVerbs, text_field(*json, "verb"), request.verb)) return malformed("unknown verb");
   request.lazy = flag_field(*json, "lazy");
   request.clear = flag_field(*json, "clear");
+  request.remote = flag_field(*json, "remote");
   if (find_field(*json, "limit_s") != nullptr) {
     request.limit_s = std::min(number_field(*json, "limit_s"), kMaxControlLimitS);
   }
@@ -156,6 +161,7 @@ std::string encode(const ControlAnswer& answer) {
       json["progress"] = progress_json(answer.progress);
       break;
     case ControlAnswer::Kind::kFailedPath:
+    case ControlAnswer::Kind::kFinding:
       json["path"] = bytes_to_text(answer.path);
       json["reason"] = answer.reason;
       break;
@@ -184,7 +190,8 @@ Result<ControlAnswer> decode_control_answer(std::string_view line) {
     case ControlAnswer::Kind::kProgress:
       answer.progress = read_progress(object_field(*json, "progress"));
       break;
-    case ControlAnswer::Kind::kFailedPath: {
+    case ControlAnswer::Kind::kFailedPath:
+    case ControlAnswer::Kind::kFinding: {
       Result<std::string> path = path_field(*json, "path");
       if (!path) return malformed(path.error().message());
       answer.path = std::move(path.value());

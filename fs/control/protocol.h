@@ -29,6 +29,7 @@ enum class ControlVerb : uint8_t {
   kUnpin,
   kFlush,
   kRefresh,
+  kVerify,
   kConflicts,
   kResume,
   kUnmount,
@@ -38,18 +39,19 @@ std::string_view control_verb_name(ControlVerb verb);
 
 struct ControlRequest {
   ControlVerb verb = ControlVerb::kStatus;
-  // info, flush, refresh (one), fetch, free, pin, unpin (one or more): raw bytes, relative to the mountpoint,
-  // no leading '/'; "" is the root.
+  // info, flush, refresh (one), fetch, free, pin, unpin, verify (one or more): raw bytes, relative to the
+  // mountpoint, no leading '/'; "" is the root.
   std::vector<std::string> paths = {};
   bool lazy = false;  // umount: detach now, finish when the last user is gone
   // flush, umount: how long to wait for the source; absent: the daemon's own limit for umount, none for
   // flush.
   std::optional<uint64_t> limit_s = {};
-  bool clear = false;  // conflicts: forget those that are told
+  bool clear = false;   // conflicts: forget those that are told
+  bool remote = false;  // verify: compare with the source, too
   bool operator==(const ControlRequest&) const = default;
 };
 
-// Of fetch and pin; of flush and umount, where changes are counted instead of files.
+// Of fetch, pin and verify; of flush and umount, where changes are counted instead of files.
 struct JobProgress {
   uint64_t files_done = 0;
   uint64_t files_total = 0;  // found so far
@@ -70,11 +72,12 @@ enum class ControlFailure : uint8_t {
 };
 
 struct ControlAnswer {
-  enum class Kind : uint8_t { kProgress, kFailedPath, kDone, kFailed };
+  enum class Kind : uint8_t { kProgress, kFailedPath, kFinding, kDone, kFailed };
   Kind kind = Kind::kDone;
-  JobProgress progress = {};                        // kProgress; also kDone of a fetch or pin
+  JobProgress progress = {};                        // kProgress; also kDone of a fetch, pin or verify
   std::string path = {};                            // kFailedPath: raw bytes, what could not be had or sent
-  std::string reason = {};                          // kFailedPath, kFailed: one line
+                                                    // kFinding: raw bytes, what it is about
+  std::string reason = {};                          // kFailedPath, kFailed, kFinding: one line
   ControlFailure failure = ControlFailure::kOther;  // kFailed
   std::string document = {};  // kDone of those that tell something: a JSON object (fs/control/STATUS_JSON.md)
   bool operator==(const ControlAnswer&) const = default;

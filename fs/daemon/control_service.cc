@@ -16,7 +16,9 @@
 #include "fs/daemon/fetch_job.h"
 #include "fs/daemon/free_work.h"
 #include "fs/daemon/path_info.h"
+#include "fs/daemon/path_refresh.h"
 #include "fs/daemon/paths_job.h"
+#include "fs/daemon/verify_job.h"
 #include "fs/daemon/version.h"
 
 namespace rsyncfs {
@@ -44,8 +46,7 @@ ControlAnswer failed(const Error& error) {
 }  // namespace
 
 ControlService::ControlService(Loop& loop, Executor& executor, Replica& replica, Syncer& syncer, Tree& tree,
-                               const MountEvents& events, MappedFiles& mapped, MountFacts facts,
-                               Unmount unmount)
+                               MountEvents& events, MappedFiles& mapped, MountFacts facts, Unmount unmount)
     : loop_(loop),
       replica_(replica),
       tree_(tree),
@@ -83,6 +84,8 @@ void ControlService::handle(ControlRequest request, std::shared_ptr<ControlReply
       return answer_flush(std::move(request), reply);
     case ControlVerb::kRefresh:
       return answer_refresh(std::move(request.paths.front()), reply);
+    case ControlVerb::kVerify:
+      return std::make_shared<VerifyJob>(loop_, context_, events_, request, std::move(reply))->start();
     case ControlVerb::kConflicts:
       return answer_conflicts(request.clear, reply);
     case ControlVerb::kResume:
@@ -257,27 +260,15 @@ void ControlService::flush(FlushWait::Scope scope, std::optional<std::chrono::mi
       });
 }
 
-// Of what is not known here the source may have something by now: the directory above tells.
 void ControlService::answer_refresh(std::string path, const std::shared_ptr<ControlReply>& reply) {
-  auto found = [this, path, reply](Result<Node> node) {
-    const size_t slash = path.rfind('/');
-    std::string above = slash == std::string::npos ? std::string() : path.substr(0, slash);
-    const bool unknown = !node && !path.empty() &&
-                         (node.error().code() == Errc::kNotFound || node.error().code() == Errc::kVanished);
-    const bool no_directory = node && !S_ISDIR(node->attr.mode);
-    if (unknown || no_directory) return answer_refresh(std::move(above), reply);
-    if (!node) return reply->finish(failed(node.error()));
-    const RequestId request = context_.syncer.refresh(node->id, [reply](const Result<void>& listed) {
-      reply->finish(listed ? ControlAnswer{.kind = Kind::kDone} : failed(listed.error()));
-    });
-    reply->on_gone([this, request] { context_.syncer.cancel(request); });
-  };
-  const auto walk =
-      std::make_shared<PathWalk>(context_, std::move(path), /*follow_last=*/true, std::move(found));
-  reply->on_gone([weak = std::weak_ptr(walk)] {
+  const auto refresh =
+      std::make_shared<PathRefresh>(context_, std::move(path), [reply](const Result<void>& listed) {
+        reply->finish(listed ? ControlAnswer{.kind = Kind::kDone} : failed(listed.error()));
+      });
+  reply->on_gone([weak = std::weak_ptr(refresh)] {
     if (const auto alive = weak.lock()) alive->cancel();
   });
-  walk->start();
+  refresh->start();
 }
 
 void ControlService::answer_conflicts(bool clear, const std::shared_ptr<ControlReply>& reply) {

@@ -40,7 +40,7 @@ class ControlService final : public ControlHandler {
 
   // All must outlive the loop's run, and call close() before they end.
   ControlService(Loop& loop, Executor& executor, Replica& replica, Syncer& syncer, Tree& tree,
-                 const MountEvents& events, MappedFiles& mapped, MountFacts facts, Unmount unmount);
+                 MountEvents& events, MappedFiles& mapped, MountFacts facts, Unmount unmount);
   ~ControlService() override;
 
   // Main thread: the Front while there is one.
@@ -71,7 +71,7 @@ class ControlService final : public ControlHandler {
   Loop& loop_;
   Replica& replica_;
   Tree& tree_;
-  const MountEvents& events_;
+  MountEvents& events_;
   MappedFiles& mapped_;
   MountFacts facts_;
   Unmount unmount_;

@@ -197,10 +197,11 @@ void RemoteSession::request_append(uint32_t ndx, uint64_t offset, FileSink& sink
 }
 
 void RemoteSession::request_delta(uint32_t ndx, const BlockSums& sums, FileSink& sink,
-                                  std::chrono::milliseconds silence) {
+                                  std::chrono::milliseconds silence, uint64_t bytes) {
   last_used_ = waiting_since_ = Clock::now();
   awaiting_ = true;
-  silence_ = silence;
+  silence_ = wire_.unanswered() > 0 ? std::max(silence_, silence) : silence;
+  outstanding_bytes_ += bytes;
   wire_.request_file(ndx, sums, sink);
   flush();
 }

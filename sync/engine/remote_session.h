@@ -100,8 +100,10 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   // Armed sessions. `bytes` is what the answer is expected to bring, for choosing among sessions.
   void request_file(uint32_t ndx, FileSink& sink, uint64_t bytes);
   void request_append(uint32_t ndx, uint64_t offset, FileSink& sink);
-  // What differs from the basis of `sums`. The server may read for `silence` before it says anything.
-  void request_delta(uint32_t ndx, const BlockSums& sums, FileSink& sink, std::chrono::milliseconds silence);
+  // What differs from the basis of `sums`. The server may read for `silence` before it says anything; `bytes`
+  // as for request_file().
+  void request_delta(uint32_t ndx, const BlockSums& sums, FileSink& sink, std::chrono::milliseconds silence,
+                     uint64_t bytes = 0);
   // It is about to be asked for something: it does not make room meanwhile.
   void hold() { ++held_; }
   void release() { --held_; }

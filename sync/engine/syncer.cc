@@ -19,6 +19,7 @@
 #include "sync/engine/push_fences.h"
 #include "sync/engine/pusher.h"
 #include "sync/engine/session_pool.h"
+#include "sync/engine/source_comparison.h"
 #include "sync/engine/whole_files.h"
 #include "sync/engine/xattr_values.h"
 
@@ -55,6 +56,7 @@ class SyncerImpl final : public Syncer {
         whole_(context_, pool_, lister_, large_, totals_),
         grown_(context_, pool_, lister_, fences_),
         xattrs_(context_, pool_),
+        comparison_(context_, pool_, lister_),
         pusher_(context_, pool_, lister_, fences_,
                 [this](NodeId file, Done<void> done) { hydrate(file, std::move(done)); }) {
     lister_.set_collisions(
@@ -76,6 +78,7 @@ class SyncerImpl final : public Syncer {
   RequestId read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done) override;
   RequestId fetch_xattrs(NodeId node, Done<void> done) override;
   RequestId hydrate(NodeId file, Done<void> done) override;
+  RequestId compare(NodeId file, Done<Comparison> done) override;
   void cancel(RequestId request) override;
   void note_use(NodeId directory) override { poller_.touch(directory); }
   RequestId refresh(NodeId directory, Done<void> done) override;
@@ -123,6 +126,7 @@ class SyncerImpl final : public Syncer {
   WholeFiles whole_;
   GrownFiles grown_;
   XattrValues xattrs_;
+  SourceComparison comparison_;
   Pusher pusher_;
   Done<void> first_contact_;
   std::atomic<RequestId> next_request_{1};
@@ -201,6 +205,7 @@ void SyncerImpl::shut_down(Task done) {
     whole_.fail_everything(why);
     large_.fail_everything(why);
     xattrs_.fail_everything(why);
+    comparison_.fail_everything(why);
     lister_.fail_everything(why);
     pool_.close_all(why);
     // What the strand still does posts back to the loop; after that nothing refers to us. Twice, because a
@@ -316,6 +321,22 @@ RequestId SyncerImpl::hydrate(NodeId file, Done<void> done) {
   });
 }
 
+RequestId SyncerImpl::compare(NodeId file, Done<Comparison> done) {
+  auto target = target_of(file);
+  auto content = context_.replica.content(file);
+  const bool changed_here = context_.replica.local().dirty(file) != nullptr;
+  return post<Comparison>(std::move(done), [this, target = std::move(target), content = std::move(content),
+                                            changed_here](RequestId id, Done<Comparison> answer) mutable {
+    if (!target && target.error().code() == Errc::kChanged) return answer(Comparison::kChanged);
+    if (!target) return answer(target.error());
+    if (!content) return answer(content.error());
+    if (changed_here) return answer(Error(Errc::kRefused, "it was changed here"));
+    if (!*content || !(*content)->complete()) return answer(Error(Errc::kNotFound, "not all of it is here"));
+    if ((*content)->size() != target->size) return answer(Comparison::kChanged);
+    comparison_.compare(id, std::move(*target), std::move(*content), std::move(answer));
+  });
+}
+
 RequestId SyncerImpl::fetch_xattrs(NodeId node, Done<void> done) {
   auto place = context_.replica.pending().remote_place(node);
   Result<std::string> path = place ? Result<std::string>(std::move(place->path)) : place.error();
@@ -383,7 +404,8 @@ void SyncerImpl::cancel(RequestId request) {
   context_.loop.post([this, request] {
     if (closing_) return;
     (void)(moving_.cancel(request) || lister_.cancel(request) || whole_.cancel(request) ||
-           large_.cancel(request) || xattrs_.cancel(request) || pusher_.cancel(request));
+           large_.cancel(request) || xattrs_.cancel(request) || comparison_.cancel(request) ||
+           pusher_.cancel(request));
   });
 }
 
@@ -394,6 +416,7 @@ void SyncerImpl::pump() {
   large_.pump();
   grown_.pump();
   xattrs_.pump();
+  comparison_.pump();
   pusher_.pump();
   note_link();
 }
@@ -424,13 +447,14 @@ void SyncerImpl::link_failed(const Error& why) {
     whole_.link_failed(hopeless);
     large_.link_failed(hopeless);
     xattrs_.link_failed(hopeless);
+    comparison_.link_failed(hopeless);
     pusher_.link_failed(hopeless);
   });
 }
 
 bool SyncerImpl::waiting() const {
   return lister_.waiting() || whole_.waiting() || large_.waiting() || grown_.waiting() || xattrs_.waiting() ||
-         moving_.waiting() || pusher_.waiting() || pool_.busy();
+         comparison_.waiting() || moving_.waiting() || pusher_.waiting() || pool_.busy();
 }
 
 void SyncerImpl::schedule_tick() {
@@ -459,6 +483,7 @@ void SyncerImpl::tick() {
   large_.tick(now);
   grown_.tick(now);
   xattrs_.expire(now);
+  comparison_.expire(now);
   close_idle_sessions(now);
   pump();
   schedule_tick();
@@ -522,8 +547,8 @@ SyncerStatus SyncerImpl::make_status() {
   out.bytes_fetched = totals_.bytes;
   out.files_failed = totals_.failed;
   out.requests_timed_out = totals_.timed_out;
-  out.waiting_requests =
-      lister_.waiting_count() + whole_.waiting_count() + large_.waiting_count() + xattrs_.waiting_count();
+  out.waiting_requests = lister_.waiting_count() + whole_.waiting_count() + large_.waiting_count() +
+                         xattrs_.waiting_count() + comparison_.waiting_count();
   whole_.add_transfers(out.transfers);
   large_.add_transfers(out.transfers);
   std::sort(out.transfers.begin(), out.transfers.end(),

@@ -89,6 +89,14 @@ class SyncerEvents {
 template <class T>
 using Done = UniqueFunction<void(Result<T>)>;
 
+// What is here of a file, beside what the source has.
+enum class Comparison : uint8_t {
+  kEqual,
+  kDiffers,  // the source has other bytes in the same version
+  kChanged,  // another version by now, or users changed it here meanwhile
+  kGone,
+};
+
 class Syncer {
  public:
   // All references must outlive the syncer. Construct on any thread, before or while the loop runs.
@@ -119,6 +127,10 @@ class Syncer {
   virtual RequestId fetch_xattrs(NodeId node, Done<void> done) = 0;
   // Brings the whole file into the Replica.
   virtual RequestId hydrate(NodeId file, Done<void> done) = 0;
+  // Compares the bytes that are here of a file with the source's, without fetching them as long as they are
+  // equal. kNotFound: not all of it is here. kRefused: it was changed here. kUnsupported: without checksums.
+  // kLimit: it is too large. What differs stays as it is.
+  virtual RequestId compare(NodeId file, Done<Comparison> done) = 0;
   virtual void cancel(RequestId request) = 0;
 
   // ---- what others change ----

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "io/base/result.h"
 #include "sync/replica/content_sums.h"

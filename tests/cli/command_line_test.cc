@@ -89,6 +89,10 @@ TEST(CommandLine, Verbs) {
   EXPECT_TRUE(parse<ConflictsCommand>({"conflicts", "/m", "--clear"}).clear);
   EXPECT_TRUE(parse<ConflictsCommand>({"conflicts", "--json", "/m"}).json);
   EXPECT_EQ(parse<RefreshCommand>({"refresh", "/m/a"}).path, "/m/a");
+  EXPECT_THAT(parse<VerifyCommand>({"verify", "a", "b"}).paths, ElementsAre("a", "b"));
+  EXPECT_FALSE(parse<VerifyCommand>({"verify", "a"}).remote);
+  EXPECT_TRUE(parse<VerifyCommand>({"verify", "--remote", "a"}).remote);
+  EXPECT_TRUE(parse<VerifyCommand>({"verify", "a", "-q"}).quiet);
   EXPECT_EQ(parse<ResumeCommand>({"resume", "/m"}).mountpoint, "/m");
   EXPECT_EQ(parse<UnmountCommand>({"umount", "/m", "--timeout=0"}).timeout_s, 0);
   EXPECT_THAT(parse<FetchCommand>({"fetch", "a", "b\xff", "[c,d]"}).paths,
@@ -133,7 +137,7 @@ TEST(CommandLine, MistakesAreOneLine) {
   EXPECT_THAT(complaint({"resume"}), HasSubstr("MOUNTPOINT"));
   EXPECT_THAT(complaint({"status", "--interval=0"}), HasSubstr("interval"));
   EXPECT_THAT(complaint({"info", "/a", "/b"}), HasSubstr("/b"));
-  for (const char* verb : {"fetch", "free", "pin", "unpin"})
+  for (const char* verb : {"fetch", "free", "pin", "unpin", "verify"})
     EXPECT_THAT(complaint({verb}), HasSubstr("PATH"));
 }
 

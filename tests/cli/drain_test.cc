@@ -59,6 +59,7 @@ class PushDouble final : public Syncer {
   RequestId read(NodeId, uint64_t, uint32_t, Done<ReadBytes>) override { return 0; }
   RequestId fetch_xattrs(NodeId, Done<void>) override { return 0; }
   RequestId hydrate(NodeId, Done<void>) override { return 0; }
+  RequestId compare(NodeId, Done<Comparison>) override { return 0; }
   void note_change(NodeId) override {}
   void resume(Done<void>) override {}
   const IdMap& ids() const override { return ids_; }

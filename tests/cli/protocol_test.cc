@@ -56,6 +56,8 @@ TEST(ControlRequest, ComesBackAsItWas) {
         ControlRequest{.verb = ControlVerb::kResume}, ControlRequest{.verb = ControlVerb::kHandOver},
         ControlRequest{.verb = ControlVerb::kFree, .paths = {"", "a"}},
         ControlRequest{.verb = ControlVerb::kPin, .paths = {"a"}},
+        ControlRequest{.verb = ControlVerb::kVerify, .paths = {"a", ""}},
+        ControlRequest{.verb = ControlVerb::kVerify, .paths = {"a"}, .remote = true},
         ControlRequest{.verb = ControlVerb::kUnpin, .paths = {"a", "b"}},
         ControlRequest{.verb = ControlVerb::kFetch, .paths = {"a/b\n\xff\\", "", "..a"}}}) {
     const std::string line = encode(request);
@@ -79,6 +81,8 @@ TEST(ControlRequest, BadOnesAreRefused) {
                            "{\"verb\":\"info\",\"paths\":[1]}",
                            "{\"verb\":\"status\",\"paths\":[\"a\"]}",
                            "{\"verb\":\"flush\"}",
+                           "{\"verb\":\"verify\"}",
+                           "{\"verb\":\"verify\",\"paths\":[]}",
                            "{\"verb\":\"flush\",\"paths\":[\"a\",\"b\"]}",
                            "{\"verb\":\"resume\",\"paths\":[\"a\"]}",
                            "{\"verb\":\"info\",\"paths\":[\"/etc\"]}",
@@ -117,6 +121,7 @@ TEST(ControlAnswer, ComesBackAsItWas) {
        {ControlAnswer{.kind = Kind::kProgress, .progress = progress}, ControlAnswer{.kind = Kind::kDone},
         ControlAnswer{.kind = Kind::kDone, .progress = progress, .document = "{\"a\":[1,\"x\"]}"},
         ControlAnswer{.kind = Kind::kFailedPath, .path = "a\xff\n", .reason = "because"},
+        ControlAnswer{.kind = Kind::kFinding, .path = "a\xff\n", .reason = "1 B damaged; fetched again"},
         ControlAnswer{.kind = Kind::kFailed, .reason = "busy", .failure = ControlFailure::kBusy},
         ControlAnswer{.kind = Kind::kFailed, .reason = "3 left", .failure = ControlFailure::kUnsent}}) {
     const Result<ControlAnswer> back = decode_control_answer(encode(answer));

@@ -141,6 +141,10 @@ RequestId SyncerDouble::hydrate(NodeId /*file*/, Done<void> done) {
   return hold([done = std::move(done)](Error error) mutable { done(std::move(error)); });
 }
 
+RequestId SyncerDouble::compare(NodeId /*file*/, Done<Comparison> done) {
+  return hold([done = std::move(done)](Error error) mutable { done(std::move(error)); });
+}
+
 void SyncerDouble::start(Done<void> done) {
   post([done = std::move(done)]() mutable {
     Result<void> reached;

@@ -50,6 +50,7 @@ class SyncerDouble final : public Syncer {
   RequestId read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done) override;
   RequestId fetch_xattrs(NodeId node, Done<void> done) override;
   RequestId hydrate(NodeId file, Done<void> done) override;
+  RequestId compare(NodeId file, Done<Comparison> done) override;
   void cancel(RequestId request) override;
   void note_use(NodeId /*directory*/) override {}
   RequestId refresh(NodeId directory, Done<void> done) override {

@@ -178,6 +178,7 @@ TEST_F(TreeTest, StoredNamesServeWhenTheSourceGoesAway) {
       return inner_.fetch_xattrs(n, std::move(done));
     }
     RequestId hydrate(NodeId n, Done<void> done) override { return inner_.hydrate(n, std::move(done)); }
+    RequestId compare(NodeId n, Done<Comparison> done) override { return inner_.compare(n, std::move(done)); }
     void cancel(RequestId r) override { inner_.cancel(r); }
     void note_use(NodeId d) override { inner_.note_use(d); }
     RequestId refresh(NodeId d, Done<void> done) override { return inner_.refresh(d, std::move(done)); }
