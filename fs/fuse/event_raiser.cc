@@ -61,8 +61,11 @@ bool EventRaiser::concerns(const NameChange& change) const {
 
 bool EventRaiser::concerns(const Renaming& renaming) const {
   if (watched_.has(renaming.gone.parent) || watched_.has(renaming.there.parent)) return true;
-  const Result<Node> node = tree_.replica().node(renaming.gone.node);
-  return node && watched_.has(node->ino);
+  const NodeId moved = renaming.gone.node;
+  const bool stays = moved == renaming.there.node && tree_.is_known(moved);
+  if (!stays && !watched_.any()) return false;
+  const Result<Node> node = tree_.replica().node(moved);
+  return node && ((stays && S_ISDIR(node->attr.mode)) || watched_.has(node->ino));
 }
 
 // Not kept open: it would keep the mount from being taken away.

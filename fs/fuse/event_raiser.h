@@ -29,6 +29,7 @@ class EventRaiser {
   bool anybody() const { return watched_.any(); }
   // Any thread, cheap where nobody watches: somebody is to be told of this change.
   bool concerns(const NameChange& change) const;
+  // Or somebody may be in the directory that was renamed: the kernel moves them along.
   bool concerns(const Renaming& renaming) const;
   // A directory's attributes change with each name in it: that is not told.
   // By one thread that holds no lock. A name that went: before the kernel forgets it; all others afterwards.

@@ -151,7 +151,7 @@ void Notifier::note_told(const std::vector<Item>& batch, uint64_t until) {
 }
 
 void Notifier::push_events(const std::vector<NameChange>& changes) {
-  if (events_ == nullptr || !events_->anybody()) return;
+  if (events_ == nullptr) return;
   const Renamings renamings(changes);
   for (const auto& [gone, there] : renamings.pairs()) {
     Renaming renaming{changes[gone], changes[there]};

@@ -167,6 +167,37 @@ TEST_F(WatchRename, ADirectoryStaysWhatItIs) {
   ASSERT_TRUE(wait_until([&] { return text("d/moved/later") == "later"; }, Watcher::kLimit));
 }
 
+TEST_F(WatchRename, WhoIsInARenamedDirectoryStaysInIt) {
+  support::make_dirs(there("d/sub/below"));
+  ASSERT_TRUE(wait_until([&] { return ::access(here("d/sub/below").c_str(), F_OK) == 0; }, Watcher::kLimit));
+  support::ChildProcess inside({"sh", "-c", "cd '" + here("d/sub/below") + "' && sleep 200"});
+  const std::string link = "/proc/" + std::to_string(inside.pid()) + "/cwd";
+  const auto is_in = [&](const std::string& name) {
+    std::array<char, 4096> where{};
+    return ::readlink(link.c_str(), where.data(), where.size() - 1) > 0 && where.data() == here(name);
+  };
+  ASSERT_TRUE(wait_until([&] { return is_in("d/sub/below"); }, Watcher::kLimit));
+  rename("d/sub", "d/moved");
+  EXPECT_TRUE(wait_until([&] { return is_in("d/moved/below"); }, Watcher::kLimit)) << mount_.mount().log();
+}
+
+// Both are listed together, because both are in use; as when it is done here, one half is told.
+TEST_F(WatchRename, WhereOnlyOneDirectoryIsWatched) {
+  Watcher watcher(here("d"));
+  support::ChildProcess inside({"sh", "-c", "cd '" + here("e") + "' && sleep 200"});
+  ASSERT_TRUE(is_told(watcher, "d"));
+  const auto in_use = [&] { return mount_.mount().status_number("/poll/directories_in_use"); };
+  ASSERT_TRUE(wait_until([&] { return in_use() >= 2; }, Watcher::kLimit));
+  rename("d/a", "e/a");
+  EXPECT_TRUE(watcher.sees(IN_MOVED_FROM, "a")) << watcher.all() << mount_.mount().log();
+  rename("e/c", "d/c");
+  EXPECT_TRUE(watcher.sees(IN_MOVED_TO, "c")) << watcher.all() << mount_.mount().log();
+  EXPECT_FALSE(watcher.saw(IN_DELETE, "a"));
+  EXPECT_FALSE(watcher.saw(IN_CREATE, "c"));
+  EXPECT_EQ(text("e/a"), "of d/a");
+  EXPECT_EQ(text("d/c"), "of e/c");
+}
+
 // Its new place is not where it could be renamed to.
 TEST_F(WatchRename, WhatCannotBeRenamedHereComesAndGoes) {
   Watcher from(here("d"));
