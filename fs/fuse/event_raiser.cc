@@ -6,11 +6,15 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <utility>
 
 namespace rsyncfs {
 namespace {
+
+// Somebody may look a name up just then.
+constexpr int kMaxRenameAttempts = 3;
 
 dev_t parse_device(std::string_view text) {
   unsigned major = 0;
@@ -55,6 +59,15 @@ bool EventRaiser::concerns(const NameChange& change) const {
   return node && watched_.has(node->ino);
 }
 
+bool EventRaiser::concerns(const Renaming& renaming) const {
+  if (watched_.has(renaming.gone.parent) || watched_.has(renaming.there.parent)) return true;
+  const NodeId moved = renaming.gone.node;
+  const bool stays = moved == renaming.there.node && tree_.is_known(moved);
+  if (!stays && !watched_.any()) return false;
+  const Result<Node> node = tree_.replica().node(moved);
+  return node && ((stays && S_ISDIR(node->attr.mode)) || watched_.has(node->ino));
+}
+
 // Not kept open: it would keep the mount from being taken away.
 int EventRaiser::open_directory(NodeId directory) const {
   const Result<std::string> path = tree_.replica().path_of(directory);
@@ -93,38 +106,68 @@ void EventRaiser::make(int directory, const Node& node, const std::string& name)
   }
 }
 
+void EventRaiser::begin(Current current) {
+  const std::lock_guard lock(mutex_);
+  current_ = std::move(current);
+}
+
 void EventRaiser::raise(const NameChange& change) {
   thread_.store(::gettid(), std::memory_order_relaxed);
   const OpenedPlace directory(open_directory(change.parent));
   if (directory.fd() < 0) return;
-  const bool removed = change.kind == NameChange::Kind::kRemoved;
-  {
-    const std::lock_guard lock(mutex_);
-    current_ = {change.kind, change.parent, change.name, removed ? entry_of_removed(change.node) : Entry()};
-  }
   const Result<Node> node = tree_.replica().node(change.node);
-  if (removed) {
-    const bool is_directory = S_ISDIR(current_.removed.attr.st_mode);
+  if (change.kind == NameChange::Kind::kRemoved) {
+    const Entry was = entry_of_removed(change.node);
+    begin({{}, {change.parent, change.name}, was});
+    const bool is_directory = S_ISDIR(was.attr.st_mode);
     static_cast<void>(::unlinkat(directory.fd(), change.name.c_str(), is_directory ? AT_REMOVEDIR : 0));
   } else if (node && change.kind == NameChange::Kind::kCreated) {
+    begin({{change.parent, change.name}, {}, {}});
     make(directory.fd(), *node, change.name);
   } else if (node && S_ISREG(node->attr.mode)) {
     rewrite(directory.fd(), *node, change.name);
   }
-  const std::lock_guard lock(mutex_);
-  current_ = {};
+  begin({});
+}
+
+bool EventRaiser::raise(const Renaming& renaming, KernelCaches& kernel) {
+  thread_.store(::gettid(), std::memory_order_relaxed);
+  const OpenedPlace from(open_directory(renaming.gone.parent));
+  const OpenedPlace to(open_directory(renaming.there.parent));
+  if (from.fd() < 0 || to.fd() < 0) return false;
+  bool done = false;
+  for (int i = 0; i < kMaxRenameAttempts && !done; ++i) {
+    done = rename(from.fd(), to.fd(), renaming, kernel);
+    if (!done && errno != EEXIST && errno != ENOENT) break;
+  }
+  begin({});
+  return done;
+}
+
+// The kernel moves what it has at the old name to the new one, which leads to another node, unless the node
+// stays. Nobody is to find the old one there: so the kernel asks for the old name anew, is given it for no
+// time at all, and asks again whenever somebody comes to the new name. What it has there goes before, so that
+// nothing is replaced: its link count would fall. Whoever looks either name up in between makes this fail.
+bool EventRaiser::rename(int from, int to, const Renaming& renaming, KernelCaches& kernel) {
+  const NameChange& gone = renaming.gone;
+  const NameChange& there = renaming.there;
+  const bool stays = gone.node == there.node && tree_.is_known(gone.node);
+  if (!stays) kernel.drop_entry(gone.parent, gone.name);
+  kernel.drop_entry(there.parent, there.name);
+  begin({{there.parent, there.name}, {gone.parent, gone.name}, entry_of_removed(gone.node)});
+  if (::renameat2(from, gone.name.c_str(), to, there.name.c_str(), RENAME_NOREPLACE) != 0) return false;
+  if (!stays) kernel.drop_entry(there.parent, there.name);
+  return true;
 }
 
 bool EventRaiser::is_being_made(NodeId parent, std::string_view name) const {
   const std::lock_guard lock(mutex_);
-  return current_.kind == NameChange::Kind::kCreated && current_.parent == parent && current_.name == name;
+  return current_.made.is(parent, name);
 }
 
 Entry EventRaiser::being_removed(NodeId parent, std::string_view name) const {
   const std::lock_guard lock(mutex_);
-  const bool is_it =
-      current_.kind == NameChange::Kind::kRemoved && current_.parent == parent && current_.name == name;
-  return is_it ? current_.removed : Entry();
+  return current_.removed.is(parent, name) ? current_.was : Entry();
 }
 
 }  // namespace rsyncfs

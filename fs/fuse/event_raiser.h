@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include "fs/fuse/kernel_caches.h"
+#include "fs/fuse/renamings.h"
 #include "fs/fuse/watched_nodes.h"
 #include "fs/tree/tree.h"
 
@@ -27,10 +29,14 @@ class EventRaiser {
   bool anybody() const { return watched_.any(); }
   // Any thread, cheap where nobody watches: somebody is to be told of this change.
   bool concerns(const NameChange& change) const;
+  // Or somebody may be in the directory that was renamed: the kernel moves them along.
+  bool concerns(const Renaming& renaming) const;
   // A directory's attributes change with each name in it: that is not told.
   // By one thread that holds no lock. A name that went: before the kernel forgets it; all others afterwards.
   // What cannot be done - without permission, or where something else is mounted - is not told.
   void raise(const NameChange& change);
+  // The same, before the kernel is told that either name is stale. False: it has to be told as two changes.
+  bool raise(const Renaming& renaming, KernelCaches& kernel);
 
   // For the requests that follow from that.
   bool is_own(pid_t thread) const { return thread == thread_.load(std::memory_order_relaxed); }
@@ -40,12 +46,18 @@ class EventRaiser {
   Entry being_removed(NodeId parent, std::string_view name) const;
 
  private:
-  struct Current {
-    NameChange::Kind kind = NameChange::Kind::kAttributes;
-    NodeId parent = 0;
+  struct Place {
+    NodeId parent = 0;  // 0: none
     std::string name;
-    Entry removed;
+    bool is(NodeId directory, std::string_view of) const { return parent == directory && name == of; }
   };
+  struct Current {
+    Place made;
+    Place removed;
+    Entry was;  // removed
+  };
+  void begin(Current current);
+  bool rename(int from, int to, const Renaming& renaming, KernelCaches& kernel);
   int open_directory(NodeId directory) const;
   void make(int directory, const Node& node, const std::string& name) const;
   Entry entry_of_removed(NodeId node) const;

@@ -71,6 +71,7 @@ void Notifier::detach() {
   tree_ = nullptr;
   events_ = nullptr;
   removed_.clear();
+  renamed_.clear();
   changed_.clear();
   order_.clear();
   waiting_.clear();
@@ -85,6 +86,7 @@ void Notifier::on_changes(std::vector<NameChange> changes) {
   const std::lock_guard lock(mutex_);
   if (kernel_ == nullptr || stopping_) return;
   tree_->note_change();
+  push_events(changes);
   for (const NameChange& change : changes) push_change(change);
   wake_.notify_one();
 }
@@ -148,6 +150,19 @@ void Notifier::note_told(const std::vector<Item>& batch, uint64_t until) {
   told_.notify_all();
 }
 
+void Notifier::push_events(const std::vector<NameChange>& changes) {
+  if (events_ == nullptr) return;
+  const Renamings renamings(changes);
+  for (const auto& [gone, there] : renamings.pairs()) {
+    Renaming renaming{changes[gone], changes[there]};
+    if (events_->concerns(renaming) && renamed_.size() < limits_.events)
+      renamed_.push_back(std::move(renaming));
+  }
+  for (size_t i = 0; i < changes.size(); ++i) {
+    if (!renamings.has(i)) push_event(changes[i]);
+  }
+}
+
 void Notifier::push_event(const NameChange& change) {
   if (events_ == nullptr || !events_->concerns(change)) return;
   auto& queue = change.kind == NameChange::Kind::kRemoved ? removed_ : changed_;
@@ -155,7 +170,6 @@ void Notifier::push_event(const NameChange& change) {
 }
 
 void Notifier::push_change(const NameChange& change) {
-  push_event(change);
   switch (change.kind) {
     case NameChange::Kind::kCreated:
       // Known by another name: its link count is stale.
@@ -209,7 +223,7 @@ void Notifier::lose() {
 }
 
 std::vector<Notifier::Item> Notifier::next_batch(std::unique_lock<std::mutex>& lock) {
-  wake_.wait(lock, [this] { return stopping_ || !order_.empty() || !removed_.empty() || !changed_.empty(); });
+  wake_.wait(lock, [this] { return stopping_ || !order_.empty() || has_events(); });
   std::vector<Item> batch;
   if (stopping_) return batch;
   for (size_t i = 0; i < kBatch && !order_.empty(); ++i) {
@@ -231,6 +245,13 @@ std::vector<NameChange> Notifier::next_events(bool removals) {
   return out;
 }
 
+// The kernel has moved the same node there itself, and what it knows below it.
+void Notifier::erase_name_of(std::vector<Item>& batch, const NameChange& change) {
+  std::erase_if(batch, [&](const Item& item) {
+    return item.kind == Kind::kEntry && item.node == change.parent && item.name == change.name;
+  });
+}
+
 void Notifier::raise(const std::vector<NameChange>& events) {
   for (const NameChange& event : events) {
     if (stopping_) return;
@@ -238,12 +259,31 @@ void Notifier::raise(const std::vector<NameChange>& events) {
   }
 }
 
+std::vector<NameChange> Notifier::raise_renamings(const std::vector<Renaming>& renamings,
+                                                  std::vector<Item>& batch) {
+  std::vector<NameChange> left;
+  // An answer that says what was before must not come after it.
+  if (!renamings.empty()) tree_->wait_for_answers();
+  for (const Renaming& renaming : renamings) {
+    if (stopping_) break;
+    if (events_->raise(renaming, *kernel_)) {
+      if (renaming.gone.node == renaming.there.node) erase_name_of(batch, renaming.there);
+      continue;
+    }
+    if (events_->concerns(renaming.gone)) events_->raise(renaming.gone);
+    if (events_->concerns(renaming.there)) left.push_back(renaming.there);
+  }
+  return left;
+}
+
 void Notifier::run() {
   begin_thread("fuse-notifier");
   std::unique_lock lock(mutex_);
   while (!stopping_) {
-    const std::vector<Item> batch = next_batch(lock);
+    std::vector<Item> batch = next_batch(lock);
     const std::vector<NameChange> removed = next_events(true);
+    const std::vector<Renaming> renamed(renamed_.begin(), renamed_.end());
+    renamed_.clear();
     const std::vector<NameChange> changed = next_events(false);
     std::vector<UniqueFunction<void()>> grown;
     if (order_.empty()) grown = std::exchange(grown_, {});
@@ -252,19 +292,21 @@ void Notifier::run() {
     lock.unlock();
     uint64_t sent = 0;
     raise(removed);
+    const std::vector<NameChange> not_renamed = raise_renamings(renamed, batch);
     if (!batch.empty()) tree_->wait_for_answers();
     for (const Item& item : batch) {
       if (stopping_) break;
       sent += send(item);
     }
+    raise(not_renamed);
     raise(changed);
     for (auto& told : grown) told();
     lock.lock();
-    statistics_.events += removed.size() + changed.size();
+    statistics_.events += removed.size() + renamed.size() + changed.size();
     sending_ = false;
     statistics_.sent += sent;
     if (!stopping_) note_told(batch, until);
-    if ((order_.empty() && removed_.empty() && changed_.empty()) || stopping_) idle_.notify_all();
+    if ((order_.empty() && !has_events()) || stopping_) idle_.notify_all();
   }
 }
 
@@ -355,8 +397,7 @@ uint64_t Notifier::send_directory(NodeId directory) {
 bool Notifier::wait_idle(std::chrono::milliseconds limit) {
   std::unique_lock lock(mutex_);
   return idle_.wait_for(lock, limit, [this] {
-    return order_.empty() && removed_.empty() && changed_.empty() && awaited_.empty() && !sending_ &&
-           !telling_;
+    return order_.empty() && !has_events() && awaited_.empty() && !sending_ && !telling_;
   });
 }
 

@@ -18,21 +18,12 @@
 #include <vector>
 
 #include "fs/fuse/event_raiser.h"
+#include "fs/fuse/kernel_caches.h"
+#include "fs/fuse/renamings.h"
 #include "fs/tree/tree.h"
 #include "sync/engine/syncer.h"
 
 namespace rsyncfs {
-
-// The kernel's side. Calls return 0 or a negative errno (-ENOENT: it held nothing of the kind). They may
-// block until requests under way for the same inode are answered.
-class KernelCaches {
- public:
-  virtual ~KernelCaches() = default;
-  virtual int drop_entry(NodeId parent, std::string_view name) = 0;
-  virtual int drop_attributes(NodeId node) = 0;
-  virtual int drop_all(
-      NodeId node) = 0;  // attributes and pages: file data, a directory's names, a link's target
-};
 
 struct NotifierStatistics {
   uint64_t queued = 0;     // waiting now
@@ -96,6 +87,7 @@ class Notifier final : public SyncerEvents {
   };
 
   // These hold mutex_.
+  void push_events(const std::vector<NameChange>& changes);
   void push_event(const NameChange& change);
   void push_change(const NameChange& change);
   void push_name(const NameChange& change);
@@ -109,7 +101,11 @@ class Notifier final : public SyncerEvents {
   void tell(std::unique_lock<std::mutex>& lock, NodeId node);
   std::vector<Item> next_batch(std::unique_lock<std::mutex>& lock);
   std::vector<NameChange> next_events(bool removals);
+  bool has_events() const { return !removed_.empty() || !renamed_.empty() || !changed_.empty(); }
   void raise(const std::vector<NameChange>& events);
+  // What cannot be told as renamed is told as removed now, and left to be told as new.
+  std::vector<NameChange> raise_renamings(const std::vector<Renaming>& renamings, std::vector<Item>& batch);
+  static void erase_name_of(std::vector<Item>& batch, const NameChange& change);
   // These hold nothing; each returns the number of calls it made.
   uint64_t send(const Item& item);
   uint64_t send_change(NodeId node);
@@ -122,6 +118,7 @@ class Notifier final : public SyncerEvents {
   std::deque<const Item*> order_;  // points into waiting_
   std::unordered_set<Item, ItemHash> waiting_;
   std::deque<NameChange> removed_;  // events to come: of names that went, before the kernel forgets them
+  std::deque<Renaming> renamed_;    // likewise
   std::deque<NameChange> changed_;  // all others, after it forgot what was before
   EventRaiser* events_ = nullptr;
   std::vector<UniqueFunction<void()>> grown_;  // called when all that is waiting now was sent

@@ -39,7 +39,7 @@ void op_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   const Entry removed = events->being_removed(parent, name);
   if (removed.node == 0) return answer_stored(request, FrontOp::kLookup, parent, name);
   if (removed.node != EventRaiser::kGhost) mount_of(request).tree.count_lookup(removed.node);
-  begin(request, FrontOp::kLookup)->entry(removed);
+  begin(request, FrontOp::kLookup)->passing_entry(removed);
 }
 
 void op_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t rdev) {
@@ -65,6 +65,13 @@ void op_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
 void op_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
   if (raiser(request) == nullptr) return ordinary().rmdir(request, parent, name);
   begin(request, FrontOp::kRmdir)->done();
+}
+
+void op_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+               const char* new_name, unsigned flags) {
+  if (raiser(request) == nullptr)
+    return ordinary().rename(request, parent, name, new_parent, new_name, flags);
+  begin(request, FrontOp::kRename)->done();
 }
 
 void op_setattr(fuse_req_t request, fuse_ino_t node, struct stat* attr, int set, fuse_file_info* info) {
@@ -99,6 +106,7 @@ void add_echoes(fuse_lowlevel_ops& ops) {
   ops.symlink = op_symlink;
   ops.unlink = op_unlink;
   ops.rmdir = op_rmdir;
+  ops.rename = op_rename;
 }
 
 }  // namespace rsyncfs

@@ -102,7 +102,16 @@ void Reply::fail(int error_number) {
 }
 
 void Reply::entry(const Entry& entry) {
-  const fuse_entry_param answer = packed(entry, mount_);
+  give(entry, name_seconds(entry, mount_));
+}
+
+void Reply::passing_entry(const Entry& entry) {
+  give(entry, 0);
+}
+
+void Reply::give(const Entry& entry, double name_seconds) {
+  fuse_entry_param answer = packed(entry, mount_);
+  answer.entry_timeout = name_seconds;
   // Not delivered (the asker was interrupted): the kernel does not know that it holds the node.
   if (fuse_reply_entry(take(), &answer) != 0 && entry.node != 0) mount_.tree.forget(entry.node, 1);
 }

@@ -45,7 +45,8 @@ class Reply : public std::enable_shared_from_this<Reply> {
   void fail(const Error& error);
   void fail(int error_number);
   void entry(const Entry& entry);
-  void created(const Entry& entry);  // and opened
+  void passing_entry(const Entry& entry);  // the name is asked for again each time it is used
+  void created(const Entry& entry);        // and opened
   void attributes(const struct stat& attr);
   void link(const std::string& target);
   void opened_directory(const OpenedDirectory& opened);
@@ -63,6 +64,7 @@ class Reply : public std::enable_shared_from_this<Reply> {
  private:
   static void on_interrupt(fuse_req* request, void* self);
   fuse_req* take();
+  void give(const Entry& entry, double name_seconds);
 
   MountContext& mount_;
   std::mutex mutex_;  // guards request_ and parked_

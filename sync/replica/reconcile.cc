@@ -12,7 +12,6 @@
 #include "sync/replica/content_rows.h"
 #include "sync/replica/former_names.h"
 #include "sync/replica/orphans.h"
-#include "sync/replica/renamed_files.h"
 #include "sync/replica/source_node.h"
 #include "sync/replica/versions.h"
 
@@ -60,6 +59,7 @@ Result<DirectoryChanges> Reconciler::run(const std::vector<ListedName>& names, b
   if (complete) {
     if (auto done = collect_vanished(); !done) return done.error();
   }
+  if (auto done = follow_renamed_directories(); !done) return done.error();
   // First what is gone: a node that stays may have lost its other names.
   for (const Removal& removal : removals_) {
     if (auto done = remove(removal); !done) return done.error();
@@ -79,6 +79,7 @@ Result<DirectoryChanges> Reconciler::run(const std::vector<ListedName>& names, b
   if (auto done = losses_.settle(); !done) return done.error();
   if (auto done = find_renamed(); !done) return done.error();
   if (auto done = finish_directory(complete); !done) return done.error();
+  note_renamed();
   return DirectoryChanges{std::move(changes_), std::move(collisions_), std::move(growths_)};
 }
 
@@ -241,6 +242,8 @@ Result<NodeId> Reconciler::apply_other(const Step& step) {
       }
       if (!growth->proven) return renew(step);
       transaction_.writer().growths().forget(step.stored.id);
+    } else if (auto done = find_former_self(step.stored.id, listed.attr); !done) {
+      return done.error();
     }
   }
   auto separate = must_separate(step);
@@ -391,30 +394,6 @@ Result<NodeId> Reconciler::renew(const Step& step) {
   }
   if (auto done = lead_to(step, *id); !done) return done.error();
   return id;
-}
-
-Result<void> Reconciler::find_former_self(NodeId node, const NodeAttributes& attr) {
-  const auto former = groups_.renamed().appeared(node, {attr.size, attr.mtime_s, attr.mtime_ns});
-  if (!former) return {};
-  // It may have been deleted since.
-  auto still = find_node(transaction_.db(), former->id);
-  if (!still) return still.error();
-  return still->has_value() ? note_basis(transaction_, **still, node) : Result<void>();
-}
-
-Result<void> Reconciler::find_renamed() {
-  for (const Node& node : std::exchange(transaction_.orphaned(), {})) {
-    const auto now = groups_.renamed().vanished(node);
-    if (!now || *now == node.id) continue;
-    auto content = find_content(transaction_.db(), *now);
-    if (!content) return content.error();
-    if (content->has_value()) continue;
-    auto still = find_node(transaction_.db(), *now);
-    if (!still) return still.error();
-    if (!still->has_value()) continue;
-    if (auto done = note_basis(transaction_, node, *now); !done) return done;
-  }
-  return {};
 }
 
 Result<void> Reconciler::lead_to(const Step& step, NodeId node) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "io/base/result.h"
@@ -56,6 +57,8 @@ class Reconciler {
   bool differs(std::string_view name, const Node& stored) const {
     return something_pending_ && (stored.differences != 0 || pending_.differs(name));
   }
+  Result<void> follow_renamed_directories();
+  Result<void> move_name(const Removal& from, Step& to);
   Result<void> reconcile_pending(std::vector<NodeId>& nodes_out);
   Result<bool> stays_for_its_changes(const Removal& removal);
   Result<void> remove(const Removal& removal);
@@ -83,6 +86,7 @@ class Reconciler {
   // The new file may be one that vanished elsewhere; and what vanished here, one that appeared.
   Result<void> find_former_self(NodeId node, const NodeAttributes& attr);
   Result<void> find_renamed();
+  void note_renamed();
   Result<void> note_loss(const Node& stored, std::string_view name, NodeId successor);
   Result<void> merge(const ListedName& listed, const Node& stored, uint32_t nlink);
   Result<bool> may_inherit_ino(const Step& step);
@@ -102,6 +106,7 @@ class Reconciler {
   std::vector<Step> steps_;
   std::vector<PendingName> pending_names_;
   std::vector<NameChange> changes_;
+  std::unordered_map<NodeId, NodeId> renamed_;  // what vanished, and what appeared, to the other one
   std::vector<Collision> collisions_;
   std::vector<HeldGrowth> growths_;
   const Replica::Batch::MayHold* may_hold_ = nullptr;

@@ -130,6 +130,9 @@ struct NameChange {
   std::string name;
   NodeId node = 0;      // the node the name leads to now (kRemoved: led to)
   NodeId old_node = 0;  // kReplaced: the node it led to before
+  // Most likely the same file, renamed. kRemoved: what it is at its new name; otherwise: what it was at the
+  // old one. 0: none that this list has shown by now. A guess, good enough for telling people.
+  NodeId renamed = 0;
 };
 
 // Sorted, disjoint, non-adjacent byte ranges that are present locally.

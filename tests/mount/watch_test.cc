@@ -1,70 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What the source changes is shown by itself, and told to those who watch with inotify(7).
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
-#include <cstring>
-#include <set>
-#include <utility>
 
+#include "tests/mount/watcher.h"
 #include "tests/mount/writable_mount.h"
 
 namespace rsyncfs::mount_tests {
 namespace {
 
 constexpr seconds kLimit{60};
-
-class Watcher {
- public:
-  explicit Watcher(const std::string& path) : fd_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
-    EXPECT_GE(::inotify_add_watch(fd_, path.c_str(), IN_ALL_EVENTS), 0);
-  }
-  ~Watcher() { ::close(fd_); }
-  Watcher(const Watcher&) = delete;
-  Watcher& operator=(const Watcher&) = delete;
-
-  // Each event's bits with its name.
-  bool sees(uint32_t bits, const std::string& name, milliseconds limit = kLimit) {
-    return wait_until(
-        [&] {
-          take();
-          for (const auto& [mask, of] : events_) {
-            if (of == name && (mask & bits) == bits) return true;
-          }
-          return false;
-        },
-        limit);
-  }
-  void forget() {
-    take();
-    events_.clear();
-  }
-  bool empty() {
-    take();
-    return events_.empty();
-  }
-
- private:
-  void take() {
-    alignas(inotify_event) std::array<char, 16384> buffer{};
-    ssize_t got = 0;
-    while ((got = ::read(fd_, buffer.data(), buffer.size())) > 0) {
-      for (ssize_t at = 0; at < got;) {
-        inotify_event event{};
-        std::memcpy(&event, buffer.data() + at, sizeof event);
-        const std::string name = event.len > 0 ? buffer.data() + at + sizeof event : "";
-        events_.emplace(event.mask, name);
-        at += static_cast<ssize_t>(sizeof event + event.len);
-      }
-    }
-  }
-  const int fd_;
-  std::set<std::pair<uint32_t, std::string>> events_;
-};
 
 std::string text_of(const std::string& path) {
   return read_whole(path).bytes;
@@ -104,8 +51,9 @@ TEST_F(Watch, TellsOfWhatTheSourceChanges) {
 
   ASSERT_EQ(text_of(here("f")), "old");
   watcher.forget();
-  support::write_file(there("f.tmp"), "newer");
-  ASSERT_EQ(::rename(there("f.tmp").c_str(), there("f").c_str()), 0);
+  // Where no list sees it before it is renamed.
+  support::write_file(mount_.served() + ".tmp", "newer");
+  ASSERT_EQ(::rename((mount_.served() + ".tmp").c_str(), there("f").c_str()), 0);
   EXPECT_TRUE(watcher.sees(IN_MODIFY, "f"));
   EXPECT_TRUE(watcher.sees(IN_CLOSE_WRITE, "f"));
   EXPECT_EQ(text_of(here("f")), "newer") << "by then it is here";
@@ -124,8 +72,8 @@ TEST_F(Watch, TellsOfWhatTheSourceChanges) {
   EXPECT_TRUE(watcher.sees(IN_DELETE | IN_ISDIR, "dir"));
 
   ASSERT_EQ(::rename(there("new").c_str(), there("renamed").c_str()), 0);
-  EXPECT_TRUE(watcher.sees(IN_DELETE, "new"));
-  EXPECT_TRUE(watcher.sees(IN_CREATE, "renamed"));
+  EXPECT_TRUE(watcher.sees(IN_MOVED_FROM, "new"));
+  EXPECT_TRUE(watcher.sees(IN_MOVED_TO, "renamed"));
   EXPECT_EQ(text_of(here("renamed")), "new");
   // What was done again through the mount has changed nothing.
   EXPECT_EQ(mount_.flush(), "");

@@ -43,9 +43,9 @@ void ModelSource::change(std::set<int64_t>& outdated) {
       if (random_() % 2 == 0) erase(directory, name, outdated);
       break;
     case 5: {
-      const uint64_t to = any_directory();
+      const uint64_t to = inode.is_directory() ? directory : any_directory();
       const std::string new_name = any_name();
-      if (inode.is_directory() || inodes_[to].children.count(new_name) != 0) break;
+      if (inodes_[to].children.count(new_name) != 0) break;
       inodes_[directory].children.erase(name);
       inodes_[to].children[new_name] = id;
       note_outdated(id, outdated);
@@ -163,6 +163,8 @@ uint64_t ModelSource::make() {
     case 0:
     case 1:
       inode.attr = directory_attributes();
+      // Few times: some are taken for others that were renamed.
+      inode.attr.mtime_ns = static_cast<uint32_t>(random_() % 4);
       break;
     case 2:
       inode.target = any_name();

@@ -84,6 +84,8 @@ class Source {
       case 0:
       case 1:
         inode.attr = directory_attributes();
+        // Few times: some are taken for others that were renamed.
+        inode.attr.mtime_ns = static_cast<uint32_t>(random_() % 4);
         break;
       case 2:
         inode.target = any_name();
@@ -124,9 +126,9 @@ class Source {
     std::string name;
     if (!pick(from, name)) return;
     const InodeId id = inodes_[from].children[name];
-    Inode& to = inodes_[any_directory()];
+    Inode& to = inodes_[inodes_[id].is_directory() ? from : any_directory()];
     const std::string new_name = any_name();
-    if (inodes_[id].is_directory() || to.children.count(new_name) != 0) return;
+    if (to.children.count(new_name) != 0) return;
     inodes_[from].children.erase(name);
     to.children[new_name] = id;
   }
