@@ -146,10 +146,6 @@ class Replica {
   // Committed content, cached and mapped; null when nothing of it is here.
   virtual Result<std::shared_ptr<const Content>> content(NodeId id) = 0;
   virtual Result<ContentState> content_state(NodeId id) const = 0;
-  // Reads all that is here of a node's base version from the disk, and compares it with the checksums of its
-  // blocks; a complete one also with the digest of the whole, where that is known. What is damaged counts as
-  // absent from then on. Slow: as reading is. Any thread but the loop's. kNotFound: nothing is here of it.
-  virtual Result<ContentCheck> verify_content(NodeId id) = 0;
   // `size` is the expected size; the file may turn out otherwise. Existing partial content is kept as it is,
   // its extents are readable through content() and may be given as a delta basis; the writer writes into a
   // fresh one.

@@ -55,7 +55,6 @@ class StoredReplica final : public Replica {
   Result<bool> note_seen(NodeId id, const FileVersion& version) override;
   Result<std::shared_ptr<const Content>> content(NodeId id) override { return contents_.content(id); }
   Result<ContentState> content_state(NodeId id) const override { return contents_.state(id); }
-  Result<ContentCheck> verify_content(NodeId id) override;
   Result<std::unique_ptr<ContentWriter>> create_content(NodeId id, uint64_t expected_size) override {
     return contents_.create(id, expected_size);
   }

@@ -183,9 +183,11 @@ void Chaos::write_ours(std::mt19937_64& random) {
       ours_.try_emplace(name, std::set<std::optional<std::string>>{std::nullopt}).first->second;
   std::optional<std::string> now;
   bool done = false;
+  const uint64_t kills = kills_;
   switch (random() % 5) {
     case 0:
-      done = ::unlink(path.c_str()) == 0 || errno == ENOENT;
+      // Without a mount there is nothing at all.
+      done = ::unlink(path.c_str()) == 0 || (errno == ENOENT && !away_ && kills == kills_);
       break;
     case 1: {
       now = version_of(random(), random() % 300'000 + 20);
@@ -211,7 +213,6 @@ void Chaos::write_ours(std::mt19937_64& random) {
   may_be.insert(now);
   if (!done) std::this_thread::sleep_for(milliseconds(50));
   // What is here can be seen at once.
-  const uint64_t kills = kills_;
   const std::optional<std::string> seen = get_file(path);
   const bool gone = !seen && errno == ENOENT;
   if ((seen || gone) && !away_ && kills == kills_ && !may_be.contains(seen))
@@ -238,9 +239,9 @@ void Chaos::edit_shared(std::mt19937_64& random) {
   if (done) {
     done = ::renameat2(AT_FDCWD, spare.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0;
     std::optional<std::string> replaced;
-    // A daemon that died may have done it.
-    static_cast<void>(
-        wait_until([&] { return (replaced = get_file(spare)) || errno == ENOENT || ending_; }, kEnd));
+    // A daemon that died may have done it. Without a mount there is nothing at all.
+    const auto seen = [&] { return (replaced = get_file(spare)) || (errno == ENOENT && !away_); };
+    static_cast<void>(wait_until(seen, kEnd));
     if (replaced && *replaced != mine) forgive(*replaced, mine);
     if (replaced && *replaced == mine) done = false;
   }
