@@ -268,6 +268,8 @@ Result<void> StoredPendingChanges::acknowledge(const Acknowledged& news) {
       names.push_back({place.parent, place.name, *stranger});
     }
     if (auto done = bind_at_source(transaction, names, losses); !done) return done;
+    // Where the directory is gone, the name was not bound.
+    for (const Binding& name : names) losses.add(name.node);
     for (const RemadeDirectory& directory : news.remade) {
       if (auto done = note_remade(transaction, directory, losses); !done) return done;
     }
