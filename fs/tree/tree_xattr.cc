@@ -14,6 +14,7 @@ namespace rsyncfs {
 namespace {
 
 constexpr std::string_view kTrustedPrefix = "trusted.";
+constexpr int kMaxAttempts = 10;  // to read attributes that are being changed
 
 Error no_data(std::string_view name) {
   if (!is_kept_xattr(name) && !is_posix_acl(name)) {
@@ -32,25 +33,31 @@ void answer_value(std::string value, size_t limit, Done<XattrValue> done) {
 }  // namespace
 
 Result<Tree::FoundXattr> Tree::find_xattr(NodeId id, std::string_view name, bool with_value) const {
-  const Result<Node> node = present_node(id);
-  if (!node) return node.error();
-  if (node->xattr_set == 0) return no_data(name);
-  Result<StoredXattrs> all = replica_.xattrs(id);
-  if (!all) return all.error();
-  const auto found =
-      std::find_if(all->begin(), all->end(), [name](const StoredXattr& x) { return x.name == name; });
-  if (found == all->end()) return no_data(name);
-  if (!found->abbreviated) {
-    if (is_posix_acl(name)) {
-      if (auto mapped = map_acl_ids(found->value, syncer_.ids())) found->value = std::move(*mapped);
+  for (int attempt = 1;; ++attempt) {
+    const Result<Node> node = present_node(id);
+    if (!node) return node.error();
+    if (node->xattr_set == 0) return no_data(name);
+    Result<StoredXattrs> all = replica_.xattrs(id);
+    if (!all) return all.error();
+    const auto found =
+        std::find_if(all->begin(), all->end(), [name](const StoredXattr& x) { return x.name == name; });
+    if (found == all->end()) return no_data(name);
+    if (!found->abbreviated) {
+      if (is_posix_acl(name)) {
+        if (auto mapped = map_acl_ids(found->value, syncer_.ids())) found->value = std::move(*mapped);
+      }
+      return FoundXattr{found->value.size(), std::move(found->value), false};
     }
-    return FoundXattr{found->value.size(), std::move(found->value), false};
+    if (!with_value) return FoundXattr{found->size, {}, false};
+    Result<std::optional<std::string>> value = replica_.xattr_value(found->value, found->size);
+    if (!value) return value.error();
+    if (value->has_value()) return FoundXattr{found->size, std::move(**value), false};
+    // It was never here; or somebody gave the attribute another, and this one went.
+    const Result<Node> now = present_node(id);
+    if (!now) return now.error();
+    if (now->xattr_set == node->xattr_set || attempt == kMaxAttempts)
+      return FoundXattr{found->size, {}, true};
   }
-  if (!with_value) return FoundXattr{found->size, {}, false};
-  Result<std::optional<std::string>> value = replica_.xattr_value(found->value, found->size);
-  if (!value) return value.error();
-  if (!value->has_value()) return FoundXattr{found->size, {}, true};
-  return FoundXattr{found->size, std::move(**value), false};
 }
 
 RequestId Tree::getxattr(NodeId id, std::string_view name, size_t limit, Done<XattrValue> done) {

@@ -52,6 +52,9 @@ bool add_acl_entry(PosixAcl& acl, uint32_t tag, uint8_t perms, uint32_t id) {
 }
 
 Result<void> add_xattrs(const Replica& replica, StoredXattrs xattrs, PushEntry& entry) {
+  entry.xattrs.clear();
+  entry.access_acl.reset();
+  entry.default_acl.reset();
   for (StoredXattr& x : xattrs) {
     if (x.name == "system.posix_acl_access") {
       entry.access_acl = parse_acl_xattr(x.value);
@@ -73,14 +76,15 @@ Result<void> add_xattrs(const Replica& replica, StoredXattrs xattrs, PushEntry& 
   return {};
 }
 
-// Users may change them all the while.
-Result<StoredXattrs> read_xattrs(const Replica& replica, Node& node) {
+// Users may change them all the while, and values of former ones go.
+Result<void> read_xattrs(const Replica& replica, Node& node, PushEntry& entry) {
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     auto xattrs = replica.xattrs(node.id);
-    if (!xattrs) return xattrs;
+    if (!xattrs) return xattrs.error();
+    if (auto done = add_xattrs(replica, std::move(*xattrs), entry); !done) return done;
     const auto now = replica.node(node.id);
     if (!now) return now.error();
-    if (now->xattr_set == node.xattr_set) return xattrs;
+    if (now->xattr_set == node.xattr_set) return {};
     node.xattr_set = now->xattr_set;
   }
   return Error(Errc::kChanged, "its extended attributes change all the time");
@@ -116,9 +120,7 @@ Result<PushEntry> make_push_entry(const Replica& replica, Node& node, std::strin
     if (!target) return target.error();
     out.link_target = std::move(*target);
   }
-  auto xattrs = read_xattrs(replica, node);
-  if (!xattrs) return xattrs.error();
-  if (auto done = add_xattrs(replica, std::move(*xattrs), out); !done) return done.error();
+  if (auto done = read_xattrs(replica, node, out); !done) return done.error();
   return out;
 }
 

@@ -109,6 +109,8 @@ Result<void> insert_relic(Transaction& transaction, const BaseNode& base) {
   relic.orphan = true;
   auto inserted = insert_node(transaction, relic, {});
   if (!inserted) return inserted.error();
+  // Nobody holds it any more.
+  transaction.writer().retained_nodes().retain(relic.id);
   return {};
 }
 
@@ -265,6 +267,10 @@ Result<void> put_base_name(Transaction& transaction, NodeId parent, std::string_
   auto known = find_base_name(transaction.db(), parent, name);
   if (!known) return known.error();
   if (known->has_value() && **known == node) return {};
+  // Removed here, and made anew, while something was sent into it: its next list tells what it has.
+  auto directory = find_node(transaction.db(), parent);
+  if (!directory) return directory.error();
+  if (!directory->has_value()) return {};
   if (auto done = transaction.inherit_age(); !done) return done;
   return write_name(transaction, parent, name, node, !known->has_value());
 }

@@ -45,7 +45,8 @@ Result<std::optional<NodeId>> find_base_name(Connection& db, NodeId parent, std:
 // the base unless another is kept already; a name that is back where base has it is no difference any more.
 Result<void> note_name(Transaction& transaction, NodeId parent, std::string_view name, NodeId before,
                        NodeId after);
-// Base leads the name to `node` now (0: nowhere); `local`: where users see it lead.
+// Base leads the name to `node` now (0: nowhere); `local`: where users see it lead. Nothing is done in a
+// directory that is no more.
 Result<void> put_base_name(Transaction& transaction, NodeId parent, std::string_view name, NodeId node,
                            NodeId local);
 

@@ -225,6 +225,30 @@ Result<std::string> StoredPendingChanges::remote_path(NodeId parent, std::string
   });
 }
 
+Result<void> StoredPendingChanges::pushed(std::shared_ptr<PushSnapshot> snapshot, const BaseNode& now,
+                                          std::string_view digest_name, std::string_view digest,
+                                          const std::vector<Binding>& names) {
+  std::vector<NodeId> replaced;
+  for (const Binding& name : names) {
+    auto before = base_binding(name.parent, name.name);
+    if (!before) return before.error();
+    if (*before != 0 && *before != name.node) replaced.push_back(*before);
+  }
+  if (auto done = files_.pushed(snapshot, now, digest_name, digest, names); !done) return done;
+  snapshot.reset();
+  auto node = reading([&now](Connection& db) { return find_node(db, now.node); });
+  if (!node) return node.error();
+  // The source may have lost it while it was on its way.
+  if (node->has_value() && (*node)->orphan) replaced.push_back(now.node);
+  if (replaced.empty()) return {};
+  return changing([&](Transaction& transaction) -> Result<void> {
+    std::vector<NameChange> changes;
+    Losses losses(transaction, files_, changes);
+    for (const NodeId lost : replaced) losses.add(lost);
+    return losses.settle();
+  });
+}
+
 Result<void> StoredPendingChanges::acknowledge(const Acknowledged& news) {
   return changing([&](Transaction& transaction) -> Result<void> {
     for (const BaseNode& node : news.nodes) {
@@ -244,6 +268,8 @@ Result<void> StoredPendingChanges::acknowledge(const Acknowledged& news) {
       names.push_back({place.parent, place.name, *stranger});
     }
     if (auto done = bind_at_source(transaction, names, losses); !done) return done;
+    // Where the directory is gone, the name was not bound.
+    for (const Binding& name : names) losses.add(name.node);
     for (const RemadeDirectory& directory : news.remade) {
       if (auto done = note_remade(transaction, directory, losses); !done) return done;
     }

@@ -40,9 +40,7 @@ class StoredPendingChanges final : public PendingChanges {
   Result<std::shared_ptr<PushSnapshot>> snapshot(NodeId file) override { return files_.snapshot(file); }
   Result<void> pushed(std::shared_ptr<PushSnapshot> snapshot, const BaseNode& now,
                       std::string_view digest_name, std::string_view digest,
-                      const std::vector<Binding>& names) override {
-    return files_.pushed(snapshot, now, digest_name, digest, names);
-  }
+                      const std::vector<Binding>& names) override;
   Result<void> acknowledge(const Acknowledged& news) override;
 
   Result<std::vector<NameChange>> keep_both(NodeId parent, std::string_view name, const ListedName* theirs,

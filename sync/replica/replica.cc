@@ -95,7 +95,8 @@ StoredReplica::StoredReplica(StateDirectory directory, std::unique_ptr<Writer> w
       new_files_(directory_, *writer_, reads_, contents_.block_files()),
       local_(*writer_, dirty_, new_files_),
       pending_(*writer_, reads_, dirty_, new_files_),
-      cache_(directory_, *writer_, reads_, contents_) {
+      cache_(directory_, *writer_, reads_, contents_),
+      xattr_leftovers_(*writer_) {
   writer_->after_commit([this](const Aftermath& aftermath) {
     // In this order: who finds no local changes any more finds the new content, and who finds a file finds it
     // still there.
@@ -147,6 +148,7 @@ Result<void> StoredReplica::claim_source(const std::string& source) {
 
 void StoredReplica::clean() {
   if (auto done = dirty_.close_epoch(); !done) log_error(done.error().message());
+  if (auto done = xattr_leftovers_.sweep(*cleaner_); !done) log_error(done.error().message());
   auto left = cleaner_->checkpoint();
   if (left && *left > kMaxLogPages) {
     // Writers were always in between, so the log could not begin anew: keep them out once.

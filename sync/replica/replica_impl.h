@@ -22,6 +22,7 @@
 #include "sync/replica/state_directory.h"
 #include "sync/replica/sync_epochs.h"
 #include "sync/replica/writer.h"
+#include "sync/replica/xattr_leftovers.h"
 
 namespace rsyncfs {
 
@@ -127,6 +128,7 @@ class StoredReplica final : public Replica {
   StoredPendingChanges pending_;
   StoredCacheSpace cache_;
   std::unique_ptr<Connection> cleaner_;  // of the housekeeper
+  XattrLeftovers xattr_leftovers_;       // likewise
   std::unique_ptr<Housekeeper> housekeeper_;
 };
 

@@ -22,6 +22,10 @@ constexpr size_t kStagedBytes = 1 << 20;
 constexpr size_t kMapsPerSlab = 16;
 constexpr size_t kMinSlabMaps = 4;
 
+constexpr uint64_t kBlockBytes = 4096;
+// That are remembered, of all slabs; beyond that it begins anew.
+constexpr size_t kMaxDeadRanges = 65'536;
+
 constexpr Sql kTail{"SELECT id, used FROM slabs WHERE sealed=0 ORDER BY id DESC LIMIT 1"};
 constexpr Sql kMaxId{"SELECT max(id) FROM slabs"};
 constexpr Sql kSealOthers{"UPDATE slabs SET sealed=1 WHERE sealed=0 AND id<>?"};
@@ -172,24 +176,37 @@ void Slabs::free(std::vector<BytesPlace> places) {
   std::sort(places.begin(), places.end(), [](const BytesPlace& a, const BytesPlace& b) {
     return std::tie(a.slab, a.position) < std::tie(b.slab, b.position);
   });
-  // Neighbours go together: then the blocks that they share are freed too.
-  BytesPlace run;
-  const auto punch = [&] {
-    if (run.slab == 0) return;
-    punch_hole(directory_.slab(run.slab), run.position, run.size);
-    usage_->slab_changed(run.slab);
-  };
+  size_t ranges = 0;
+  for (const auto& [slab, dead] : dead_) ranges += dead.ranges().size();
+  if (ranges > kMaxDeadRanges) dead_.clear();
+  uint64_t slab = 0;
+  ExtentSet::Range run{0, 0};
   for (const BytesPlace& place : places) {
     const auto map = mapped(place.slab);
     if (map != nullptr && map->free_later(place.position, place.size)) continue;
-    if (run.slab == place.slab && align_up(run.position + run.size) == place.position) {
-      run.size = place.position + place.size - run.position;
-      continue;
+    const uint64_t end = align_up(place.position + place.size);
+    dead_[place.slab].add(place.position, end);
+    if (slab != place.slab || run.end != place.position) {
+      if (slab != 0) punch(slab, run);
+      slab = place.slab;
+      run.begin = place.position;
     }
-    punch();
-    run = place;
+    run.end = end;
   }
-  punch();
+  if (slab != 0) punch(slab, run);
+}
+
+// With what was dead before of the blocks at both ends.
+void Slabs::punch(uint64_t slab, ExtentSet::Range dead) {
+  const auto& ranges = dead_[slab].ranges();
+  const auto after = std::upper_bound(ranges.begin(), ranges.end(), dead.begin,
+                                      [](uint64_t at, const auto& range) { return at < range.begin; });
+  RSYNCFS_CHECK(after != ranges.begin());
+  const ExtentSet::Range& all = *std::prev(after);
+  const uint64_t begin = std::max(all.begin, dead.begin - std::min(dead.begin, kBlockBytes));
+  const uint64_t end = std::min(all.end, dead.end + kBlockBytes);
+  punch_hole(directory_.slab(slab), begin, end - begin);
+  usage_->slab_changed(slab);
 }
 
 void Slabs::remove(uint64_t slab) {
@@ -197,6 +214,7 @@ void Slabs::remove(uint64_t slab) {
     std::lock_guard lock(mutex_);
     recent_.remove_if([slab](const auto& entry) { return entry.first == slab; });
   }
+  dead_.erase(slab);
   unlink(directory_.slab(slab).c_str());
   usage_->slab_changed(slab);
 }

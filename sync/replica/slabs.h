@@ -78,7 +78,7 @@ class Slabs {
 
   // Any thread. kCorrupt when the file is missing.
   Result<std::shared_ptr<SlabMap>> map(uint64_t slab);
-  // Gives disk space back; the rows that spoke of it are gone.
+  // Gives disk space back; the rows that spoke of it are gone. Both one at a time.
   void free(std::vector<BytesPlace> places);
   void remove(uint64_t slab);
   // Disk space that is allocated ahead of what is written. Any thread.
@@ -101,6 +101,7 @@ class Slabs {
   Result<void> write_staged();
   Result<void> record_tail(Transaction& transaction);
   std::shared_ptr<SlabMap> mapped(uint64_t slab);
+  void punch(uint64_t slab, ExtentSet::Range dead);
 
   const StateDirectory& directory_;
   const size_t max_maps_;
@@ -113,6 +114,10 @@ class Slabs {
   uint64_t first_new_ = 1;
   std::vector<std::byte> staged_;  // what next_ will get at staged_at_
   uint64_t staged_at_ = 0;
+
+  // With free() and remove() only: what is dead of each slab, as far as this process knows. A block goes with
+  // the last of those that share it, whenever each of them died.
+  std::unordered_map<uint64_t, ExtentSet> dead_;
 
   std::mutex mutex_;
   std::unordered_map<uint64_t, std::weak_ptr<SlabMap>>

@@ -167,6 +167,29 @@ TEST_F(Contents, LeaveNoFileBehind) {
   EXPECT_EQ(statistics.cached_files, 0U);
 }
 
+// They lie in blocks that they share.
+TEST_F(Contents, GiveTheirBlocksBackInWhateverOrderTheyGo) {
+  constexpr size_t kFiles = 400;
+  constexpr uint64_t kSize = 3000;
+  std::vector<NodeId> nodes;
+  for (size_t i = 0; i < kFiles; ++i) {
+    nodes.push_back(add_file(kSize));
+    store_content(*store_, nodes.back(), known_bytes(i, kSize));
+  }
+  const uint64_t before = usage(slabs()).allocated;
+  // Neither neighbours nor all at once.
+  constexpr size_t kStep = 7;
+  for (size_t first = 0; first < kStep; ++first) {
+    for (size_t i = first; i < kFiles; i += kStep) {
+      if (i != kFiles / 2) must(store_->drop_content(nodes[i]));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  constexpr uint64_t kShared = 16384;  // by the one that stays, and at the ends
+  EXPECT_TRUE(eventually([&] { return usage(slabs()).allocated + kFiles * kSize < before + kShared; }));
+  EXPECT_EQ(stored_content(*store_, nodes[kFiles / 2]), known_bytes(kFiles / 2, kSize));
+}
+
 TEST_F(Contents, StayWithWhoHoldsThem) {
   const NodeId small = add_file(50000);
   const NodeId large = add_file(kLarge);

@@ -216,6 +216,29 @@ TEST_F(DirtyPush, AFetchOfTheOldVersionIsNotMixedIn) {
   EXPECT_FALSE(must(store_->content_state(file)).complete);
 }
 
+// By a file that was moved over it here.
+TEST_F(DirtyPush, WhatItReplacedAtTheSourceIsGone) {
+  const NodeId older = add_cached(filled(100, 1));
+  must(local().write(older, 0, filled(1, 2)));
+  const auto [parent, name] = must(store_->name_of(older));
+  const uint64_t before = must(store_->statistics()).nodes;
+  NewNode kind;
+  kind.mode = S_IFREG | 0644;
+  const NodeId newer = must(local().create(kRootNode, "newer", kind)).id;
+  must(local().write(newer, 0, filled(10, 3)));
+  must(local().rename(kRootNode, "newer", parent, name, RenameMode::kReplace));
+  must(store_->forget_orphans({older}));
+  EXPECT_TRUE(store_->node(older).ok()) << "the source still has it";
+  const auto snapshot = take(newer);
+  must(store_->pending().pushed(snapshot, as_snapshot(*snapshot), "xxh128", "digest",
+                                {{parent, name, newer}}));
+  EXPECT_FALSE(store_->node(older).ok());
+  EXPECT_EQ(must(store_->statistics()).nodes, before);
+  EXPECT_EQ(store_->pending().summary().nodes, 0U);
+  EXPECT_EQ(store_->pending().summary().names, 0U);
+  EXPECT_TRUE(same_bytes(whole_file(*store_, newer), filled(10, 3)));
+}
+
 TEST_F(DirtyPush, OnlyAttributesNeedNoLayer) {
   const NodeId file = add_cached(filled(100, 1));
   must(local().resize(file, 100));

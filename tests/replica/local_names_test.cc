@@ -340,6 +340,27 @@ TEST_F(LocalNames, ExtendedAttributesAreReplacedAsAWhole) {
   EXPECT_EQ(must(store_->xattrs(nodes[0])), StoredXattrs());
 }
 
+TEST_F(LocalNames, WhatArrivedInADirectoryThatIsGoneIsForTheNextListToTell) {
+  const NodeId removed = source_has(kRootNode, {"d/"})[0];
+  source_has(removed, {});
+  const Node link = must(local().create(removed, "l", new_symlink("to")));
+  const BaseNode arrived = as_it_is(link.id);
+  // While it is on its way.
+  must(local().unlink(removed, "l"));
+  must(local().remove_directory(kRootNode, "d"));
+  const Node anew = must(local().create(kRootNode, "d", new_directory()));
+  must(store_->forget_orphans({link.id, removed}));
+  source_has(kRootNode, {"d/"});
+  EXPECT_FALSE(store_->node(removed).ok()) << "the new one is the source's";
+  must(pending().acknowledge({.names = {{removed, "l", link.id}}, .nodes = {arrived}}));
+  must(store_->check());
+  EXPECT_EQ(pending().summary().names, 0U);
+  EXPECT_FALSE(store_->node(link.id).ok());
+  EXPECT_EQ(at("d").id, anew.id);
+  source_has(anew.id, {"l@"});
+  EXPECT_TRUE(exists(anew.id, "l"));
+}
+
 TEST_F(LocalNames, OtherKinds) {
   const Node link = must(local().create(kRootNode, "l", new_symlink("to/there")));
   EXPECT_EQ(link.attr.size, 8U);
