@@ -22,6 +22,9 @@
 namespace rsyncfs {
 namespace {
 
+// Nothing is ever answered so late, but by a daemon that hangs or is stopped.
+constexpr std::chrono::seconds kRequestTimeout{3'600};
+
 constexpr std::chrono::hours kForEver{24 * 365 * 100};
 
 // A source that answers "no" stays wrong however long one waits; the others may come back.
@@ -277,6 +280,10 @@ FrontOptions Daemon::front_options() const {
   options.posix_acl = given.acls && !given.uid && !given.gid && !given.file_mask && !given.directory_mask;
   options.debug = plan_.debug;
   options.watched = &watched_;
+  // An fsync that waits for the source may take as long as all that is to be sent.
+  const auto longest =
+      given.fsync_remote ? std::chrono::seconds(0) : std::max(kRequestTimeout, 2 * given.timeout);
+  options.request_timeout = given.request_timeout.value_or(longest);
   if (!given.exec) options.mount_options.emplace_back("noexec");
   if (given.auto_unmount) options.mount_options.emplace_back("auto_unmount");
   if (given.subtype != MountOptions().subtype) options.mount_options.push_back("subtype=" + given.subtype);

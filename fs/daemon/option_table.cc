@@ -75,6 +75,17 @@ constexpr OptionSpec kSource[] = {
      [](Options& o, Value v) { return set_seconds(o.timeout, v); }},
     {"contimeout", "SECONDS", "give one connection attempt so long (default: 10)",
      [](Options& o, Value v) { return set_seconds(o.connect_timeout, v); }},
+    {"request_timeout", "SECONDS",
+     "let the kernel give the mount up when a request is not answered for so long; 0: never (default: 3600, "
+     "with "
+     "fsync=remote 0)",
+     [](Options& o, Value v) {
+       constexpr uint64_t kLongest = 65'535;
+       const Result<uint64_t> parsed = parse_number(v, 0, kLongest);
+       if (!parsed) return Result<void>(parsed.error());
+       o.request_timeout = std::chrono::seconds(*parsed);
+       return Result<void>();
+     }},
     {"compress", "CODEC", "compress what the source sends: zstd, zlibx or none (default: none)",
      [](Options& o, Value v) {
        return store(parse_word(v, {"zstd", "zlibx", "none"}), o.compress);

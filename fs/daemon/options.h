@@ -54,6 +54,7 @@ struct MountOptions {
   uint16_t port = 0;  // 0 = the scheme's
   std::chrono::seconds timeout{30};
   std::chrono::seconds connect_timeout{10};
+  std::optional<std::chrono::seconds> request_timeout;  // of the kernel, for one request; 0 = none
   std::string compress = "none";
   std::string checksum_choice;  // "" = negotiated
   bool numeric_ids = false;

@@ -40,6 +40,8 @@ struct FrontOptions {
   std::chrono::seconds cache_timeout{86'400};  // names and attributes; made safe by the Notifier
   // Of a directory's own name: a walk asks for it so often, which tells that it is in use.
   std::chrono::seconds directory_timeout{1};
+  // The kernel gives the whole mount up when a request is not answered for so long (Linux 6.15); 0: never.
+  std::chrono::seconds request_timeout{0};
   unsigned read_ahead_kib = 1024;  // per mount, set as root after mounting, best effort; 0 = leave
   // Inodes whose watchers are told of what the source changes; must outlive the Front. Null: nobody is told,
   // nor is on a read-only mount, where the kernel lets nothing be done.

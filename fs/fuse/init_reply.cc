@@ -3,6 +3,7 @@
 
 #include <linux/fuse.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -16,6 +17,31 @@ namespace {
 constexpr size_t kFlagsOffset = offsetof(fuse_init_out, flags);
 constexpr size_t kOldestInitBytes = 24;
 constexpr unsigned kKillprivMinor = 33;
+// As in the header of that protocol: bit 42 of the flags, and 16 bits behind max_stack_depth.
+constexpr unsigned kRequestTimeoutMinor = 43;
+constexpr uint32_t kMoreFlags = uint32_t{1} << 30;
+constexpr uint32_t kRequestTimeoutFlag = uint32_t{1} << (42 - 32);
+constexpr size_t kMoreFlagsOffset = 32;
+constexpr size_t kRequestTimeoutOffset = 40;
+
+template <class T>
+void put_at(std::byte* reply, size_t offset, T value) {
+  std::memcpy(reply + offset, &value, sizeof value);
+}
+
+// True: the reply speaks of it.
+bool set_request_timeout(const MountContext& mount, const iovec& reply) {
+  const auto seconds = std::min<int64_t>(mount.options.request_timeout.count(), UINT16_MAX);
+  if (seconds <= 0 || mount.protocol_minor.load() < kRequestTimeoutMinor ||
+      reply.iov_len < kRequestTimeoutOffset + sizeof(uint16_t))
+    return false;
+  auto* at = static_cast<std::byte*>(reply.iov_base);
+  uint32_t flags = 0;
+  std::memcpy(&flags, at + kMoreFlagsOffset, sizeof flags);
+  put_at(at, kMoreFlagsOffset, flags | kRequestTimeoutFlag);
+  put_at(at, kRequestTimeoutOffset, static_cast<uint16_t>(seconds));
+  return true;
+}
 
 }  // namespace
 
@@ -35,6 +61,7 @@ void amend_init_reply(MountContext& mount, std::span<iovec> reply) {
   if (!mount.options.read_only && mount.protocol_minor.load() >= kKillprivMinor) {
     flags |= FUSE_HANDLE_KILLPRIV_V2;
   }
+  if (set_request_timeout(mount, reply[1])) flags |= kMoreFlags;
   std::memcpy(at, &flags, sizeof flags);
 }
 

@@ -19,6 +19,8 @@ constexpr bool kAmendInitReply = FUSE_VERSION < FUSE_MAKE_VERSION(3, 17);
 // Nor does it know FUSE_HANDLE_KILLPRIV_V2: the Tree takes set-id bits away itself. Without it the kernel
 // asks for security.capability before each write.
 
+// Nor FUSE_REQUEST_TIMEOUT.
+
 // Any reply may be given; only the one to FUSE_INIT is looked at closely.
 void amend_init_reply(MountContext& mount, std::span<iovec> reply);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/engine/left_to_push.h"
 
+#include <chrono>
 #include <unordered_map>
 #include <vector>
 
@@ -10,6 +11,11 @@ namespace {
 
 constexpr size_t kPage = 1'024;
 constexpr int kMaxDepth = 4'096;
+
+int64_t unix_ms_now() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+}
 
 class Search {
  public:
@@ -34,8 +40,10 @@ class Search {
     for (size_t skip = 0;; skip += kPage) {
       const Result<std::vector<Row>> rows = read(skip);
       if (!rows) return rows.error();
+      const int64_t now_ms = unix_ms_now();
       for (const Row& row : *rows) {
-        if (row.since_ms > asked_ms_) return std::optional<std::string>();
+        // What is later than now was changed before somebody set the clock back.
+        if (row.since_ms > asked_ms_ && row.since_ms <= now_ms) continue;
         if (concerns(row)) return std::optional<std::string>(path(row));
       }
       if (rows->size() < kPage) return std::optional<std::string>();

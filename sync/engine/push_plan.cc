@@ -19,6 +19,8 @@ namespace {
 
 constexpr size_t kPage = 512;
 constexpr size_t kActions = 8;
+// What was changed so much later than now was changed before somebody set the clock back: it waits no longer.
+constexpr int64_t kClockSlackMs = 10'000;
 
 // Written aside and renamed over, or made aside and renamed over, by the server itself.
 bool can_replace(uint32_t type, uint32_t occupant) {
@@ -73,6 +75,8 @@ class Planner {
   }
   Result<bool> clear_other_names(const PushStep& step);
   bool due(int64_t at_ms);
+  bool due_after(int64_t since_ms, int64_t delay_ms);
+  bool clock_was_set_back(int64_t since_ms) const { return since_ms > rules_.now_ms + kClockSlackMs; }
   bool contents_due(int64_t since_ms, int64_t changed_ms);
   bool held(NodeId node);
   Result<void> mark_busy(NodeId directory);
@@ -103,8 +107,13 @@ bool Planner::due(int64_t at_ms) {
   return false;
 }
 
+bool Planner::due_after(int64_t since_ms, int64_t delay_ms) {
+  return clock_was_set_back(since_ms) || due(since_ms + delay_ms);
+}
+
 bool Planner::contents_due(int64_t since_ms, int64_t changed_ms) {
-  return due(std::min(changed_ms + rules_.writeback_ms, since_ms + rules_.longest_writeback_ms));
+  return clock_was_set_back(since_ms) ||
+         due(std::min(changed_ms + rules_.writeback_ms, since_ms + rules_.longest_writeback_ms));
 }
 
 bool Planner::held(NodeId node) {
@@ -294,7 +303,7 @@ Result<bool> Planner::consider_arrival(const PendingName& name) {
   if (touched_.contains(name.local)) return false;  // one step at a time
   const bool data = !arrival.present && arrival.type == S_IFREG;
   if (data ? !contents_due((*differing)->since_ms, (*differing)->changed_ms)
-           : !due(name.since_ms + rules_.settle_ms))
+           : !due_after(name.since_ms, rules_.settle_ms))
     return false;
   Result<void> done;
   if (!arrival.present) {
@@ -395,7 +404,7 @@ Result<void> Planner::consider_departure(const PendingName& name) {
   auto step = step_at(name.base, name.parent, name.name);
   if (!step) return step.error();
   will_look(step->path);
-  if (!children->empty() || !due(name.since_ms + rules_.settle_ms)) return {};
+  if (!children->empty() || !due_after(name.since_ms, rules_.settle_ms)) return {};
   add(PushAction::kDelete, std::move(*step));
   return {};
 }
@@ -453,7 +462,7 @@ Result<void> Planner::consider_in_place(const PendingNode& node) {
     const bool alone = step.other_names.empty() || queued.empty();
     const bool joins = queued.empty() || queued.front().other_names.empty();
     if (*separate && alone && joins) add(PushAction::kData, std::move(step), node.local.attr.size);
-  } else if (due(node.since_ms + rules_.settle_ms)) {
+  } else if (due_after(node.since_ms, rules_.settle_ms)) {
     if (!S_ISDIR(node.local.attr.mode)) will_look(step.path);
     add(PushAction::kAttributes, std::move(step));
   }

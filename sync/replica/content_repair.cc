@@ -23,7 +23,7 @@ ExtentSet whole_or_part(const ContentRow& row) {
   return whole;
 }
 
-constexpr Sql kAllContents{"SELECT node, sums IS NOT NULL FROM contents"};
+constexpr Sql kAllContents{"SELECT node FROM contents"};
 
 }  // namespace
 
@@ -184,32 +184,43 @@ Result<void> ContentRepair::check_sums() const {
   auto connection = reads_.take();
   if (!connection) return connection.error();
   const ReadPool::Lease lease(reads_, *connection);
-  Query all(*lease, kAllContents);
-  for (;;) {
-    auto next = all.step();
-    if (!next) return next.error();
-    if (!*next) return {};
-    const NodeId node = all.unsigned_at(0);
-    auto row = find_content(*lease, node);
-    if (!row) return row.error();
-    if (!row->has_value() || !(*row)->sound) continue;
-    auto sums = find_sums(*lease, **row);
-    if (!sums) return sums.error();
-    if (sums->empty() && all.integer_at(1) != 0)
-      return Error(Errc::kCorrupt, "the sums of a content make no sense");
-    ContentSums kept = *sums;
-    kept.keep_only(whole_or_part(**row));
-    if (kept != *sums) return Error(Errc::kCorrupt, "blocks have sums that are not here as a whole");
-    std::vector<size_t> known;
-    for (size_t block = 0; block < sums->blocks(); ++block) {
-      if (sums->knows(block)) known.push_back(block);
+  std::vector<NodeId> nodes;
+  {
+    Query all(*lease, kAllContents);
+    for (;;) {
+      auto next = all.step();
+      if (!next) return next.error();
+      if (!*next) break;
+      nodes.push_back(all.unsigned_at(0));
     }
-    auto damaged = find_damage(**row, *sums, known);
-    if (!damaged) return damaged.error();
-    if (!damaged->ranges().empty())
-      return Error(Errc::kCorrupt,
-                   "contents have other bytes than their sums say: node " + std::to_string(node));
   }
+  for (const NodeId node : nodes) {
+    auto done = check_sums_of(*lease, node);
+    // Perhaps it was just being replaced.
+    if (!done) done = check_sums_of(*lease, node);
+    if (!done) return done;
+  }
+  return {};
+}
+
+Result<void> ContentRepair::check_sums_of(Connection& db, NodeId node) const {
+  if (auto done = db.execute("BEGIN"); !done) return done;
+  auto row = find_content(db, node);
+  auto sums = row && row->has_value() ? find_sums(db, **row) : Result<ContentSums>(ContentSums());
+  if (auto done = db.execute("COMMIT"); !done) return done;
+  if (!row || !sums) return row ? sums.error() : row.error();
+  if (!row->has_value() || !(*row)->sound) return {};
+  ContentSums kept = *sums;
+  kept.keep_only(whole_or_part(**row));
+  if (kept != *sums) return Error(Errc::kCorrupt, "blocks have sums that are not here as a whole");
+  std::vector<size_t> known;
+  for (size_t block = 0; block < sums->blocks(); ++block) {
+    if (sums->knows(block)) known.push_back(block);
+  }
+  auto damaged = find_damage(**row, *sums, known);
+  if (!damaged) return damaged.error();
+  if (damaged->ranges().empty()) return {};
+  return Error(Errc::kCorrupt, "contents have other bytes than their sums say: node " + std::to_string(node));
 }
 
 Result<void> ContentRepair::add_sums(NodeId node, const std::shared_ptr<const Content>& content,

@@ -35,7 +35,7 @@ class ContentRepair {
   // may be more.
   Result<bool> fill_sums(NodeId node, uint64_t bytes);
   Result<std::unique_ptr<ContentVerification>> verify(NodeId node);
-  // While nothing else goes on in the store.
+  // Every sum is that of the bytes that are there; kCorrupt otherwise.
   Result<void> check_sums() const;
 
   // For a verification: the sums that it made of `content`, if that is still what the node has.
@@ -47,6 +47,7 @@ class ContentRepair {
   // So much is read with the writer held.
   static constexpr uint64_t kSettledAtOnceBytes = 4 << 20;
 
+  Result<void> check_sums_of(Connection& db, NodeId node) const;
   Result<uint64_t> settle_some(NodeId node, const std::vector<size_t>& blocks);
   Result<ExtentSet> find_damage(const ContentRow& row, const ContentSums& sums,
                                 const std::vector<size_t>& blocks) const;

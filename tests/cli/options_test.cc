@@ -142,7 +142,7 @@ TEST(Options, SizesHaveUnitsOrAreShares) {
 TEST(Options, SetWhatTheySay) {
   const MountOptions options = parsed(
       "allow_other,auto_unmount,suid,dev,noexec,rw,fsname=a:/b,subtype=x,uid=7,gid=8,fmask=0133,dmask=022,"
-      "password_file=pw,rsh=ssh -p 2,rsync_path=/opt/rsync,port=8873,timeout=5,contimeout=6,compress=zlibx,"
+      "password_file=pw,rsh=ssh -p 2,rsync_path=/opt/rsync,port=8873,timeout=5,contimeout=6,request_timeout=7,compress=zlibx,"
       "checksum_choice=xxh3,numeric_ids,noxattrs,noacls,protocol=30,max_sessions=9,store=/s,io=uring,"
       "log_file=/l,log_level=warning,exclude=*.o,include=a/***,filter=merge /x");
   EXPECT_TRUE(options.allow_other && options.auto_unmount && options.suid && options.dev && !options.exec);
@@ -159,6 +159,7 @@ TEST(Options, SetWhatTheySay) {
   EXPECT_EQ(options.port, 8873);
   EXPECT_EQ(options.timeout.count(), 5);
   EXPECT_EQ(options.connect_timeout.count(), 6);
+  EXPECT_EQ(options.request_timeout, std::chrono::seconds(7));
   EXPECT_EQ(options.compress, "zlibx");
   EXPECT_EQ(options.checksum_choice, "xxh3");
   EXPECT_TRUE(options.numeric_ids && !options.xattrs && !options.acls);
@@ -210,6 +211,7 @@ TEST(Options, DefaultsAreSafe) {
   const MountOptions options = parsed("");
   EXPECT_FALSE(options.suid || options.dev || options.allow_other);
   EXPECT_EQ(options.timeout.count(), 30);
+  EXPECT_EQ(options.request_timeout, std::nullopt);
   EXPECT_FALSE(options.fsync_remote);
   EXPECT_EQ(options.conflict, ConflictPolicy::kCopy);
   EXPECT_EQ(options.max_delete, kDefaultMaxDelete);
@@ -224,6 +226,7 @@ TEST(Options, WhatIsMeantForOthersIsDropped) {
 
 TEST(Options, BadValuesAreNamedWithWhatIsAccepted) {
   EXPECT_THAT(complaint("timeout=0"), AllOf(HasSubstr("timeout"), HasSubstr("'0'"), HasSubstr("from 1")));
+  EXPECT_THAT(complaint("request_timeout=65536"), HasSubstr("'65536'"));
   EXPECT_THAT(complaint("timeout=soon"), HasSubstr("number"));
   EXPECT_THAT(complaint("timeout=5s"), HasSubstr("number"));
   EXPECT_THAT(complaint("timeout=-1"), HasSubstr("number"));

@@ -425,6 +425,20 @@ TEST_F(PushPlanTest, ContentsWaitUntilTheyRest) {
   EXPECT_TRUE(plan->batch);
 }
 
+// The clock was set back by more than a change may wait.
+TEST_F(PushPlanTest, WhatWasChangedInTheFutureIsDue) {
+  file(kRootNode, "f");
+  PushRules rules;
+  rules.now_ms = -9'000;
+  auto plan = plan_push(pending_, rules);
+  ASSERT_TRUE(plan.ok());
+  EXPECT_FALSE(plan->batch);
+  rules.now_ms = -3'600'000;
+  plan = plan_push(pending_, rules);
+  ASSERT_TRUE(plan.ok());
+  EXPECT_TRUE(plan->batch);
+}
+
 TEST_F(PushPlanTest, ABatchHasItsLimits) {
   for (int i = 0; i < 10; ++i) file(kRootNode, "f" + std::to_string(i));
   PushRules rules;

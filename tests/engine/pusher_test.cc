@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "sync/replica/database.h"
 #include "tests/engine/push_rig.h"
 #include "tests/support/wait.h"
 
@@ -35,6 +36,42 @@ TEST_F(PusherTest, ItGoesByItselfWithinTheDelay) {
   ASSERT_TRUE(rig_->write("f", "hello").ok());
   EXPECT_TRUE(
       support::wait_until([&] { return exists("f") && remote("f") == "hello"; }, std::chrono::seconds(60)));
+}
+
+// A store that was written an hour from now is as if the clock had been set back.
+class PushClockTest : public PushTest {
+ protected:
+  void write_in_the_future() {
+    options_.writeback_delay = std::chrono::hours(2);
+    start();
+    ASSERT_TRUE(rig_->make_directory("d").ok());
+    flush();
+    ASSERT_TRUE(rig_->write("d/f", "hello").ok());
+    rig_.reset();
+    ASSERT_FALSE(exists("d/f"));
+    auto db = Connection::open(store_ / "s/store.db", Connection::Mode::kWrite, 1 << 16);
+    ASSERT_TRUE(db.ok());
+    ASSERT_TRUE((*db)
+                    ->execute("UPDATE base_nodes SET since_ms=since_ms+3600000;"
+                              "UPDATE base_names SET since_ms=since_ms+3600000;"
+                              "UPDATE nodes SET ctime_s=ctime_s+3600;")
+                    .ok());
+  }
+};
+
+TEST_F(PushClockTest, WhatWasChangedBeforeItWasSetBackIsFlushed) {
+  write_in_the_future();
+  open();
+  flush();
+  EXPECT_EQ(remote("d/f"), "hello");
+}
+
+TEST_F(PushClockTest, WhatWasChangedBeforeItWasSetBackGoesByItself) {
+  write_in_the_future();
+  options_.writeback_delay = std::chrono::milliseconds(100);
+  open();
+  EXPECT_TRUE(support::wait_until([&] { return exists("d/f") && remote("d/f") == "hello"; },
+                                  std::chrono::seconds(60)));
 }
 
 TEST_F(PusherTest, AChangedFileGoesByDelta) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A process that waits for a silent server can be interrupted and killed at any time, long before timeout=.
 #include <csignal>
+#include <cstdio>
 
 #include "tests/mount/mount_rig.h"
 
@@ -49,6 +50,26 @@ TEST_P(Interrupt, OfOneReaderLeavesTheOtherWaiting) {
 INSTANTIATE_TEST_SUITE_P(Signals, Interrupt,
                          ::testing::Combine(::testing::Values("uring", "threads"),
                                             ::testing::Values(SIGINT, SIGKILL)));
+
+// A daemon that hangs, or was stopped, holds nobody for ever: the kernel gives its mount up.
+TEST(StoppedDaemon, IsGivenUpByTheKernel) {
+  ServedTree tree;
+  support::make_many_files(tree.path(), 2, 5, 1000);
+  Mount mount(tree.mount_options({"request_timeout=15"}));
+  const std::string fuse = mount.status_text("/fuse/description");
+  unsigned minor = 0;
+  ASSERT_EQ(std::sscanf(fuse.c_str(), "fuse 7.%u", &minor), 1) << fuse;
+  if (minor < 43) GTEST_SKIP() << "this kernel has no FUSE_REQUEST_TIMEOUT: " << fuse;
+  const auto daemon = static_cast<pid_t>(mount.status_number("/daemon/pid"));
+  ASSERT_EQ(::kill(daemon, SIGSTOP), 0);
+  ChildProcess reader({"cat", mount / "d001/f0000"});
+  EXPECT_FALSE(reader.wait_for(seconds(10))) << reader.err();
+  EXPECT_TRUE(reader.wait_for(seconds(80)));
+  EXPECT_NE(reader.exit_code(), 0);
+  EXPECT_THAT(reader.err(),
+              ::testing::AnyOf(::testing::HasSubstr("abort"), ::testing::HasSubstr("not connected")));
+  ::kill(daemon, SIGCONT);
+}
 
 TEST(Unmount, WithReadersWaitingForASilentServer) {
   ServedTree tree;
