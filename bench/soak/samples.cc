@@ -111,7 +111,7 @@ Sample look_at_daemon(uint64_t operations, const std::string& status_json) {
   values["threads"] = status_field(proc, "Threads");
   values["file descriptors"] = count_entries(proc + "/fd");
   values["maps"] = count_lines(proc + "/maps");
-  const DiskUse log = disk_use(store / "log");
+  const DiskUse log = disk_use(store / "rsyncfs.log");
   const DiskUse all = disk_use(store);
   const DiskUse slabs = disk_use(store / "slabs");
   const DiskUse blocks = disk_use(store / "blocks");
