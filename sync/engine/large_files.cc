@@ -68,7 +68,8 @@ LargeFilePtr LargeFiles::obtain(FileTarget target) {
 // Finds what an earlier fetch left.
 void LargeFiles::load(const LargeFilePtr& file) {
   file->state = LargeFile::State::kLoading;
-  if (!file->passing && !context_.budget.fits(file->target.size))
+  if (!file->passing && !context_.budget.fits(file->target.size) &&
+      !context_.is_changed_here(file->target.node))
     file->passing = Error::os(ENOSPC, "the file is larger than cache_size= allows");
   context_.store.post([this, file, passes = file->passing.has_value()] {
     Result<ExtentSet> extents = ExtentSet();

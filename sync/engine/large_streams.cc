@@ -176,7 +176,8 @@ Result<ExtentSet> LargeFiles::put(const LargeFile& file, uint64_t offset,
   if (file.writer->passing) return file.writer->passing->add(offset, bytes);
   ContentWriter* const content = file.writer->content.get();
   if (content == nullptr) return ExtentSet();
-  if (auto room = context_.budget.make_room(bytes->size()); !room) return room.error();
+  auto room = context_.budget.make_room(bytes->size());
+  if (!room && !context_.is_changed_here(file.target.node)) return room.error();
   auto written = content->write(offset, *bytes);
   if (!written && is_disk_full(written.error()) && context_.budget.relieve(bytes->size()))
     written = content->write(offset, *bytes);

@@ -70,6 +70,10 @@ struct EngineContext {
     return true;
   }
 
+  // It cannot be sent without what it was made to, and as long as it waits its bytes are let go of in no
+  // cache: so that is fetched whatever the limits say. Any thread.
+  bool is_changed_here(NodeId node) const { return replica.local().dirty(node) != nullptr; }
+
   // Before the first byte of a fetch is shown to somebody: is the node still of this version? Then it stays
   // so.
   bool may_show(const FileTarget& target) const {

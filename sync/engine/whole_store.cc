@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/engine/whole_store.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace rsyncfs {
@@ -49,7 +50,9 @@ uint64_t disk_bytes(const WholeStore::Batch& batch) {
 }
 
 Result<void> store_batch(const EngineContext& context, const WholeStore::Batch& batch) {
-  if (auto room = context.budget.make_room(disk_bytes(batch)); !room) return room;
+  auto room = context.budget.make_room(disk_bytes(batch));
+  const auto is_needed = [&](const WholeFilePtr& file) { return context.is_changed_here(file->target.node); };
+  if (!room && std::ranges::none_of(batch, is_needed)) return room;
   auto written = write_batch(context.replica, batch);
   if (written || !is_disk_full(written.error())) return written;
   return context.budget.relieve(disk_bytes(batch)) ? write_batch(context.replica, batch) : written;

@@ -109,6 +109,7 @@ Result<bool> delete_orphan(Transaction& transaction, NodeId id, DirtyFiles& file
   erase.unsigned_integer(id);
   if (auto done = erase.run(); !done) return done.error();
   transaction.use_xattr_set(xattr_set, -1);
+  transaction.aftermath().nodes_gone.push_back(id);
   --transaction.totals().nodes;
   --transaction.totals().orphans;
   return true;

@@ -27,7 +27,7 @@ void SeenNodes::transaction_over() {
   changing_.clear();
 }
 
-void SeenNodes::recorded(NodeId node) {
+void SeenNodes::forget(NodeId node) {
   std::lock_guard lock(mutex_);
   seen_.erase(node);
 }

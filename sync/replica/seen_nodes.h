@@ -21,8 +21,8 @@ class SeenNodes {
   // transaction_over().
   bool may_change(NodeId node);
   void transaction_over();
-  // A row speaks of its bytes from now on.
-  void recorded(NodeId node);
+  // A row speaks of its bytes from now on, or there is no such node any more.
+  void forget(NodeId node);
 
  private:
   // With more than this, every node counts as seen: then files are replaced that could have been changed.

@@ -134,7 +134,8 @@ Result<void> Transaction::commit() {
     std::lock_guard lock(writer_.mutex_);
     writer_.totals_.add(totals_);
   }
-  for (const NodeId node : aftermath_.contents_recorded) writer_.seen_nodes_.recorded(node);
+  for (const NodeId node : aftermath_.contents_recorded) writer_.seen_nodes_.forget(node);
+  for (const NodeId node : aftermath_.nodes_gone) writer_.seen_nodes_.forget(node);
   if (writer_.follow_) writer_.follow_(aftermath_);
   return {};
 }

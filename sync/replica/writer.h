@@ -50,6 +50,7 @@ struct BytesPlace {
 struct Aftermath {
   std::vector<NodeId> contents_changed;   // had a content before, which is no longer valid
   std::vector<NodeId> contents_recorded;  // have one now
+  std::vector<NodeId> nodes_gone;         // are deleted
   std::vector<BytesPlace> written;
   std::vector<BytesPlace> freed;
   std::vector<uint64_t> slabs_emptied;

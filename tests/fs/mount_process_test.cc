@@ -109,6 +109,23 @@ World::Files files_in(const std::string& directory) {
   return files;
 }
 
+std::string differences(const World::Files& expected, const World::Files& found) {
+  std::string out;
+  const auto size_in = [](const World::Files& files, const std::string& name) {
+    const auto file = files.find(name);
+    return file == files.end() ? std::string("nothing") : std::to_string(file->second.size()) + " bytes";
+  };
+  World::Files all = expected;
+  all.insert(found.begin(), found.end());
+  for (const auto& [name, text] : all) {
+    const auto here = found.find(name);
+    const auto there = expected.find(name);
+    if (here != found.end() && there != expected.end() && here->second == there->second) continue;
+    out += "\n  " + name + ": " + size_in(expected, name) + " expected, found " + size_in(found, name);
+  }
+  return out;
+}
+
 // Performs the steps of a world and says so, one byte each, until something fails.
 int perform_all(const std::string& directory, uint64_t seed, World::Files files, int told) {
   World world(seed);
@@ -159,7 +176,8 @@ TEST(MountKill, NothingThatWasDoneIsLost) {
     World::Files one_more = expected;
     World::apply(one_more, world.next(one_more));
     const World::Files found = files_in(directory);
-    EXPECT_TRUE(found == expected || found == one_more) << "round " << round << " after " << done << " steps";
+    EXPECT_TRUE(found == expected || found == one_more)
+        << "round " << round << " after " << done << " steps: " << differences(expected, found);
   }
   EXPECT_GT(steps, 0U);
 }

@@ -60,7 +60,7 @@ TEST(StoppedDaemon, IsGivenUpByTheKernel) {
   unsigned minor = 0;
   ASSERT_EQ(std::sscanf(fuse.c_str(), "fuse 7.%u", &minor), 1) << fuse;
   if (minor < 43) GTEST_SKIP() << "this kernel has no FUSE_REQUEST_TIMEOUT: " << fuse;
-  const auto daemon = static_cast<pid_t>(mount.status_number("/daemon/pid"));
+  const auto daemon = static_cast<pid_t>(mount.status_number("/pid"));
   ASSERT_EQ(::kill(daemon, SIGSTOP), 0);
   ChildProcess reader({"cat", mount / "d001/f0000"});
   EXPECT_FALSE(reader.wait_for(seconds(10))) << reader.err();

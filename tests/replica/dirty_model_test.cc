@@ -86,7 +86,8 @@ class DirtyModel : public DirtyTest {
     // What is missing must be so: then the source's byte is the file's, and the store has not got it.
     const auto content = must(store_->content(file_));
     for (const auto& range : out.missing) {
-      ASSERT_TRUE(range.begin >= at && range.begin < range.end && range.end <= end);
+      ASSERT_TRUE(range.begin >= at && range.begin < range.end && range.end <= end)
+          << "[" << range.begin << ", " << range.end << ") of [" << at << ", " << end << ")";
       ASSERT_TRUE(content == nullptr || !content->extents().covers(range.begin, range.begin + 1));
       ASSERT_LE(range.end, source_.size());
       ASSERT_TRUE(

@@ -47,8 +47,8 @@ inline ReadOut read_file(Replica& store, NodeId node, uint64_t offset, uint64_t 
     return out;
   }
   const uint64_t size = must(store.node(node)).attr.size;
-  if (offset >= size) return out;
-  length = std::min(length, size - offset);
+  length = std::min(length, size - std::min(offset, size));
+  if (length == 0) return out;
   const auto content = must(store.content(node));
   if (content == nullptr) {
     out.missing.push_back({offset, offset + length});
