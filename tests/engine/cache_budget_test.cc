@@ -162,7 +162,7 @@ TEST_F(CacheBudgetTest, LocalChangesTakeRoomAndAreNotLost) {
 // All room is taken by what waits to be sent, and that waits for bytes of the source.
 TEST_F(CacheBudgetTest, WhatAPushNeedsIsFetchedWhateverTheLimit) {
   const std::vector<std::string> paths = serve_many();
-  serve("large", 2 * kLimit);
+  serve("one-large", 2 * kLimit);
   RsyncDaemon server(writable());
   SyncerOptions options = limited(kLimit);
   options.writeback_delay = std::chrono::minutes(10);
@@ -176,12 +176,12 @@ TEST_F(CacheBudgetTest, WhatAPushNeedsIsFetchedWhateverTheLimit) {
     ASSERT_TRUE(rig.replica().local().write(node->id, 1000, std::as_bytes(std::span(edit))).ok());
   };
   for (const auto& path : paths) change(path);
-  change("large");
+  change("one-large");
   ASSERT_TRUE(rig.write("fills", support::random_bytes(2 * kLimit, 99)).ok());
   const auto flushed = rig.flush();
   ASSERT_TRUE(flushed.ok()) << flushed.error().message();
   for (const auto& path : paths) EXPECT_EQ(support::read_file(served(path)).substr(1000, edit.size()), edit);
-  EXPECT_EQ(support::read_file(served("large")).substr(1000, edit.size()), edit);
+  EXPECT_EQ(support::read_file(served("one-large")).substr(1000, edit.size()), edit);
   EXPECT_TRUE(
       support::wait_until([&] { return allocated(store_ / "s") <= kAtMost; }, std::chrono::seconds(20)));
 }

@@ -126,6 +126,17 @@ std::string differences(const World::Files& expected, const World::Files& found)
   return out;
 }
 
+// write(2) may become two requests where it crosses a page: then the caller is told how much was written.
+bool is_a_part(const World::Files& expected, const World::Step& step, World::Files found) {
+  const auto before = expected.find(step.name);
+  const auto now = found.find(step.name);
+  if (step.kind != World::Step::Kind::kAppend || before == expected.end() || now == found.end()) return false;
+  if (!(before->second + step.text).starts_with(now->second)) return false;
+  if (now->second.size() < before->second.size()) return false;
+  now->second = before->second;
+  return found == expected;
+}
+
 // Performs the steps of a world and says so, one byte each, until something fails.
 int perform_all(const std::string& directory, uint64_t seed, World::Files files, int told) {
   World world(seed);
@@ -173,10 +184,11 @@ TEST(MountKill, NothingThatWasDoneIsLost) {
     World world(seed);
     World::Files expected;
     for (size_t i = 0; i < done; ++i) World::apply(expected, world.next(expected));
+    const World::Step step = world.next(expected);
     World::Files one_more = expected;
-    World::apply(one_more, world.next(one_more));
+    World::apply(one_more, step);
     const World::Files found = files_in(directory);
-    EXPECT_TRUE(found == expected || found == one_more)
+    EXPECT_TRUE(found == expected || found == one_more || is_a_part(expected, step, found))
         << "round " << round << " after " << done << " steps: " << differences(expected, found);
   }
   EXPECT_GT(steps, 0U);
