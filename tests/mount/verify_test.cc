@@ -115,6 +115,28 @@ TEST_F(Verify, WhatWasReadBeforeIsReadRightAfterwards) {
   EXPECT_TRUE(wait_until([&] { return read_whole(mount / "large").bytes == large; }, seconds(10)));
 }
 
+// Nobody verifies: a reader finds out.
+TEST_F(Verify, WhatTheDiskDamagedIsShownToNobody) {
+  Mount mount(tree.mount_options({"timeout=2", "contimeout=1"}));
+  fetch(mount);
+  mount.kill9();
+  const std::string small = support::read_file(tree / "small/f7");
+  ASSERT_TRUE(damage(mount, "blocks", large, kLarge / 2));
+  ASSERT_TRUE(damage(mount, "slabs", small, 100));
+  tree.server().stop();
+  mount.remount();
+  // What is sound is served, and only that.
+  EXPECT_TRUE(read_head(mount / "large", 100'000).bytes == large.substr(0, 100'000));
+  EXPECT_EQ(read_whole(mount / "small/f8").bytes, support::read_file(tree / "small/f8"));
+  EXPECT_FALSE(read_whole(mount / "large").ok);
+  EXPECT_FALSE(read_whole(mount / "small/f7").ok);
+  tree.server().start();
+  EXPECT_TRUE(wait_until([&] { return read_whole(mount / "large").bytes == large; }, seconds(20)));
+  EXPECT_TRUE(wait_until([&] { return read_whole(mount / "small/f7").bytes == small; }, seconds(20)));
+  fetch(mount);
+  EXPECT_THAT(verify(mount).out, HasSubstr("41 files, 3.1 MiB checked; nothing is damaged\n"));
+}
+
 TEST_F(Verify, WithoutTheSourceItIsFetchedLater) {
   Mount mount(tree.mount_options({"timeout=2", "contimeout=1"}));
   fetch(mount);
