@@ -236,7 +236,8 @@ void RandomWork::remove_directory() {
     if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
   }
   ::closedir(directory);
-  for (const std::string& name : names) did("unlink", ::unlink((path + "/" + name).c_str()));
+  const auto child = [&path](const std::string& name) { return path + "/" + name; };
+  for (const std::string& name : names) did("unlink", ::unlink(child(name).c_str()));
   did("rmdir", ::rmdir(path.c_str()));
 }
 

@@ -63,6 +63,7 @@ struct Answer {
 // Runs a program to its end. What it prints goes through the file `out`, errors as well if `with_errors`.
 Answer run(std::vector<std::string> words, const std::string& out, bool with_errors = false) {
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;
@@ -80,6 +81,7 @@ Answer run(std::vector<std::string> words, const std::string& out, bool with_err
 
 std::vector<std::string> top_directories(const char* prefix, int count) {
   std::vector<std::string> out;
+  out.reserve(static_cast<size_t>(count));
   for (int i = 0; i < count; ++i) out.push_back(prefix + std::to_string(i));
   return out;
 }

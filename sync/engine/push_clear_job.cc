@@ -96,7 +96,7 @@ void PushClearJob::keep_known() {
 void PushClearJob::remove() {
   PushConfig config;
   config.kind = PushKind::kDelete;
-  if (std::string spare = spare_directory(batch()); !spare.empty()) {
+  if (std::string spare = spare_directory(batch()); spare_too_ && !spare.empty()) {
     config.force = true;
     config.entries.emplace_back().path = std::move(spare);
   }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sync/engine/push_job.h"
@@ -16,7 +17,9 @@ namespace rsyncfs {
 
 class PushClearJob final : public PushJob {
  public:
-  using PushJob::PushJob;
+  // `spare_too` false: the temporary files only.
+  PushClearJob(const Surroundings& around, PushBatch batch, bool spare_too, Finished finished)
+      : PushJob(around, std::move(batch), std::move(finished)), spare_too_(spare_too) {}
   void start() override;
 
  private:
@@ -25,6 +28,7 @@ class PushClearJob final : public PushJob {
   void keep_known();
   void remove();
 
+  const bool spare_too_;
   std::set<std::string> directories_;  // not looked into yet
   std::unique_ptr<RemoteNames> names_;
   std::vector<Binding> left_;  // temporary files, by their directory and name

@@ -145,8 +145,18 @@ PushRecoveryJob::PushRecoveryJob(const Surroundings& around, PushBatch batch, co
                                  Finished finished)
     : PushJob(around, std::move(batch), std::move(finished)), sent_(sent) {}
 
+// A server that we do not hear any more may be about to put its file in the place of others': without that
+// file it cannot, and what it has put aside by then is seen below.
 void PushRecoveryJob::start() {
   outcome().unfinished = true;
+  if (!puts_aside(batch())) return look_at_places();
+  run_clearing(/*spare_too=*/false, [this] {
+    outcome().failures.clear();
+    look_at_places();
+  });
+}
+
+void PushRecoveryJob::look_at_places() {
   std::vector<std::string> paths;
   for (const PushStep& step : batch().steps) paths.push_back(step.path);
   if (puts_aside(batch())) {
@@ -204,14 +214,23 @@ void PushRecoveryJob::rescue(std::vector<ReplacedVersion> others, Task then) {
 }
 
 void PushRecoveryJob::clear() {
-  outcome().unfinished = false;
-  if (batch().action != PushAction::kData) return finish();
-  clearing_ = std::make_unique<PushClearJob>(around(), PushBatch(batch()), [this](PushOutcome over) {
-    context().loop.post([done = std::shared_ptr<PushJob>(std::move(clearing_))]() mutable { done.reset(); });
-    outcome().failures = std::move(over.failures);
-    outcome().unfinished = over.unfinished || over.broken;
-    over.broken ? break_off(*over.broken) : finish();
-  });
+  if (batch().action != PushAction::kData) {
+    outcome().unfinished = false;
+    return finish();
+  }
+  run_clearing(/*spare_too=*/true, [this] { finish(); });
+}
+
+void PushRecoveryJob::run_clearing(bool spare_too, Task then) {
+  clearing_ = std::make_unique<PushClearJob>(
+      around(), PushBatch(batch()), spare_too,
+      [this, spare_too, then = std::move(then)](PushOutcome over) mutable {
+        context().loop.post(
+            [done = std::shared_ptr<PushJob>(std::move(clearing_))]() mutable { done.reset(); });
+        outcome().failures = std::move(over.failures);
+        if (spare_too) outcome().unfinished = over.unfinished || over.broken;
+        over.broken ? break_off(*over.broken) : then();
+      });
   clearing_->start();
 }
 

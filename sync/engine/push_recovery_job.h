@@ -22,9 +22,11 @@ class PushRecoveryJob final : public PushJob {
   void tick(Clock::time_point now, std::chrono::milliseconds stall) override;
 
  private:
+  void look_at_places();
   void judge(std::vector<RemoteFinding> found);
   void rescue(std::vector<ReplacedVersion> others, Task then);
   void clear();
+  void run_clearing(bool spare_too, Task then);
 
   const SentVersions& sent_;
   std::unique_ptr<PushJob> rescue_;

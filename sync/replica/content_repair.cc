@@ -16,13 +16,6 @@
 namespace rsyncfs {
 namespace {
 
-ExtentSet whole_or_part(const ContentRow& row) {
-  if (!row.complete) return row.extents;
-  ExtentSet whole;
-  whole.add(0, row.place.size);
-  return whole;
-}
-
 constexpr Sql kAllContents{"SELECT node FROM contents"};
 
 }  // namespace
@@ -63,7 +56,7 @@ Result<uint64_t> ContentRepair::settle_some(NodeId node, const std::vector<size_
 Result<ExtentSet> ContentRepair::find_damage(const ContentRow& row, const ContentSums& sums,
                                              const std::vector<size_t>& blocks) const {
   const PlaceInFile place = file_of(directory_, row.place);
-  const ExtentSet present = whole_or_part(row);
+  const ExtentSet present = row.whole_or_part();
   ExtentSet damaged;
   auto file = DiskReader::open(place.path);
   if (!file && file.error().code() != Errc::kNotFound) return file.error();
@@ -99,7 +92,7 @@ Result<uint64_t> ContentRepair::forget(Transaction& transaction, ContentRow row,
   }
   log_error("the local disk has damaged " + amount + ": they will be fetched again");
   writer_.seen_nodes().note(node);
-  ExtentSet left = whole_or_part(row);
+  ExtentSet left = row.whole_or_part();
   const uint64_t before = left.bytes();
   for (const auto& range : damaged.ranges()) left.remove(range.begin, range.end);
   if (row.place.slab != 0 || left.ranges().empty()) {
@@ -211,7 +204,7 @@ Result<void> ContentRepair::check_sums_of(Connection& db, NodeId node) const {
   if (!row || !sums) return row ? sums.error() : row.error();
   if (!row->has_value() || !(*row)->sound) return {};
   ContentSums kept = *sums;
-  kept.keep_only(whole_or_part(**row));
+  kept.keep_only((*row)->whole_or_part());
   if (kept != *sums) return Error(Errc::kCorrupt, "blocks have sums that are not here as a whole");
   std::vector<size_t> known;
   for (size_t block = 0; block < sums->blocks(); ++block) {
@@ -243,7 +236,7 @@ Result<uint64_t> ContentRepair::drop(NodeId node, const std::shared_ptr<const Co
   auto row = find_content((*transaction)->db(), node);
   if (!row) return row.error();
   if (!row->has_value()) return uint64_t{0};
-  ExtentSet all = whole_or_part(**row);
+  ExtentSet all = (*row)->whole_or_part();
   return forget(**transaction, std::move(**row), ContentSums(content->size()), all);
 }
 

@@ -37,6 +37,13 @@ void account(Transaction& transaction, const ContentRow& row, int64_t sign) {
 
 }  // namespace
 
+ExtentSet ContentRow::whole_or_part() const {
+  if (!complete) return extents;
+  ExtentSet whole;
+  whole.add(0, place.size);
+  return whole;
+}
+
 Result<std::optional<ContentRow>> find_content(Connection& db, NodeId node) {
   Query query(db, kFind);
   query.unsigned_integer(node);

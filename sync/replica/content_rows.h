@@ -25,6 +25,8 @@ struct ContentRow {
   std::string digest_name;  // complete ones only
   std::string digest;
   ContentSums sums;  // of `place.size`, or none
+
+  ExtentSet whole_or_part() const;  // what is here
 };
 
 // Digest and sums are not read.

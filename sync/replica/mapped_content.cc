@@ -14,13 +14,6 @@
 namespace rsyncfs {
 namespace {
 
-ExtentSet extents_of(const ContentRow& row) {
-  if (!row.complete) return row.extents;
-  ExtentSet whole;
-  whole.add(0, row.place.size);
-  return whole;
-}
-
 std::unique_ptr<const BlockGuard> guard_of(const ContentRow& row, const std::byte* base,
                                            const std::shared_ptr<DamageReports>& damage) {
   if (row.sums.empty() || base == nullptr) return nullptr;
@@ -42,7 +35,7 @@ SlabContent::SlabContent(const ContentRow& row, std::shared_ptr<SlabMap> slab,
     : slab_(std::move(slab)), position_(row.place.position) {
   size_ = row.place.size;
   complete_ = row.complete;
-  extents_ = extents_of(row);
+  extents_ = row.whole_or_part();
   if (slab_ == nullptr) return;
   slab_->pin(position_);
   base_ = slab_->at(position_);
@@ -86,7 +79,7 @@ BlockContent::BlockContent(const ContentRow& row, std::string path, const std::b
     : path_(std::move(path)) {
   size_ = row.place.size;
   complete_ = row.complete;
-  extents_ = extents_of(row);
+  extents_ = row.whole_or_part();
   base_ = base;
   guard_ = guard_of(row, base_, damage);
 }
