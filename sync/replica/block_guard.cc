@@ -30,13 +30,11 @@ bool read_map(const std::byte* from, std::span<std::byte> out) {
 
 void DamageReports::add(NodeId node, size_t block) {
   const std::lock_guard lock(mutex_);
-  const bool first = count_ == 0;
+  if (count_ >= kMaxBlocks) return;
   std::vector<size_t>& blocks = blocks_[node];
-  if (count_ < kMaxBlocks && std::ranges::find(blocks, block) == blocks.end()) {
-    blocks.push_back(block);
-    ++count_;
-  }
-  if (first && wake_) wake_();
+  if (std::ranges::find(blocks, block) != blocks.end()) return;
+  blocks.push_back(block);
+  if (count_++ == 0 && wake_) wake_();
 }
 
 DamageReports::Blocks DamageReports::take() {

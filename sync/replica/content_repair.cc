@@ -145,12 +145,14 @@ Result<bool> ContentRepair::fill_sums(NodeId node, uint64_t bytes) {
     if (!view) continue;
     if (filled >= bytes) break;
     block_bytes.resize(view->size());
+    if (!read_map(view->data(), block_bytes)) continue;
+    row.sums.set(block, content_sum(block_bytes));
     filled += view->size();
-    if (read_map(view->data(), block_bytes)) row.sums.set(block, content_sum(block_bytes));
   }
   if (filled == 0) return false;
-  if (auto done = add_sums(node, *content, row.sums); !done) return done.error();
-  return filled >= bytes;
+  auto added = add_sums(node, *content, row.sums);
+  if (!added) return added.error();
+  return *added && filled >= bytes;
 }
 
 Result<std::unique_ptr<ContentVerification>> ContentRepair::verify(NodeId node) {
@@ -216,15 +218,16 @@ Result<void> ContentRepair::check_sums_of(Connection& db, NodeId node) const {
   return Error(Errc::kCorrupt, "contents have other bytes than their sums say: node " + std::to_string(node));
 }
 
-Result<void> ContentRepair::add_sums(NodeId node, const std::shared_ptr<const Content>& content,
+Result<bool> ContentRepair::add_sums(NodeId node, const std::shared_ptr<const Content>& content,
                                      const ContentSums& sums) {
   auto transaction = writer_.begin();
   if (!transaction) return transaction.error();
   auto quiet = is_at_rest((*transaction)->db(), node, content);
   if (!quiet) return quiet.error();
-  if (!*quiet) return {};
-  if (auto done = put_sums(**transaction, node, sums); !done) return done;
-  return (*transaction)->commit();
+  if (!*quiet) return false;
+  if (auto done = put_sums(**transaction, node, sums); !done) return done.error();
+  if (auto done = (*transaction)->commit(); !done) return done.error();
+  return true;
 }
 
 Result<uint64_t> ContentRepair::drop(NodeId node, const std::shared_ptr<const Content>& content) {

@@ -31,15 +31,16 @@ class ContentRepair {
   // Looks once more at blocks that seemed damaged, with nobody changing them: those that are count as absent
   // from then on. How many bytes that were; what nobody else has is only told.
   Result<uint64_t> settle(NodeId node, const std::vector<size_t>& blocks);
-  // Of a content that came to be by a push: of its blocks without a sum, up to `bytes` of them. True: there
-  // may be more.
+  // Of a content that came to be by a push: of its blocks without a sum, up to `bytes` of them. True: these
+  // have one now, and there may be more.
   Result<bool> fill_sums(NodeId node, uint64_t bytes);
   Result<std::unique_ptr<ContentVerification>> verify(NodeId node);
   // Every sum is that of the bytes that are there; kCorrupt otherwise.
   Result<void> check_sums() const;
 
   // For a verification: the sums that it made of `content`, if that is still what the node has.
-  Result<void> add_sums(NodeId node, const std::shared_ptr<const Content>& content, const ContentSums& sums);
+  // False: it is not, or users are changing it.
+  Result<bool> add_sums(NodeId node, const std::shared_ptr<const Content>& content, const ContentSums& sums);
   // The digest of the whole is another one. How many bytes went.
   Result<uint64_t> drop(NodeId node, const std::shared_ptr<const Content>& content);
 

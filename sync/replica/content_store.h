@@ -34,11 +34,13 @@ class ContentStore {
                size_t max_maps);
   ContentStore(const ContentStore&) = delete;
   ContentStore& operator=(const ContentStore&) = delete;
-  ~ContentStore() { damage_->close(); }
+  ~ContentStore() { stop(); }
 
   // Before anything else; then `housekeeper` may be used, and must live as long as there are commits.
   Result<void> recover();
   void start(Housekeeper& housekeeper);
+  // Contents that others still hold do not ask for the housekeeper any more.
+  void stop() { damage_->close(); }
 
   Result<std::shared_ptr<const Content>> content(NodeId node);
   Result<ContentState> state(NodeId node) const;

@@ -68,12 +68,13 @@ Result<bool> StoredVerification::step(uint64_t bytes) {
 Result<void> StoredVerification::look_at(size_t block, const ExtentSet::Range& part) {
   if (!file_) {
     auto file = DiskReader::open(place_.path);
-    if (!file) return file.error();
-    file_ = std::move(*file);
+    // A file that somebody has removed is as bad as one that can't be read.
+    if (!file && file.error().code() != Errc::kNotFound) return file.error();
+    if (file) file_ = std::move(*file);
   }
   bytes_.resize(part.end - part.begin);
   check_.checked_bytes += bytes_.size();
-  if (auto read = file_->read(place_.offset + part.begin, bytes_); !read) {
+  if (!file_ || !file_->read(place_.offset + part.begin, bytes_)) {
     suspects_.push_back(block);
     digest_.reset();
     return {};
@@ -100,7 +101,9 @@ Result<void> StoredVerification::finish() {
     check_.damaged_bytes = *damaged;
     return {};
   }
-  return sums_ == row_.sums ? Result<void>() : repair_.add_sums(row_.node, content_, sums_);
+  if (sums_ == row_.sums) return {};
+  auto added = repair_.add_sums(row_.node, content_, sums_);
+  return added ? Result<void>() : added.error();
 }
 
 }  // namespace rsyncfs

@@ -134,6 +134,7 @@ StoredReplica::~StoredReplica() {
   new_files_.finish();
   if (auto done = cache_.finish(); !done)
     log_warn("which files were used is not recorded: " + done.error().message());
+  contents_.stop();
   housekeeper_->finish();
   if (auto done = dirty_.close_epoch(); !done) log_error(done.error().message());
 }

@@ -165,6 +165,17 @@ TEST_F(ContentDamage, OfAFileThatIsCutUnderItsMapKillsNobody) {
   EXPECT_TRUE(eventually([&] { return must(store_->content(node)) == nullptr; }));
 }
 
+TEST_F(ContentDamage, IsWhatALostFileIs) {
+  const NodeId node = add_file(kLarge);
+  store_content(*store_, node, known_bytes(1, kLarge));
+  ASSERT_NE(must(store_->content(node)), nullptr);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(blocks())) {
+    if (entry.is_regular_file()) std::filesystem::remove(entry.path());
+  }
+  EXPECT_EQ(verify(node).damaged_bytes, kLarge);
+  EXPECT_EQ(must(store_->content(node)), nullptr);
+}
+
 // What an older version of the program stored has no sums yet.
 TEST_F(ContentDamage, IsFoundByTheDigestWhereThereAreNoSums) {
   const auto bytes = known_bytes(1, kLarge);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What is pushed, and what becomes of it here.
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <thread>
 
@@ -102,6 +104,27 @@ TEST_F(DirtyPush, WhatWasNotPushedIsInTheNextSnapshot) {
     EXPECT_TRUE(eventually([&] { return usage(blocks()).files == (more_above ? 3U : 2U); }));
     must(push(snapshot));
     EXPECT_TRUE(same_bytes(stored_content(*store_, file), model));
+  }
+}
+
+// Also where the layer went into the content that was there, and where it became the content.
+TEST_F(DirtyPush, WhatBecameTheContentHasChecksums) {
+  for (const uint64_t changed : {uint64_t{100}, kHuge}) {
+    const NodeId file = add_cached(known_bytes(1, kHuge));
+    must(local().write(file, 0, filled(changed, 2)));
+    must(push(take(file)));
+    reopen();  // the housekeeper does what it has to do
+    const auto content = must(store_->content(file));
+    ASSERT_TRUE(content->view(0, kHuge));
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(blocks())) {
+      if (!entry.is_regular_file()) continue;
+      std::fstream bytes(entry.path(), std::ios::binary | std::ios::in | std::ios::out);
+      bytes.put('\x77');
+    }
+    reopen();
+    EXPECT_FALSE(must(store_->content(file))->view(0, 1)) << changed;
+    must(store_->settle_damage(file));
+    must(store_->drop_content(file));
   }
 }
 
