@@ -62,15 +62,11 @@ void MainThread::run_tasks() {
 bool MainThread::run_until(const std::function<bool()>& done, std::chrono::milliseconds limit,
                            bool interruptible) {
   using std::chrono::steady_clock;
-  constexpr std::chrono::hours kLongest{24};
-  auto end = steady_clock::now() + std::min<std::chrono::milliseconds>(limit, kLongest);
+  const auto end = steady_clock::now() + limit;
   for (;;) {
     if (done() || (interruptible && stop_requested())) return true;
-    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - steady_clock::now()).count();
-    if (left <= 0 && limit > kLongest) {
-      end += kLongest;  // a limit that stands for "none"
-      left = 1;
-    }
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(end - steady_clock::now()).count();
     if (left <= 0) return false;
     std::array<pollfd, 2> ready{{{signals_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}}};
     poll(ready.data(), ready.size(), static_cast<int>(left));

@@ -120,11 +120,14 @@ struct stat Tree::stat_of(const Node& node) const {
   if (S_ISCHR(node.attr.mode) || S_ISBLK(node.attr.mode)) {
     st.st_rdev = makedev(node.attr.rdev_major, node.attr.rdev_minor);
   }
-  st.st_size = static_cast<off_t>(node.attr.size);
+  FileVersion version = node.version();
+  if (S_ISREG(node.attr.mode) && (node.differences & kBytesDiffer) == 0)
+    version = reads_under_way_.shown(node.id).value_or(version);
+  st.st_size = static_cast<off_t>(version.size);
   st.st_blksize = kBlockBytes;
   st.st_blocks = static_cast<blkcnt_t>(blocks_of(node));
-  st.st_mtim.tv_sec = node.attr.mtime_s;
-  st.st_mtim.tv_nsec = node.attr.mtime_ns;
+  st.st_mtim.tv_sec = version.mtime_s;
+  st.st_mtim.tv_nsec = version.mtime_ns;
   st.st_atim = node.atime ? to_timespec(*node.atime) : st.st_mtim;
   st.st_ctim = node.ctime ? to_timespec(*node.ctime) : st.st_mtim;
   return st;

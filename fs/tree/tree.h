@@ -22,6 +22,7 @@
 #include "fs/tree/directory_handles.h"
 #include "fs/tree/forget_queue.h"
 #include "fs/tree/lookup_table.h"
+#include "fs/tree/reads_under_way.h"
 #include "fs/tree/recent_failures.h"
 #include "fs/tree/requests.h"
 #include "fs/tree/wait_chains.h"
@@ -151,7 +152,8 @@ class Tree {
   // ---- for commands ----
   // "remote", "partial", "cached", "pinned", "dirty" or "conflict": what user.rsyncfs.state says.
   Result<std::string> state(NodeId node) const;
-  // Attributes as the user sees them: ids mapped, blocks estimated.
+  // Attributes as the user sees them: ids mapped, blocks estimated, and for a file whose bytes are waited for
+  // the size that was known when they were asked for.
   struct stat stat_of(const Node& node) const;
 
  private:
@@ -211,6 +213,8 @@ class Tree {
                             const std::vector<LocalChanges::FullValue>& values,
                             std::optional<uint32_t> permissions);
 
+  void end_waiting(NodeId file, bool given);
+
   // One read of a file with local changes, of which bytes of the base version must be fetched.
   struct Composition;
   RequestId read_dirty(NodeId file, const DirtyContent& content, uint64_t offset, uint32_t length,
@@ -259,6 +263,7 @@ class Tree {
   DirectoryHandles handles_;
   ForgetQueue forgets_;
   RecentFailures failures_;
+  ReadsUnderWay reads_under_way_;
   WaitChains chains_;
   std::mutex statfs_mutex_;  // guards the two below
   int64_t inodes_counted_at_s_ = -1;

@@ -42,6 +42,11 @@ RequestId Tree::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadByt
     return 0;
   }
   if (offset >= node->attr.size || length == 0) {
+    // Who asked was shown a longer one.
+    if (const auto shown = reads_under_way_.shown(file); shown && offset < shown->size) {
+      done(Error(Errc::kVanished, "a shorter version takes its place"));
+      return 0;
+    }
     // The kernel may keep zeros for it: then the node is that version.
     if (length != 0) static_cast<void>(replica_.note_seen(file, node->version()));
     done(ReadBytes{});
@@ -53,12 +58,14 @@ RequestId Tree::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadByt
     return 0;
   }
   const uint64_t promised = std::min(end, node->attr.size) - offset;
+  reads_under_way_.begin(file, node->version());
   return syncer_.read(
       file, offset, length,
       [this, file, offset, end, promised, done = std::move(done)](Result<ReadBytes> read) mutable {
         const AnswerGate::Section section(gate_);
         // Of a shorter version than the file had when it was asked for: the kernel would show zeros up to the
         // end that it knows. It asks again for what failed, and knows the size then.
+        end_waiting(file, read.ok());
         if (read && read->bytes.size() < promised)
           return done(Error(Errc::kVanished, "a shorter version took its place"));
         if (!read && read.error().code() != Errc::kCanceled) {
@@ -66,6 +73,15 @@ RequestId Tree::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadByt
         }
         done(std::move(read));
       });
+}
+
+// Who asks for the file's attributes was shown the version that they were asked for with.
+void Tree::end_waiting(NodeId file, bool given) {
+  const auto shown = reads_under_way_.end(file, given);
+  if (!shown || options_.events == nullptr) return;
+  const Result<Node> now = replica_.node(file);
+  if (now && now->version() == *shown) return;
+  options_.events->on_changes({NameChange{NameChange::Kind::kAttributes, 0, {}, file, 0}});
 }
 
 // Of a file that was changed here there are no others.

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -179,6 +180,42 @@ TEST_F(MountBehaviourTest, ChangedContentIsReadAgain) {
   notifier.on_content_changed(f);
   settle();
   EXPECT_EQ(read_file(*this / "f"), "bbbb");
+}
+
+// The kernel would cut its pages at any size that it learns of meanwhile, after their bytes have come; and
+// who asked would wait for them.
+TEST_F(MountBehaviourTest, AFileIsShownAsItWasAskedForUntilItsBytesCome) {
+  constexpr size_t kBefore = 19'000;
+  constexpr size_t kNow = 19'498;
+  const std::string now(kNow, 'x');
+  const NodeId f = list(kRootNode, {file("f", kBefore, 0644, 1)}).at("f");
+  std::promise<void> answer;
+  syncer.on_read([&, come = answer.get_future().share()](NodeId) {
+    come.wait();
+    return now;
+  });
+  std::string got;
+  std::thread reader([&] { got = read_file(*this / "f"); });
+  ASSERT_TRUE(wait_until([&] { return syncer.reads() == 1; }, seconds(10)));
+  ASSERT_EQ(list(kRootNode, {file("f", 8'151, 0644, 2)}).at("f"), f);
+  settle();
+  std::atomic<off_t> seen{0};
+  std::thread looker([&] {
+    struct stat st {};
+    if (::stat((*this / "f").c_str(), &st) == 0) seen = st.st_size;
+  });
+  EXPECT_TRUE(wait_until([&] { return seen.load() != 0; }, seconds(5))) << "stat waits for bytes";
+  EXPECT_EQ(seen.load(), static_cast<off_t>(kBefore));
+  ASSERT_EQ(list(kRootNode, {file("f", kNow, 0644, 3)}).at("f"), f);
+  settle();
+  answer.set_value();
+  reader.join();
+  looker.join();
+  EXPECT_TRUE(got == now) << got.size();
+  EXPECT_TRUE(read_file(*this / "f") == now);
+  struct stat st {};
+  ASSERT_EQ(::stat((*this / "f").c_str(), &st), 0);
+  EXPECT_EQ(st.st_size, static_cast<off_t>(kNow));
 }
 
 // Names come and go while others look them up: nothing stale may stay behind.

@@ -36,7 +36,7 @@ using Clock = std::chrono::steady_clock;
 namespace fs = std::filesystem;
 
 constexpr seconds kTimeout{5};
-// A process waits no longer than timeout=, for what it asks once or twice.
+// A call waits no longer than timeout=; one that reads may ask twice.
 constexpr seconds kLongestHang{2 * kTimeout.count() + 8};
 constexpr seconds kLongestCached{8};  // df, and names that are known, on a busy machine
 constexpr seconds kEnd{180};
@@ -56,13 +56,21 @@ DaemonOptions writable() {
   return options;
 }
 
+// When the calling thread last came back from the kernel; null where nobody watches.
+thread_local std::atomic<Clock::time_point>* last_return = nullptr;
+void note_return() {
+  if (last_return != nullptr) *last_return = Clock::now();
+}
+
 // False when any of it did not work.
 bool put_file(const std::string& path, const std::string& bytes, int flags) {
   const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0644));
+  note_return();
   if (fd.get() < 0) return false;
   size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t put = ::write(fd.get(), bytes.data() + done, bytes.size() - done);
+    note_return();
     if (put <= 0) return false;
     done += static_cast<size_t>(put);
   }
@@ -72,12 +80,16 @@ bool put_file(const std::string& path, const std::string& bytes, int flags) {
 // nullopt: it could not be read; errno says why.
 std::optional<std::string> get_file(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  note_return();
   if (fd.get() < 0) return std::nullopt;
   std::string out;
   std::array<char, 65536> piece{};
   ssize_t got = 0;
-  while ((got = ::read(fd.get(), piece.data(), piece.size())) > 0)
+  while ((got = ::read(fd.get(), piece.data(), piece.size())) > 0) {
+    note_return();
     out.append(piece.data(), static_cast<size_t>(got));
+  }
+  note_return();
   if (got < 0) return std::nullopt;
   return out;
 }
@@ -124,13 +136,14 @@ class Chaos : public ::testing::Test {
       const auto tid = static_cast<pid_t>(::syscall(SYS_gettid));
       {
         const std::lock_guard lock(mutex_);
-        watched_[tid] = {name, Clock::now()};
+        watched_[tid].name = name;
+        last_return = &watched_[tid].since;
       }
       std::mt19937_64 random(seed);
       while (!ending_) {
         work(random);
+        note_return();
         const std::lock_guard lock(mutex_);
-        watched_[tid].second = Clock::now();
         ++steps_[name];
       }
       const std::lock_guard lock(mutex_);
@@ -166,7 +179,11 @@ class Chaos : public ::testing::Test {
   std::vector<std::thread> threads_;
   std::mutex mutex_;  // guards all below
   std::vector<std::string> complaints_;
-  std::map<pid_t, std::pair<std::string, Clock::time_point>> watched_;
+  struct Watched {
+    std::string name;
+    std::atomic<Clock::time_point> since{Clock::now()};
+  };
+  std::map<pid_t, Watched> watched_;
   std::map<std::string, uint64_t> steps_;
   std::map<int, std::set<std::optional<std::string>>> ours_;  // what each name may have; the writer's
   std::set<std::string> lines_;                               // that were written into shared files
@@ -405,15 +422,16 @@ void Chaos::watch() {
     const auto now = Clock::now();
     const std::lock_guard lock(mutex_);
     for (auto& [tid, of] : watched_) {
-      if (now - of.second < kLongestHang || away_) continue;
+      if (now - of.since.load() < kLongestHang || away_) continue;
       std::ifstream wchan("/proc/self/task/" + std::to_string(tid) + "/wchan");
       std::string where;
       wchan >> where;
       if (complaints_.size() < 20)
-        complaints_.push_back(of.first + " hangs for " +
-                              std::to_string(std::chrono::duration_cast<seconds>(now - of.second).count()) +
-                              " s in " + where);
-      of.second = now;
+        complaints_.push_back(
+            of.name + " hangs for " +
+            std::to_string(std::chrono::duration_cast<seconds>(now - of.since.load()).count()) + " s in " +
+            where);
+      of.since = now;
     }
   }
 }
