@@ -40,8 +40,22 @@ void VerifyJob::start() {
   context_.syncer.status([self = shared_from_this()](const SyncerStatus& before) {
     self->sent_before_ = before.bytes_out;
     self->received_before_ = before.bytes_in;
-    self->refresh_next_path();
+    self->check_records();
   });
+}
+
+// Nobody's bytes, but what is known of them.
+void VerifyJob::check_records() {
+  context_.offload.run(
+      [&replica = context_.replica] { return replica.check_records(); },
+      [self = shared_from_this()](const Result<void>& checked) {
+        if (!checked) {
+          const std::string way_out =
+              "; to begin anew: rsyncfs flush, unmount, and remove " + self->context_.replica.directory();
+          self->fail_path("", Error(checked.error().code(), checked.error().message() + way_out));
+        }
+        self->refresh_next_path();
+      });
 }
 
 void VerifyJob::refresh_next_path() {

@@ -34,6 +34,7 @@ class VerifyJob : public std::enable_shared_from_this<VerifyJob> {
  private:
   using FilePtr = std::shared_ptr<const CheckedFile>;
 
+  void check_records();
   void refresh_next_path();
   void walk_next_path();
   void step();

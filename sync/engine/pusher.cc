@@ -256,7 +256,9 @@ void Pusher::planned(Result<Found> found) {
   const Clock::duration rest = std::min<Clock::duration>(kRestFactor * (now - plan_began_), kLongestRest);
   next_plan_ = much ? now : now + rest;
   if (!found) {
-    log_error("planning what to push: " + found.error().message());
+    // What is gone by now is not planned again.
+    const bool gone = found.error().code() == Errc::kNotFound;
+    (gone ? log_debug : log_error)("planning what to push: " + found.error().message());
     return schedule_in(kFirstPushBackoff);
   }
   // What a list has shown meanwhile is older than what would be done now.

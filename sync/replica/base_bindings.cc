@@ -136,6 +136,22 @@ Result<void> leave_former_copies(Transaction& transaction, NodeId node, const st
   return {};
 }
 
+// Where it was is nothing, or something else by now, which the next list of that place will tell.
+Result<void> leave_other_places(Transaction& transaction, const Binding& place) {
+  auto node = find_node(transaction.db(), place.node);
+  if (!node) return node.error();
+  if (!node->has_value() || !S_ISDIR((*node)->attr.mode)) return {};
+  auto places = base_names_of(transaction.db(), place.node, kAllNames);
+  if (!places) return places.error();
+  for (const Binding& other : *places) {
+    if (other == place) continue;
+    auto local = local_binding(transaction.db(), other.parent, other.name);
+    if (!local) return local.error();
+    if (auto done = put_base_name(transaction, other.parent, other.name, 0, *local); !done) return done;
+  }
+  return {};
+}
+
 Result<void> bind_at_source(Transaction& transaction, const std::vector<Binding>& names, Losses& losses) {
   for (const Binding& name : names) {
     auto before = base_binding(transaction.db(), name.parent, name.name);
@@ -144,6 +160,7 @@ Result<void> bind_at_source(Transaction& transaction, const std::vector<Binding>
     auto local = local_binding(transaction.db(), name.parent, name.name);
     if (!local) return local.error();
     if (auto done = put_base_name(transaction, name.parent, name.name, name.node, *local); !done) return done;
+    if (auto done = leave_other_places(transaction, name); !done) return done;
     losses.add(*before);
   }
   return {};

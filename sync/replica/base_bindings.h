@@ -35,6 +35,8 @@ Result<std::string> remote_path_of(Connection& db, NodeId node);
 // A link, a device or the like was made at a new name: the source has it there as an inode of its own, so
 // that other names, which users do not see any more, are another's from now on. Before base of it is put.
 Result<void> leave_former_copies(Transaction& transaction, NodeId node, const std::vector<Binding>& made);
+// A directory has one place: the source has it here, and nowhere else.
+Result<void> leave_other_places(Transaction& transaction, const Binding& place);
 // The source leads these names to these nodes now. `losses` gets what it led to before, to be settled when
 // base is complete again.
 Result<void> bind_at_source(Transaction& transaction, const std::vector<Binding>& names, Losses& losses);

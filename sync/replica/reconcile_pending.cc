@@ -363,7 +363,8 @@ Result<NodeId> PendingReconciler::converge(const Sides& sides, const KnownNode& 
     auto possible = may_be_in(sides.local, directory_);
     if (!possible) return possible.error();
     if (!*possible) return collide(sides);
-    if (auto done = give_up_old_places(sides.local); !done) return done.error();
+    const Binding here{directory_, std::string(sides.name), sides.local};
+    if (auto done = leave_other_places(transaction_, here); !done) return done.error();
   }
   if (local.base.present && (local.node.differences & kBytesDiffer) == 0) {
     auto nlink = is_directory ? Result<uint32_t>(local.node.attr.nlink)
@@ -389,19 +390,6 @@ Result<NodeId> PendingReconciler::converge(const Sides& sides, const KnownNode& 
   }
   losses_.add(sides.base);
   return sides.local;
-}
-
-// A directory has one place: where it was is nothing, or something else by now, which the listing of that
-// place will tell.
-Result<void> PendingReconciler::give_up_old_places(NodeId directory) {
-  auto places = base_names_of(transaction_.db(), directory, kAllNames);
-  if (!places) return places.error();
-  for (const Binding& place : *places) {
-    auto local = local_binding(transaction_.db(), place.parent, place.name);
-    if (!local) return local.error();
-    if (auto done = put_base_name(transaction_, place.parent, place.name, 0, *local); !done) return done;
-  }
-  return {};
 }
 
 // False: at the source, `parent` lies in the directory.

@@ -70,7 +70,6 @@ class PendingReconciler {
   Result<void> unite(const Sides& sides);
   Result<NodeId> collide(const Sides& sides);
   Result<void> move_names(const Sides& sides, const KnownNode& known, NodeId version);
-  Result<void> give_up_old_places(NodeId directory);
   Result<bool> may_be_in(NodeId directory, NodeId parent);
   Result<Verdict> judge_name(const Sides& sides, const KnownNode* base, const KnownNode* local);
 

@@ -326,8 +326,12 @@ Result<ReplicaStatistics> StoredReplica::statistics() const {
                            static_cast<uint64_t>(totals.partial_files)};
 }
 
+Result<void> StoredReplica::check_records() const {
+  return reading_all([](Connection& db) { return check_database(db); });
+}
+
 Result<void> StoredReplica::check() const {
-  auto done = reading_all([](Connection& db) { return check_database(db); });
+  auto done = check_records();
   return done ? contents_.check_sums() : done;
 }
 

@@ -207,7 +207,10 @@ class Replica {
   virtual Result<std::optional<std::string>> meta(std::string_view key) const = 0;
   virtual Result<void> set_meta(std::string_view key, std::string_view value) = 0;
   virtual Result<ReplicaStatistics> statistics() const = 0;
-  // Reads the whole store and compares what must agree; kCorrupt names the first thing that does not. Slow.
+  // Reads all that is recorded and compares what must agree; kCorrupt names the first thing that does not.
+  // Slow.
+  virtual Result<void> check_records() const = 0;
+  // The same, and all bytes.
   virtual Result<void> check() const = 0;
   virtual const std::string& directory() const = 0;
 };

@@ -94,6 +94,7 @@ class StoredReplica final : public Replica {
   Result<std::optional<std::string>> meta(std::string_view key) const override;
   Result<void> set_meta(std::string_view key, std::string_view value) override;
   Result<ReplicaStatistics> statistics() const override;
+  Result<void> check_records() const override;
   Result<void> check() const override;
   const std::string& directory() const override { return directory_.path(); }
 

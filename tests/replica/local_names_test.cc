@@ -153,6 +153,16 @@ TEST_F(LocalNames, WhatIsBelowARenamedDirectoryStaysAsItIs) {
   EXPECT_EQ(must(pending().remote_place(deep[0])).path, "e/q/y/z");
 }
 
+// The source may have moved it itself between the plan and what came of it.
+TEST_F(LocalNames, ADirectoryThatArrivedIsNowhereElse) {
+  const auto nodes = source_has(kRootNode, {"d/", "e/"});
+  must(local().rename(kRootNode, "d", nodes[1], "q", RenameMode::kReplace));
+  must(pending().acknowledge({.names = {{nodes[1], "q", nodes[0]}}, .nodes = {}}));
+  must(store_->check());
+  EXPECT_TRUE(nothing_pending());
+  EXPECT_EQ(must(pending().remote_place(nodes[0])).path, "e/q");
+}
+
 TEST_F(LocalNames, AReplacedFileIsStillWhatTheSourceHas) {
   const auto nodes = source_has(kRootNode, {"a"});
   const Node fresh = must(local().create(kRootNode, "a.tmp", new_file()));
