@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Questions about what is to be pushed, and what the source has acknowledged. Decisions about conflicts are
 // in conflicts.cc.
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -72,6 +74,29 @@ Result<void> put_found(Transaction& transaction, NodeId node, const ListedName& 
   auto set = listed_xattr_set(transaction, listed, known ? known->xattr_set : 0);
   if (!set) return set.error();
   return put_base_node(transaction, base_of_listed(node, listed, *set));
+}
+
+ListedName as_listed(const BaseNode& made) {
+  ListedName out;
+  out.attr = made.attr;
+  out.xattrs_known = false;
+  return out;
+}
+
+// A directory that was made at `names` while a list showed it at another place: users have moved it there,
+// and a former one of that name was taken for it. What was made is one of its own then, which nobody sees.
+Result<bool> set_apart(Transaction& transaction, NodeId node, const ListedName& made,
+                       std::vector<Binding>& names) {
+  if (!S_ISDIR(made.attr.mode)) return false;
+  auto places = base_names_of(transaction.db(), node, 1);
+  if (!places) return places.error();
+  const auto is_of = [&](const Binding& name) { return name.node == node; };
+  const auto here = std::find_if(names.begin(), names.end(), is_of);
+  if (places->empty() || here == names.end() || places->front() == *here) return false;
+  auto relic = insert_hidden(transaction, made);
+  if (!relic) return relic.error();
+  here->node = *relic;
+  return true;
 }
 
 Result<int64_t> oldest(Connection& db) {
@@ -251,17 +276,23 @@ Result<void> StoredPendingChanges::pushed(std::shared_ptr<PushSnapshot> snapshot
 
 Result<void> StoredPendingChanges::acknowledge(const Acknowledged& news) {
   return changing([&](Transaction& transaction) -> Result<void> {
-    for (const BaseNode& node : news.nodes) {
-      if (auto done = leave_former_copies(transaction, node.node, news.names); !done) return done;
-      if (auto done = put_base_node(transaction, node); !done) return done;
-    }
-    for (const auto& [node, as] : news.found) {
-      if (auto done = leave_former_copies(transaction, node, news.names); !done) return done;
-      if (auto done = put_found(transaction, node, as.view()); !done) return done;
-    }
     std::vector<NameChange> changes;
     Losses losses(transaction, files_, changes);
     std::vector<Binding> names = news.names;
+    for (const BaseNode& node : news.nodes) {
+      auto apart = set_apart(transaction, node.node, as_listed(node), names);
+      if (!apart) return apart.error();
+      if (*apart) continue;
+      if (auto done = leave_former_copies(transaction, node.node, names); !done) return done;
+      if (auto done = put_base_node(transaction, node); !done) return done;
+    }
+    for (const auto& [node, as] : news.found) {
+      auto apart = set_apart(transaction, node, as.view(), names);
+      if (!apart) return apart.error();
+      if (*apart) continue;
+      if (auto done = leave_former_copies(transaction, node, names); !done) return done;
+      if (auto done = put_found(transaction, node, as.view()); !done) return done;
+    }
     for (const auto& [place, as] : news.strangers) {
       auto stranger = insert_hidden(transaction, as.view());
       if (!stranger) return stranger.error();

@@ -163,6 +163,28 @@ TEST_F(LocalNames, ADirectoryThatArrivedIsNowhereElse) {
   EXPECT_EQ(must(pending().remote_place(nodes[0])).path, "e/q");
 }
 
+// A directory is removed, and another one that is on its way to the source takes its name before it arrives.
+TEST_F(LocalNames, WhatWasMadeOfADirectoryThatMovedOnIsNotTheOneThatAListShows) {
+  const auto nodes = source_has(kRootNode, {"d/", "e/"});
+  const auto inner = source_has(nodes[0], {"x"});
+  must(local().unlink(nodes[0], "x"));
+  must(local().remove_directory(kRootNode, "d"));
+  const Node made = must(local().create(nodes[1], "q", new_directory()));
+  must(local().rename(nodes[1], "q", kRootNode, "d", RenameMode::kReplace));
+  source_has(kRootNode, {"d/", "e/"});
+  EXPECT_EQ(must(pending().remote_place(made.id)).path, "d") << "what is there, without what was in it";
+  must(pending().acknowledge({.names = {{nodes[1], "q", made.id}}, .nodes = {as_it_is(made.id)}}));
+  must(store_->check());
+  EXPECT_EQ(must(pending().remote_place(made.id)).path, "d");
+  EXPECT_EQ(must(pending().remote_place(inner[0])).path, "d/x");
+  const NodeId relic = must(pending().base_binding(nodes[1], "q"));
+  EXPECT_NE(relic, 0U);
+  EXPECT_NE(relic, made.id);
+  must(pending().acknowledge({.names = {{nodes[1], "q", 0}, {made.id, "x", 0}}, .nodes = {}}));
+  EXPECT_FALSE(store_->node(relic).ok());
+  EXPECT_THAT(differing_names(), IsEmpty());
+}
+
 TEST_F(LocalNames, AReplacedFileIsStillWhatTheSourceHas) {
   const auto nodes = source_has(kRootNode, {"a"});
   const Node fresh = must(local().create(kRootNode, "a.tmp", new_file()));
