@@ -4,7 +4,6 @@
 #include <malloc.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +18,7 @@
 #include "fs/control/mount_table.h"
 #include "fs/daemon/version.h"
 #include "io/base/log.h"
+#include "io/base/text.h"
 
 namespace rsyncfs {
 namespace {
@@ -240,10 +240,9 @@ void Daemon::record_mount() {
 }
 
 void Daemon::start_scanner() {
-  unsigned major = 0;
-  unsigned minor = 0;
-  if (std::sscanf(record_.device.c_str(), "%u:%u", &major, &minor) != 2) return;
-  scanner_ = std::make_unique<UseScanner>(plan_.mountpoint, makedev(major, minor),
+  const dev_t device = parse_device(record_.device);
+  if (device == 0) return;
+  scanner_ = std::make_unique<UseScanner>(plan_.mountpoint, device,
                                           [this](const FoundUses& found) { note_uses(found); });
 }
 

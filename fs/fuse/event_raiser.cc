@@ -3,26 +3,18 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <utility>
+
+#include "io/base/text.h"
 
 namespace rsyncfs {
 namespace {
 
 // Somebody may look a name up just then.
 constexpr int kMaxRenameAttempts = 3;
-
-dev_t parse_device(std::string_view text) {
-  unsigned major = 0;
-  unsigned minor = 0;
-  const std::string terminated(text);
-  if (std::sscanf(terminated.c_str(), "%u:%u", &major, &minor) != 2) return 0;
-  return makedev(major, minor);
-}
 
 class OpenedPlace {
  public:

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "io/base/text.h"
 
+#include <sys/sysmacros.h>
+
 #include <array>
 #include <cstdio>
 
@@ -38,6 +40,14 @@ std::string human_bytes(uint64_t bytes) {
   std::snprintf(text.data(), text.size(), unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value,
                 kUnits[unit]);
   return text.data();
+}
+
+dev_t parse_device(std::string_view text) {
+  unsigned major = 0;
+  unsigned minor = 0;
+  const std::string terminated(text);
+  if (std::sscanf(terminated.c_str(), "%u:%u", &major, &minor) != 2) return 0;
+  return makedev(major, minor);
 }
 
 }  // namespace rsyncfs

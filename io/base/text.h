@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <sys/types.h>
+
 #include <string>
 #include <string_view>
 
@@ -13,5 +15,8 @@ std::string escape_control(std::string_view text);
 
 // "1.4 GiB", "12 KiB", "17 B".
 std::string human_bytes(uint64_t bytes);
+
+// A device as the kernel writes it, "0:54"; 0 when it is none.
+dev_t parse_device(std::string_view text);
 
 }  // namespace rsyncfs

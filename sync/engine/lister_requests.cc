@@ -68,7 +68,14 @@ void Lister::answer_tree(bool partial) {
 }
 
 void Lister::refresh_below(RequestId id, NodeId directory, Done<void> done) {
-  if (directory == kRootNode && tree_fresh()) {
+  std::vector<DirectoryToList> below;
+  const bool all_of_it = directory == kRootNode && tree_fresh();
+  if (!all_of_it) below = directories_below(directory);
+  const bool too_many = below.size() >= kMaxRefreshed;
+  if (too_many && !tree_fresh())
+    return done(Error(Errc::kLimit, "too many directories at once, before the whole tree was listed"));
+  // One list of all costs less than so many of one each.
+  if (all_of_it || too_many) {
     const auto now = Clock::now();
     tree_waiters_.push_back({{id, now, now + context_.options.timeout, std::move(done)}, false});
     return sweep();
@@ -81,10 +88,10 @@ void Lister::refresh_below(RequestId id, NodeId directory, Done<void> done) {
   const auto one_less = [all] {
     if (--all->left == 0 && all->done) std::exchange(all->done, nullptr)(Result<void>());
   };
-  for (DirectoryToList& below : directories_below(directory)) {
+  for (DirectoryToList& one : below) {
     ++all->left;
-    const bool itself = below.node == directory;
-    want_younger(itself ? id : 0, below.node, std::move(below.path),
+    const bool itself = one.node == directory;
+    want_younger(itself ? id : 0, one.node, std::move(one.path),
                  [all, itself, one_less](Result<void> listed) {
                    if (itself && !listed && all->done) std::exchange(all->done, nullptr)(std::move(listed));
                    one_less();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <fcntl.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -174,6 +175,12 @@ TEST(Text, EscapesWhatWouldForgeALine) {
   EXPECT_EQ(human_bytes(17), "17 B");
   EXPECT_EQ(human_bytes(12 * 1024), "12.0 KiB");
   EXPECT_EQ(human_bytes(1500 * 1024 * 1024ULL), "1.5 GiB");
+}
+
+TEST(Text, KnowsADevice) {
+  EXPECT_EQ(parse_device("0:54"), makedev(0, 54));
+  EXPECT_EQ(parse_device(std::string_view("259:3 x", 5)), makedev(259, 3));
+  EXPECT_EQ(parse_device("none"), dev_t{0});
 }
 
 TEST(UniqueFd, ClosesOnce) {
