@@ -28,7 +28,7 @@ StoredContentWriter& stored(const Replica::FinishedContent& finished) {
 }  // namespace
 
 ContentStore::ContentStore(const StateDirectory& directory, Writer& writer, ReadPool& reads,
-                           SyncEpochs& epochs, size_t max_maps)
+                           SyncEpochs& epochs, size_t max_maps, uint64_t max_mapped_bytes)
     : directory_(directory),
       writer_(writer),
       reads_(reads),
@@ -36,7 +36,7 @@ ContentStore::ContentStore(const StateDirectory& directory, Writer& writer, Read
       usage_(std::make_shared<DiskUsage>(directory)),
       blocks_(directory, writer, *usage_),
       slabs_(directory, max_maps, usage_),
-      cache_(max_maps),
+      cache_(max_maps, max_mapped_bytes),
       repair_(directory, writer, reads, *this),
       damage_(std::make_shared<DamageReports>([this] {
         if (housekeeper_ != nullptr) static_cast<void>(housekeeper_->post([this] { settle_all_damage(); }));

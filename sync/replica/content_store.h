@@ -31,7 +31,7 @@ namespace rsyncfs {
 class ContentStore {
  public:
   ContentStore(const StateDirectory& directory, Writer& writer, ReadPool& reads, SyncEpochs& epochs,
-               size_t max_maps);
+               size_t max_maps, uint64_t max_mapped_bytes);
   ContentStore(const ContentStore&) = delete;
   ContentStore& operator=(const ContentStore&) = delete;
   ~ContentStore() { stop(); }

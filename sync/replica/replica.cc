@@ -90,7 +90,7 @@ StoredReplica::StoredReplica(StateDirectory directory, std::unique_ptr<Writer> w
       writer_(std::move(writer)),
       reads_(directory_.database(), options.read_connections, options.sqlite_cache_bytes),
       epochs_(directory_, *writer_),
-      contents_(directory_, *writer_, reads_, epochs_, options.max_maps),
+      contents_(directory_, *writer_, reads_, epochs_, options.max_maps, options.max_mapped_bytes),
       dirty_(directory_, *writer_, reads_, epochs_, contents_),
       new_files_(directory_, *writer_, reads_, contents_.block_files()),
       local_(*writer_, dirty_, new_files_),

@@ -28,8 +28,9 @@ struct ReplicaOptions {
   std::string directory;  // created with mode 0700 if missing; refused if others may write there
   std::string source;     // canonical source; a store made for another one is refused
   int read_connections = 3;
-  size_t sqlite_cache_bytes = 1 << 20;  // per connection
-  size_t max_maps = 4096;               // block files and slabs kept mapped at once
+  size_t sqlite_cache_bytes = 1 << 20;            // per connection
+  size_t max_maps = 4096;                         // block files and slabs kept mapped at once
+  uint64_t max_mapped_bytes = uint64_t{1} << 40;  // of address space for block files; one is always mapped
 };
 
 struct ReplicaStatistics {

@@ -277,7 +277,7 @@ TEST(ContentCacheTest, RefusesWhatMayBeStale) {
     uint64_t seek_data(uint64_t) const override { return 0; }
     uint64_t seek_hole(uint64_t) const override { return 0; }
   };
-  ContentCache cache(2);
+  ContentCache cache(2, 1'000);
   const uint64_t before = cache.generation();
   EXPECT_TRUE(cache.insert(1, std::make_shared<Nothing>(), before));
   cache.drop({7});
@@ -291,6 +291,33 @@ TEST(ContentCacheTest, RefusesWhatMayBeStale) {
     EXPECT_NE(cache.find(1), nullptr);
   }
   EXPECT_EQ(cache.find(2), nullptr) << "the one that was used longest ago goes";
+}
+
+TEST(ContentCacheTest, HoldsNoMoreBytesThanItMay) {
+  class Sized final : public Content {
+   public:
+    explicit Sized(uint64_t size) { size_ = size; }
+    uint64_t seek_data(uint64_t) const override { return 0; }
+    uint64_t seek_hole(uint64_t) const override { return 0; }
+  };
+  ContentCache cache(10, 1'000);
+  const auto put = [&](NodeId node, uint64_t size) {
+    EXPECT_TRUE(cache.insert(node, std::make_shared<Sized>(size), cache.generation()));
+  };
+  for (NodeId node = 1; node <= 3; ++node) put(node, 300);
+  EXPECT_NE(cache.find(1), nullptr);
+  put(4, 300);
+  EXPECT_EQ(cache.find(2), nullptr) << "the one that was used longest ago goes";
+  EXPECT_NE(cache.find(1), nullptr);
+  put(1, 900);
+  EXPECT_EQ(cache.find(3), nullptr);
+  put(5, 5'000);
+  EXPECT_NE(cache.find(5), nullptr) << "one is always held";
+  EXPECT_EQ(cache.find(1), nullptr);
+  cache.drop({5});
+  put(6, 1'000);
+  put(7, 0);
+  EXPECT_NE(cache.find(6), nullptr);
 }
 
 TEST_F(Contents, BeyondTheLimitAreMappedAnew) {
