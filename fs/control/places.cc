@@ -14,9 +14,8 @@
 #include <cstdlib>
 #include <memory>
 
-#include <xxhash.h>
-
 #include "io/base/unique_fd.h"
+#include "io/base/xxh.h"
 
 namespace rsyncfs {
 namespace {
@@ -42,7 +41,7 @@ std::string join(std::string_view directory, std::string_view name) {
 std::string hash_of(std::string_view text) {
   std::array<char, 17> hex{};
   std::snprintf(hex.data(), hex.size(), "%016llx",
-                static_cast<unsigned long long>(XXH3_64bits(text.data(), text.size())));
+                static_cast<unsigned long long>(xxh3_64(std::as_bytes(std::span(text)))));
   return hex.data();
 }
 

@@ -19,6 +19,9 @@
 #include "fs/daemon/version.h"
 #include "io/base/log.h"
 #include "io/base/text.h"
+#include "io/base/xxh.h"
+#include "sync/rsync/rolling_sum.h"
+#include "sync/rsync/sum_filter.h"
 
 namespace rsyncfs {
 namespace {
@@ -118,6 +121,9 @@ Result<void> Daemon::start_loop() {
   loop_ = std::move(selected->loop);
   io_reason_ = std::move(selected->reason);
   log_info("io: " + io_reason_);
+  // The vector units are tested now, not in the middle of a transfer.
+  log_info("sums: XXH3 by " + std::string(xxh_variant_name()) + ", rolling sum by " +
+           std::string(rolling_sum_variant_name()) + ", search by " + std::string(roll_variant_name()));
   loop_thread_ = std::thread([loop = loop_.get()] { loop->run(); });
   executor_ = std::make_unique<Executor>(kExecutorThreads);
   return {};

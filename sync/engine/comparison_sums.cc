@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "sync/rsync/rolling_sum.h"
+
 namespace rsyncfs {
 
 namespace {

@@ -256,9 +256,8 @@ void Pusher::planned(Result<Found> found) {
   const Clock::duration rest = std::min<Clock::duration>(kRestFactor * (now - plan_began_), kLongestRest);
   next_plan_ = much ? now : now + rest;
   if (!found) {
-    // What is gone by now is not planned again.
-    const bool gone = found.error().code() == Errc::kNotFound;
-    (gone ? log_debug : log_error)("planning what to push: " + found.error().message());
+    const auto say = found.error().code() == Errc::kNotFound ? log_debug : log_error;
+    say("planning what to push: " + found.error().message());
     return schedule_in(kFirstPushBackoff);
   }
   // What a list has shown meanwhile is older than what would be done now.

@@ -5,10 +5,8 @@
 #include <bit>
 #include <cstring>
 
+#include "io/base/xxh.h"
 #include "sync/replica/varint.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 namespace rsyncfs {
 namespace {
@@ -23,7 +21,7 @@ uint64_t kept(uint64_t sum) {
 }  // namespace
 
 uint64_t content_sum(std::span<const std::byte> block) {
-  return kept(XXH3_64bits(block.data(), block.size()));
+  return kept(xxh3_64(block));
 }
 
 ContentSums sums_of_small(std::span<const std::byte> bytes) {

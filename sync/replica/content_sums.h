@@ -22,7 +22,7 @@ constexpr uint64_t kLongSumsFromBytes = uint64_t{4} << 30;
 constexpr uint64_t kLongSumBlockBytes = 1 << 20;
 constexpr uint64_t kMaxSummedBytes = uint64_t{1} << 40;
 
-// XXH3_64bits; never 0.
+// XXH3_64; never 0.
 uint64_t content_sum(std::span<const std::byte> block);
 
 // Of a content of one size; of each block it is known or not. One thread at a time.
@@ -46,7 +46,7 @@ class ContentSums {
   }
   bool operator==(const ContentSums&) const = default;
 
-  // `sum`: XXH3_64bits, or content_sum().
+  // `sum`: XXH3_64, or content_sum().
   void set(size_t block, uint64_t sum);
   // Every block that has bytes of [begin, end).
   void forget(uint64_t begin, uint64_t end);

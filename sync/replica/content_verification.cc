@@ -5,8 +5,7 @@
 #include <cstring>
 #include <utility>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "io/base/xxh.h"
 
 namespace rsyncfs {
 namespace {
@@ -17,13 +16,13 @@ constexpr std::string_view kDigestName =
 }  // namespace
 
 struct StoredVerification::Digest {
-  XXH3_state_t state;
+  Xxh3State state;
   // As rsync sends it: the low half first, little-endian.
   std::string finish() const {
-    const XXH128_hash_t hash = XXH3_128bits_digest(&state);
+    const Xxh128 hash = state.digest_128();
     std::string out(2 * sizeof(uint64_t), '\0');
-    std::memcpy(out.data(), &hash.low64, sizeof hash.low64);
-    std::memcpy(out.data() + sizeof hash.low64, &hash.high64, sizeof hash.high64);
+    std::memcpy(out.data(), &hash.low, sizeof hash.low);
+    std::memcpy(out.data() + sizeof hash.low, &hash.high, sizeof hash.high);
     return out;
   }
 };
@@ -38,7 +37,6 @@ StoredVerification::StoredVerification(ContentRepair& repair, ContentRow row,
   check_.was_complete = row_.complete;
   if (row_.complete && row_.digest_name == kDigestName && !sums_.knows_all()) {
     digest_ = std::make_unique<Digest>();
-    XXH3_128bits_reset(&digest_->state);
   }
 }
 
@@ -79,7 +77,7 @@ Result<void> StoredVerification::look_at(size_t block, const ExtentSet::Range& p
     digest_.reset();
     return {};
   }
-  if (digest_) XXH3_128bits_update(&digest_->state, bytes_.data(), bytes_.size());
+  if (digest_) digest_->state.update(bytes_);
   if (sums_.knows(block)) {
     if (!sums_.matches(block, bytes_)) suspects_.push_back(block);
   } else if (const auto whole = sums_.range_of(block); whole == part) {

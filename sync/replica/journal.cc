@@ -8,9 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
+#include "io/base/xxh.h"
 #include "sync/replica/varint.h"
 #include "sync/replica/write_all.h"
 
@@ -24,7 +22,7 @@ struct FrameHead {
 };
 
 uint64_t hash_of(std::string_view bytes) {
-  return XXH3_64bits(bytes.data(), bytes.size());
+  return xxh3_64(std::as_bytes(std::span(bytes)));
 }
 
 }  // namespace

@@ -5,13 +5,12 @@
 #include <utility>
 #include <vector>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "io/base/xxh.h"
 
 namespace rsyncfs {
 
 struct RunningSums::Open {
-  XXH3_state_t state;
+  Xxh3State state;
   bool running = false;
   size_t block = 0;
   uint64_t next = 0;
@@ -47,17 +46,17 @@ void RunningSums::wrote_piece(size_t block, uint64_t offset, std::span<const std
     return;
   }
   if (offset == block * sums_.block_bytes()) {
-    XXH3_64bits_reset(&open_->state);
+    open_->state.reset();
     open_->running = true;
     open_->block = block;
   } else if (!open_->running || open_->block != block || open_->next != offset) {
     if (open_->block == block) open_->running = false;
     return;
   }
-  XXH3_64bits_update(&open_->state, data.data(), data.size());
+  open_->state.update(data);
   open_->next = end;
   if (end == range.end) {
-    sums_.set(block, XXH3_64bits_digest(&open_->state));
+    sums_.set(block, open_->state.digest_64());
   }
 }
 
@@ -72,7 +71,7 @@ void RunningSums::resize(uint64_t size) {
   sums_.resize(size);
   if (sums_.block_bytes() != before) open_->running = false;
   if (open_->running && open_->next == size && size > 0 && open_->block == sums_.block_at(size - 1)) {
-    sums_.set(open_->block, XXH3_64bits_digest(&open_->state));
+    sums_.set(open_->block, open_->state.digest_64());
   }
 }
 

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/replica/xattr_sets.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
+#include "io/base/xxh.h"
 #include "sync/replica/varint.h"
 
 namespace rsyncfs {
@@ -80,7 +78,7 @@ Result<uint64_t> XattrSets::intern(Connection& db, const StoredXattrs* xattrs) {
   if (xattrs == nullptr || xattrs->empty()) return uint64_t{0};
   std::string items = encode_xattrs(*xattrs);
   if (const auto known = remembered_.find(items); known != remembered_.end()) return known->second;
-  const auto hash = static_cast<int64_t>(XXH3_64bits(items.data(), items.size()));
+  const auto hash = static_cast<int64_t>(xxh3_64(std::as_bytes(std::span(items))));
   auto set = find(db, hash, items);
   if (!set) return set;
   if (*set == 0) {

@@ -2,55 +2,24 @@
 #include "sync/rsync/block_match.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <utility>
+
+#include "sync/rsync/rolling_sum.h"
 
 namespace rsyncfs {
 
 namespace {
 
 constexpr size_t kReadAhead = 256 * 1024;
-// Blocks with the same rolling sum are compared up to so many at one place: a file made of them must not take
-// for ever.
-constexpr int kMaxChain = 1024;
-constexpr unsigned kFilterBitsPerBlock = 16;
-constexpr unsigned kMaxFilterBits = 23;  // 1 MiB: more does not fit the processor's cache
-constexpr unsigned kMinFilterBits = 10;
 constexpr uint32_t kMinStrongLength = 2;
-
-// The upper bits of the product depend on all bits of the sum.
-uint32_t spread(uint32_t rolling) {
-  return rolling * 0x9e3779b1u;
-}
-
-uint32_t signed_byte(std::byte b) {
-  return static_cast<uint32_t>(static_cast<int32_t>(static_cast<int8_t>(b)));
-}
 
 }  // namespace
 
 BlockMatcher::BlockMatcher(const BlockSums& sums, ChecksumKind kind, int32_t seed, uint64_t size, Read read)
     : sums_(sums), kind_(kind), seed_(seed), size_(size), read_(std::move(read)) {
   RSYNCFS_CHECK(sums.empty() || sums.block_length > 0);
-  if (!sums.empty() && sums.strong_length >= kMinStrongLength) index_blocks();
-}
-
-void BlockMatcher::index_blocks() {
-  const size_t count = sums_.blocks.size();
-  head_bits_ = std::max(static_cast<unsigned>(std::bit_width(count)), 1u);
-  filter_bits_ = std::clamp(static_cast<unsigned>(std::bit_width(count * kFilterBitsPerBlock)),
-                            kMinFilterBits, kMaxFilterBits);
-  heads_.assign(size_t{1} << head_bits_, 0);
-  nexts_.assign(count, 0);
-  filter_.assign((size_t{1} << filter_bits_) / 64, 0);
-  // Backwards, so that each chain begins with its first block.
-  for (size_t i = count; i-- > 0;) {
-    const uint32_t hash = spread(sums_.blocks[i].rolling);
-    nexts_[i] = std::exchange(heads_[hash >> (32 - head_bits_)], static_cast<uint32_t>(i + 1));
-    const uint32_t bit = hash >> (32 - filter_bits_);
-    filter_[bit / 64] |= uint64_t{1} << (bit % 64);
-  }
+  nothing_matches_ = sums.empty() || sums.strong_length < kMinStrongLength;
 }
 
 uint32_t BlockMatcher::length_of(uint32_t block) const {
@@ -59,11 +28,6 @@ uint32_t BlockMatcher::length_of(uint32_t block) const {
 
 size_t BlockMatcher::window_size() const {
   return static_cast<size_t>(std::min<uint64_t>(sums_.block_length, size_ - position_));
-}
-
-bool BlockMatcher::may_match(uint32_t rolling) const {
-  const uint32_t bit = spread(rolling) >> (32 - filter_bits_);
-  return (filter_[bit / 64] >> (bit % 64) & 1) != 0;
 }
 
 Result<MatchedPiece> BlockMatcher::next() {
@@ -91,14 +55,14 @@ Result<MatchedPiece> BlockMatcher::next() {
 Result<void> BlockMatcher::search() {
   while (position_ < size_ && position_ - literal_start_ < kMaxLiteral) {
     if (auto filled = fill(); !filled.ok()) return filled;
-    if (heads_.empty()) {
+    if (nothing_matches_) {
       position_ += std::min<uint64_t>(size_ - position_, kMaxLiteral - (position_ - literal_start_));
       return {};
     }
     if (!rolled_) start_window();
     found_ = find_match();
     if (found_) return {};
-    slide();
+    move_on();
   }
   return {};
 }
@@ -106,15 +70,25 @@ Result<void> BlockMatcher::search() {
 // Holds everything from literal_start_ on and, of what is at position_, a window and one byte, or a literal.
 Result<void> BlockMatcher::fill() {
   if (position_ < refill_at_) return {};
-  const uint64_t have = buffer_offset_ + buffer_.size();
   const size_t needed = std::max<size_t>(sums_.block_length, kMaxLiteral) + 1;
   const uint64_t end = std::min<uint64_t>(size_, position_ + needed + kReadAhead);
-  buffer_.erase(buffer_.begin(),
-                buffer_.begin() + static_cast<std::ptrdiff_t>(literal_start_ - buffer_offset_));
+  const auto length = static_cast<size_t>(end - literal_start_);
+  const auto kept = static_cast<size_t>(buffer_end_ - literal_start_);
+  if (length > capacity_) {
+    // As much as is ever held at once, but for files that are shorter.
+    const size_t most = needed + kReadAhead + kMaxLiteral + sums_.block_length;
+    capacity_ = static_cast<size_t>(std::min<uint64_t>(size_, most));
+    RSYNCFS_CHECK(length <= capacity_);
+    auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity_);
+    if (kept > 0) std::memcpy(larger.get(), at(literal_start_), kept);
+    buffer_ = std::move(larger);
+  } else if (kept > 0) {
+    std::memmove(buffer_.get(), at(literal_start_), kept);
+  }
   buffer_offset_ = literal_start_;
-  buffer_.resize(static_cast<size_t>(end - buffer_offset_));
   refill_at_ = end == size_ ? UINT64_MAX : end - needed;
-  return read_(have, std::span(buffer_).subspan(static_cast<size_t>(have - buffer_offset_)));
+  const uint64_t from = std::exchange(buffer_end_, end);
+  return read_(from, {buffer_.get() + kept, length - kept});
 }
 
 void BlockMatcher::start_window() {
@@ -124,16 +98,23 @@ void BlockMatcher::start_window() {
   rolled_ = true;
 }
 
-void BlockMatcher::slide() {
-  const size_t window = window_size();
-  const uint32_t leaving = signed_byte(*at(position_));
-  s1_ -= leaving;
-  s2_ -= static_cast<uint32_t>(window) * leaving;
-  if (position_ + window < size_) {
-    s1_ += signed_byte(*at(position_ + window));
-    s2_ += s1_;
+// Nothing matches at position_: on to the next place where something may.
+void BlockMatcher::move_on() {
+  const uint64_t last_full = size_ - std::min<uint64_t>(size_, sums_.block_length);
+  if (position_ >= last_full) {
+    // Only the short block at the old end is as short as what is left.
+    const uint64_t last = size_ - std::min<uint64_t>(size_, sums_.remainder);
+    position_ = position_ < last ? last : size_;
+    rolled_ = false;
+  } else {
+    const uint64_t most = std::min({last_full - position_, refill_at_ - position_,
+                                    uint64_t{kMaxLiteral} - (position_ - literal_start_)});
+    RollingWindow rolled{at(position_), sums_.block_length, s1_, s2_};
+    index_->roll(rolled, static_cast<size_t>(most));
+    position_ += static_cast<size_t>(rolled.data - at(position_));
+    s1_ = rolled.s1;
+    s2_ = rolled.s2;
   }
-  ++position_;
 }
 
 // What follows the last block found, or what was at the same place in the old file.
@@ -149,24 +130,29 @@ bool BlockMatcher::same_strong(uint32_t block, const ChecksumValue& strong) cons
   return std::memcmp(sums_.blocks[block].strong.bytes.data(), strong.bytes.data(), sums_.strong_length) == 0;
 }
 
+// The short block at the old end, though more follows it now: found here and at the new end only.
+bool BlockMatcher::matches_short(uint32_t block) const {
+  const std::span bytes(at(position_), length_of(block));
+  return rolling_sum(bytes) == sums_.blocks[block].rolling &&
+         same_strong(block, block_sum(kind_, seed_, bytes));
+}
+
 std::optional<uint32_t> BlockMatcher::find_match() {
   const uint32_t rolling = (s1_ & 0xffff) | s2_ << 16;
-  if (!may_match(rolling)) return std::nullopt;
   const size_t window = window_size();
   std::optional<ChecksumValue> strong;
   const auto matches = [&](uint32_t block) {
-    if (sums_.blocks[block].rolling != rolling || length_of(block) != window) return false;
+    if (length_of(block) != window) return false;
     if (!strong) strong = block_sum(kind_, seed_, {at(position_), window});
     return same_strong(block, *strong);
   };
-  if (const auto expected = expected_block(); expected && matches(*expected)) return expected;
-  int left = kMaxChain;
-  for (uint32_t i = heads_[spread(rolling) >> (32 - head_bits_)]; i != 0 && left > 0; i = nexts_[i - 1]) {
-    if (sums_.blocks[i - 1].rolling != rolling) continue;
-    if (matches(i - 1)) return i - 1;
-    --left;
-  }
-  return std::nullopt;
+  const auto expected = expected_block();
+  if (expected && length_of(*expected) < window && matches_short(*expected)) return expected;
+  if (expected && sums_.blocks[*expected].rolling == rolling && matches(*expected)) return expected;
+  // Not before: a file that is unchanged needs none.
+  if (!index_) index_.emplace(sums_.blocks);
+  const uint32_t found = index_->find(rolling, matches);
+  return found == BlockIndex::kNone ? std::nullopt : std::optional(found);
 }
 
 }  // namespace rsyncfs

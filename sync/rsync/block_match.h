@@ -6,11 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "io/base/result.h"
+#include "sync/rsync/block_index.h"
 #include "sync/rsync/checksum.h"
 
 namespace rsyncfs {
@@ -25,6 +26,10 @@ struct MatchedPiece {
 
 // Pulled piece by piece, so that whoever sends the pieces sets the pace. One owner; any thread, one at a
 // time.
+//
+// What is unchanged costs as much as sums of it: the block that is expected is compared first, and the next
+// one begins behind it. What was appended is compared at every block length only: it is not worth a look at
+// each byte.
 class BlockMatcher {
  public:
   // Fills the whole span with the new contents from `offset` on; never asked beyond `size`.
@@ -41,33 +46,29 @@ class BlockMatcher {
 
  private:
   uint32_t length_of(uint32_t block) const;
-  void index_blocks();
   Result<void> fill();
   Result<void> search();
   std::optional<uint32_t> find_match();
   std::optional<uint32_t> expected_block() const;
   bool same_strong(uint32_t block, const ChecksumValue& strong) const;
-  bool may_match(uint32_t rolling) const;
+  bool matches_short(uint32_t block) const;
   void start_window();
-  void slide();
+  void move_on();
   size_t window_size() const;
-  const std::byte* at(uint64_t offset) const { return buffer_.data() + (offset - buffer_offset_); }
+  const std::byte* at(uint64_t offset) const { return buffer_.get() + (offset - buffer_offset_); }
 
   const BlockSums& sums_;
   const ChecksumKind kind_;
   const int32_t seed_;
   const uint64_t size_;
   Read read_;
+  bool nothing_matches_ = false;
+  std::optional<BlockIndex> index_;  // from the first place on where not the expected block is
 
-  // By hash of the rolling sum: the first block of each chain, and each block's next; index + 1, 0 = none.
-  std::vector<uint32_t> heads_;
-  std::vector<uint32_t> nexts_;
-  std::vector<uint64_t> filter_;  // bits: some block may have such a rolling sum
-  unsigned filter_bits_ = 0;      // log2 of their number
-  unsigned head_bits_ = 0;
-
-  std::vector<std::byte> buffer_;
+  std::unique_ptr<std::byte[]> buffer_;
+  size_t capacity_ = 0;
   uint64_t buffer_offset_ = 0;
+  uint64_t buffer_end_ = 0;
   uint64_t refill_at_ = 0;
   uint64_t literal_start_ = 0;  // what is before it was given
   uint64_t position_ = 0;       // where a block is looked for

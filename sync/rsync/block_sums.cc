@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "sync/rsync/checksum.h"
+#include "sync/rsync/rolling_sum.h"
 
 namespace rsyncfs {
 

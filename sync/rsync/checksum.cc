@@ -8,9 +8,8 @@
 #include <variant>
 
 #include <openssl/evp.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
+#include "io/base/xxh.h"
 #include "sync/rsync/md4.h"
 
 namespace rsyncfs {
@@ -47,11 +46,11 @@ ChecksumValue from_u64(uint64_t value) {
   return out;
 }
 
-ChecksumValue from_xxh128(XXH128_hash_t value) {
+ChecksumValue from_xxh128(Xxh128 value) {
   ChecksumValue out;
   out.size = 16;
-  store_le64(value.low64, out.bytes.data());
-  store_le64(value.high64, out.bytes.data() + 8);
+  store_le64(value.low, out.bytes.data());
+  store_le64(value.high, out.bytes.data() + 8);
   return out;
 }
 
@@ -86,25 +85,32 @@ class EvpDigest {
   EVP_MD_CTX* context_;
 };
 
+// Looked up once: for each block of 700 bytes it would take as long as its digest.
+const EVP_MD* md5() {
+  static const EVP_MD* const found = EVP_MD_fetch(nullptr, "MD5", nullptr);
+  return found;
+}
+const EVP_MD* sha1() {
+  static const EVP_MD* const found = EVP_MD_fetch(nullptr, "SHA1", nullptr);
+  return found;
+}
+
 struct Xxh64Digest {
-  XXH64_state_t state{};
-  Xxh64Digest() { XXH64_reset(&state, 0); }
-  void update(std::span<const std::byte> data) { XXH64_update(&state, data.data(), data.size()); }
-  ChecksumValue finish() const { return from_u64(XXH64_digest(&state)); }
+  Xxh64State state;
+  void update(std::span<const std::byte> data) { state.update(data); }
+  ChecksumValue finish() const { return from_u64(state.digest()); }
 };
 
 struct Xxh3Digest {
-  XXH3_state_t state;
-  Xxh3Digest() { XXH3_64bits_reset(&state); }
-  void update(std::span<const std::byte> data) { XXH3_64bits_update(&state, data.data(), data.size()); }
-  ChecksumValue finish() const { return from_u64(XXH3_64bits_digest(&state)); }
+  Xxh3State state;
+  void update(std::span<const std::byte> data) { state.update(data); }
+  ChecksumValue finish() const { return from_u64(state.digest_64()); }
 };
 
 struct Xxh128Digest {
-  XXH3_state_t state;
-  Xxh128Digest() { XXH3_128bits_reset(&state); }
-  void update(std::span<const std::byte> data) { XXH3_128bits_update(&state, data.data(), data.size()); }
-  ChecksumValue finish() const { return from_xxh128(XXH3_128bits_digest(&state)); }
+  Xxh3State state;
+  void update(std::span<const std::byte> data) { state.update(data); }
+  ChecksumValue finish() const { return from_xxh128(state.digest_128()); }
 };
 
 struct Md4Digest {
@@ -184,10 +190,10 @@ struct Digest::State {
         digest.emplace<Md4Digest>();
         break;
       case ChecksumKind::kMd5:
-        digest.emplace<EvpDigest>(EVP_md5());
+        digest.emplace<EvpDigest>(md5());
         break;
       case ChecksumKind::kSha1:
-        digest.emplace<EvpDigest>(EVP_sha1());
+        digest.emplace<EvpDigest>(sha1());
         break;
       case ChecksumKind::kXxh64:
         digest.emplace<Xxh64Digest>();
@@ -216,20 +222,7 @@ ChecksumValue Digest::finish() {
   return std::visit([](auto& digest) { return digest.finish(); }, state_->digest);
 }
 
-uint32_t rolling_sum(std::span<const std::byte> block) {
-  uint32_t s1 = 0;
-  uint32_t s2 = 0;
-  for (const std::byte b : block) {
-    s1 += static_cast<uint32_t>(static_cast<int8_t>(b));
-    s2 += s1;
-  }
-  return (s1 & 0xffff) | s2 << 16;
-}
-
 ChecksumValue block_sum(ChecksumKind kind, int32_t seed, std::span<const std::byte> block) {
-  static constexpr std::byte kNothing{};
-  const std::byte* data = block.empty() ? &kNothing : block.data();  // an empty block need not point anywhere
-  RSYNCFS_CHECK(data != nullptr);
   const auto wide_seed = static_cast<uint64_t>(int64_t{seed});
   const auto seed_le = seed_bytes(seed);
   const std::span<const std::byte> seed_part(seed_le.data(), seed == 0 ? 0 : seed_le.size());
@@ -244,15 +237,15 @@ ChecksumValue block_sum(ChecksumKind kind, int32_t seed, std::span<const std::by
       return digest.finish();
     }
     case ChecksumKind::kMd5:
-      return digest_of(EVP_md5(), seed_part, block);
+      return digest_of(md5(), seed_part, block);
     case ChecksumKind::kSha1:
-      return digest_of(EVP_sha1(), seed_part, block);
+      return digest_of(sha1(), seed_part, block);
     case ChecksumKind::kXxh64:
-      return from_u64(XXH64(data, block.size(), wide_seed));
+      return from_u64(xxh64(block, wide_seed));
     case ChecksumKind::kXxh3:
-      return from_u64(XXH3_64bits_withSeed(data, block.size(), wide_seed));
+      return from_u64(xxh3_64(block, wide_seed));
     case ChecksumKind::kXxh128:
-      return from_xxh128(XXH3_128bits_withSeed(data, block.size(), wide_seed));
+      return from_xxh128(xxh3_128(block, wide_seed));
   }
   check_failed(__FILE__, __LINE__, "a known checksum kind");
 }

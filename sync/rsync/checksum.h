@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// rsync's checksums: the rolling block sum, the strong block sums, the whole-file digests. Source:
-// checksum.c, match.c.
+// rsync's checksums: the strong block sums and the whole-file digests; the rolling sum is in
+// sync/rsync/rolling_sum.h. Source: checksum.c, match.c.
 #pragma once
 
 #include <array>
@@ -45,8 +45,6 @@ class Digest {
   std::unique_ptr<State> state_;
 };
 
-// The rolling sum (get_checksum1): signed bytes, s1 | s2 << 16.
-uint32_t rolling_sum(std::span<const std::byte> block);
 // The strong sum of one block, seeded as protocol >= 30 with the 'C' capability does.
 ChecksumValue block_sum(ChecksumKind kind, int32_t seed, std::span<const std::byte> block);
 

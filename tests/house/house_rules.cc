@@ -56,10 +56,11 @@ struct Library {
   std::string_view header_prefix;
   std::string_view box;  // the only folder that may include it
 };
-constexpr std::array<Library, 4> kLibraries = {{{"fuse", "fs/fuse"},
+constexpr std::array<Library, 5> kLibraries = {{{"fuse", "fs/fuse"},
                                                 {"liburing", "io/uring"},
                                                 {"linux/io_uring", "io/uring"},
-                                                {"sqlite3", "sync/replica"}}};
+                                                {"sqlite3", "sync/replica"},
+                                                {"xxh", "io/base"}}};
 
 constexpr std::array<std::string_view, 15> kTopLevel = {"CMakeLists.txt",
                                                         "CMakePresets.json",

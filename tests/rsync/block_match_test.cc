@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "sync/rsync/rolling_sum.h"
 #include "tests/support/files.h"
 #include "tests/support/seed.h"
 
@@ -92,6 +93,32 @@ TEST(BlockMatch, ShortLastBlock) {
   EXPECT_EQ(out.data, now);
   EXPECT_EQ(out.literal, 3u);
   EXPECT_EQ(out.copied, (std::vector<uint32_t>{1, 2}));
+}
+
+// All of the old file is copied, its short last block too, and what follows is one literal.
+TEST(BlockMatch, WhatWasAppended) {
+  for (const size_t old_size : {699u, 700u, 70'000u, 70'013u}) {
+    const std::string basis = support::random_bytes(old_size, 5);
+    const std::string tail = support::random_bytes(300'000, 6);
+    const Patched out = patch(basis, 700, basis + tail);
+    EXPECT_EQ(out.data, basis + tail);
+    EXPECT_EQ(out.literal, tail.size()) << old_size;
+    EXPECT_EQ(out.copied.size(), (old_size + 699) / 700);
+  }
+}
+
+TEST(BlockMatch, AppendedBlocksAreFound) {
+  const std::string basis = support::random_bytes(50 * 700, 7) + std::string(700, '\0');
+  const std::string now = basis + std::string(100'000, '\0') + basis;
+  const Patched out = patch(basis, 700, now);
+  EXPECT_EQ(out.data, now);
+  EXPECT_LT(out.literal, basis.size() + 700);
+  const Patched doubled = patch(basis, 700, basis + basis);
+  EXPECT_EQ(doubled.data, basis + basis);
+  EXPECT_EQ(doubled.literal, 0u);
+  const Patched moved = patch(basis, 700, basis + "x" + basis);
+  EXPECT_EQ(moved.data, basis + "x" + basis);
+  EXPECT_EQ(moved.literal, 1u);
 }
 
 TEST(BlockMatch, WhatMovedIsFound) {

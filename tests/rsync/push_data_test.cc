@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "sync/rsync/block_match.h"
+#include "sync/rsync/rolling_sum.h"
 #include "tests/rsync/push_testing.h"
 #include "tests/support/seed.h"
 
