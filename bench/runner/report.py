@@ -20,7 +20,7 @@ of the last minute, before and after.
 def provenance(result):
     """Where a program's numbers come from, in one paragraph."""
     if 'machine' not in result:
-        return ''
+        return 'Run before the machine, its load and the commit were recorded; where no repeats are given, they were not either.\n'
     on = result['machine']
     dirty = '' if result['clean'] else ' with changes that were not committed'
     return (f"{result['date']}, commit {result['commit']}{dirty}; {on['cpu']}, {on['cores']} processors, "

@@ -17,6 +17,17 @@ class Refused(Exception):
     """Numbers that are no results."""
 
 
+def check(name, rows):
+    """Raises Refused, with a line for each row that is no result."""
+    if not rows:
+        raise Refused(f'{name} printed no row')
+    names = [row.name for row in rows]
+    refused = [f'{name}: "{row.name}" {row.refusal()}' for row in rows if row.refusal()]
+    refused += [f'{name}: "{each}" is there more than once' for each in sorted(set(names)) if names.count(each) > 1]
+    if refused:
+        raise Refused('\n'.join(refused))
+
+
 def measured(name):
     """What one program has to say now."""
     result = {
@@ -29,11 +40,7 @@ def measured(name):
     rows = programs.measure(name)
     result['seconds'] = round(time.monotonic() - begin)
     result['load_after'] = machine.load()
-    if not rows:
-        raise Refused(f'{name} printed no row')
-    refused = [f'{name}: "{row.name}" {row.refusal()}' for row in rows if row.refusal()]
-    if refused:
-        raise Refused('\n'.join(refused))
+    check(name, rows)
     result['rows'] = rows
     return result
 
