@@ -145,7 +145,7 @@ void pread_out(benchmark::State& state) {
   const StoredFile& file = stored_file();
   Offsets offsets(state);
   alignas(64) Buffer out;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     if (::pread(file.file(), out.data(), kRead, static_cast<off_t>(offsets.next())) != kRead) std::abort();
     benchmark::DoNotOptimize(out.data());
   }
@@ -155,7 +155,7 @@ void pread_and_hash(benchmark::State& state) {
   const StoredFile& file = stored_file();
   Offsets offsets(state);
   alignas(64) Buffer out;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     if (::pread(file.file(), out.data(), kRead, static_cast<off_t>(offsets.next())) != kRead) std::abort();
     benchmark::DoNotOptimize(content_sum(out));
   }
@@ -165,26 +165,27 @@ void view_copied_out(benchmark::State& state) {
   const Content& content = stored_file().content();
   Offsets offsets(state);
   alignas(64) Buffer out;
-  for (auto _ : state) copy_out(content.view(offsets.next(), kRead).value(), out);
+  for ([[maybe_unused]] auto _ : state) copy_out(content.view(offsets.next(), kRead).value(), out);
 }
 
 void view_hashed(benchmark::State& state) {
   const Content& content = stored_file().content();
   Offsets offsets(state);
-  for (auto _ : state) benchmark::DoNotOptimize(content_sum(content.view(offsets.next(), kRead).value()));
+  for ([[maybe_unused]] auto _ : state)
+    benchmark::DoNotOptimize(content_sum(content.view(offsets.next(), kRead).value()));
 }
 
 void unchecked_view_copied_out(benchmark::State& state) {
   const Content& content = stored_file().content();
   Offsets offsets(state);
   alignas(64) Buffer out;
-  for (auto _ : state) copy_out(content.unchecked_view(offsets.next(), kRead).value(), out);
+  for ([[maybe_unused]] auto _ : state) copy_out(content.unchecked_view(offsets.next(), kRead).value(), out);
 }
 
 void unchecked_view_hashed(benchmark::State& state) {
   const Content& content = stored_file().content();
   Offsets offsets(state);
-  for (auto _ : state)
+  for ([[maybe_unused]] auto _ : state)
     benchmark::DoNotOptimize(content_sum(content.unchecked_view(offsets.next(), kRead).value()));
 }
 
