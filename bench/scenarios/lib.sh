@@ -23,6 +23,7 @@ setup() {
   rows=()
   trap teardown EXIT
   trap 'exit 130' INT
+  trap 'exit 143' TERM
 }
 
 teardown() {
