@@ -20,7 +20,7 @@ class Comparison:
 
     @property
     def is_worse(self):
-        if self.now is None:
+        if self.now is None or self.now.peer:
             return False
         if self.now.more_is_better:
             return self.now.value * (1 + self.tolerance) < self.before.value

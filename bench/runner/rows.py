@@ -18,6 +18,7 @@ class Row:
     warmup: int = 0
     exact: bool = False  # one run is enough: every run has the same, but for `tolerance` (a fraction)
     tolerance: float = 0.0
+    peer: bool = False  # of what the product is compared with
 
     @property
     def more_is_better(self):

@@ -193,6 +193,8 @@ median_ratio() {
 # row NAME VALUE UNIT [LIMIT]: a line of JSON now, and of the table at the end. The value is a median of $rounds. A limit is the
 # most it may be, or, as ">=7", the least.
 row() { add_row "$1" "$2" "$3" "${4:-}" "\"repeats\":$rounds,\"warmup\":$warmed_up"; }
+# peer_row NAME VALUE UNIT: the same of what the product is compared with; a baseline does not mind when that gets slower
+peer_row() { add_row "$1" "$2" "$3" "" "\"repeats\":$rounds,\"warmup\":$warmed_up,\"peer\":true"; }
 # count NAME VALUE UNIT [LIMIT]: what one run tells, because every run has the same but for TOLERANCE (as 0.02; default: exactly)
 count() { add_row "$1" "$2" "$3" "${4:-}" "\"exact\":true,\"tolerance\":${TOLERANCE:-0}"; }
 add_row() {

@@ -47,14 +47,15 @@ class Reading(unittest.TestCase):
         library = os.path.join(BENCH, 'scenarios', 'lib.sh')
         script = f'''. {library}
             rows=(); rounds=5; warmed_up=1
-            row "time" 1.5 s 2; row "speed" 6 x ">=7"; TOLERANCE=0.02 count "sent" 100 bytes
+            row "time" 1.5 s 2; row "speed" 6 x ">=7"; TOLERANCE=0.02 count "sent" 100 bytes; peer_row "rsync" 3 s
             finish'''
         ended = subprocess.run(['bash', '-c', script, 'bash'], stdout=subprocess.PIPE, text=True, check=False)
         self.assertEqual(ended.returncode, programs.BEYOND_A_LIMIT)
         read = [row for row in map(rows.from_line, ended.stdout.splitlines()) if row]
         self.assertEqual(read, [Row('time', 1.5, 's', limit=2, repeats=5, warmup=1), Row('speed', 6, 'x', least=7, repeats=5, warmup=1),
-                                Row('sent', 100, 'bytes', exact=True, tolerance=0.02)])
-        self.assertEqual([row.is_beyond for row in read], [False, True, False])
+                                Row('sent', 100, 'bytes', exact=True, tolerance=0.02),
+                                Row('rsync', 3, 's', repeats=5, warmup=1, peer=True)])
+        self.assertEqual([row.is_beyond for row in read], [False, True, False, False])
 
     def test_rounds_are_compared_with_their_peers_and_the_first_is_dropped(self):
         library = os.path.join(BENCH, 'scenarios', 'lib.sh')
@@ -100,6 +101,9 @@ class Comparing(unittest.TestCase):
         self.assertEqual(self.worse(before, Row('n', 101, 'bytes', exact=True), count_tolerance=0.01), [False])
         loose = Row('n', 100, 'bytes', exact=True, tolerance=0.05)
         self.assertEqual(self.worse(loose, Row('n', 104, 'bytes', exact=True)), [False])
+
+    def test_a_peer_may_get_slower(self):
+        self.assertEqual(self.worse(Row('t', 1.0, 's', peer=True), Row('t', 9.0, 's', peer=True)), [False])
 
     def test_what_was_nothing_and_is_something_is_worse(self):
         self.assertEqual(self.worse(Row('n', 0, '', exact=True), Row('n', 1, '', exact=True)), [True])
