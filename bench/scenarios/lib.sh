@@ -24,9 +24,11 @@ setup() {
   trap teardown EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM
+  trap 'exit 141' PIPE
 }
 
 teardown() {
+  exec >&2  # nobody may read the other one any more
   cd "$top"
   ! mountpoint -q "$work/mnt" || "$rsyncfs" umount "$work/mnt" || umount -l "$work/mnt" || true
   if [ -n "${proxy:-}" ]; then
