@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=bash
 # What the scenarios have in common. A scenario sources this and then calls setup.
-# Environment: RSYNCFS (the program; default: the release build's), ROUNDS (default 3), BENCH_DIR (default /tmp).
-# Standard output is lines of JSON, then a table; bench/report makes bench/RESULTS.md and its picture of the former.
+# Environment: RSYNCFS (the program; default: the release build's), ROUNDS (default 3), BENCH_DIR (default /tmp), RSYNCFS_UNDER
+# (a command that takes the daemon's command line as its arguments and runs it; bench/profile sets it).
+# Standard output is lines of JSON, then a table; bench/run makes results of the former.
 set -euo pipefail
 scenario=$(basename "$0")
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -10,6 +11,9 @@ rsyncfs=${RSYNCFS:-$top/build/release/rsyncfs}
 counting_proxy=$top/build/release/bench/counting_proxy
 # shellcheck disable=SC2034  # for those who source this
 rounds=${ROUNDS:-3}
+round=1      # 0 is the one that warms up
+warmed_up=0  # how many did
+declare -A samples=()
 
 setup() {
   [ -x "$rsyncfs" ] || { echo "$rsyncfs is missing: cmake --preset release && cmake --build --preset release" >&2; exit 1; }
@@ -19,9 +23,13 @@ setup() {
   rows=()
   trap teardown EXIT
   trap 'exit 130' INT
+  trap 'exit 143' TERM
+  trap 'exit 141' PIPE
 }
 
 teardown() {
+  exec >&2  # nobody may read the other one any more
+  cd "$top"
   ! mountpoint -q "$work/mnt" || "$rsyncfs" umount "$work/mnt" || umount -l "$work/mnt" || true
   if [ -n "${proxy:-}" ]; then
     kill "$proxy" || true
@@ -46,6 +54,19 @@ make_files() {
     else
       (cd "$work/tree/d$dir" && head -c $(($2 * $3)) /dev/urandom | split -b "$3" -a 4 -d - f)
     fi
+  done
+}
+
+# make_small_files DIRS FILES: of 16 sizes from 0.5 to 8 KiB, in the tree that is served
+make_small_files() {
+  local dir size=0
+  for dir in $(seq -w 0 $(($1 - 1))); do
+    mkdir "$work/tree/d$dir"
+    head -c $(($2 * 8192)) /dev/urandom | split -b 8192 -a 4 -d - "$work/tree/d$dir/f"
+  done
+  while [ "$size" -lt 16 ]; do
+    find "$work/tree" -type f | sort | awk -v of="$size" 'NR % 16 == of' | xargs -r truncate -s $((512 + size * 511))
+    size=$((size + 1))
   done
 }
 
@@ -100,11 +121,23 @@ cost() {
 
 mount_tree() {
   mkdir -p "$RSYNCFS_STATE_DIR" "$RSYNCFS_RUNTIME_DIR"
-  "$rsyncfs" "$url" "$work/mnt" ${RSYNCFS_OPTIONS:+-o "$RSYNCFS_OPTIONS"}
+  local mount=("$rsyncfs" "$url" "$work/mnt" ${RSYNCFS_OPTIONS:+-o "$RSYNCFS_OPTIONS"})
+  if [ -z "${RSYNCFS_UNDER:-}" ]; then
+    "${mount[@]}"
+  else
+    "$RSYNCFS_UNDER" "${mount[@]}" -f </dev/null >"$work/daemon.log" 2>&1 &
+    under=$!
+    until mountpoint -q "$work/mnt"; do kill -0 "$under" && sleep 0.05; done
+  fi
 }
+until_listed() { until "$rsyncfs" status "$work/mnt" --json | grep -q '"listed": *true'; do sleep 0.02; done; }
 make_writable() { RSYNCFS_OPTIONS=rw${RSYNCFS_OPTIONS:+,$RSYNCFS_OPTIONS}; }
 forget() { rm -rf "$RSYNCFS_STATE_DIR"; }  # so that the next mount has nothing
-unmount() { "$rsyncfs" umount "$work/mnt"; }
+unmount() {
+  "$rsyncfs" umount "$work/mnt"
+  # What watches the daemon writes down what it saw.
+  while [ -n "${under:-}" ] && kill -0 "$under" 2>/dev/null; do sleep 0.05; done
+}
 
 # status FIELD: a number of `status --json` by its last key
 status() { "$rsyncfs" status "$work/mnt" --json | grep -oP "\"$1\": *\\K[0-9]+" | head -n 1; }
@@ -118,27 +151,76 @@ seconds() {
   awk -v ns=$((end - begin)) 'BEGIN { printf "%.3f", ns / 1e9 }'
 }
 
-median() { printf '%s\n' "$@" | sort -g | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
+# every_round FUNCTION: once to warm up, then $rounds times. What is kept of the first one is dropped.
+every_round() {
+  for ((round = 0; round <= rounds; round++)); do
+    echo "$scenario: ${1//_/ }, $([ "$round" = 0 ] && echo warming up || echo "round $round of $rounds")" >&2
+    "$@"
+  done
+  warmed_up=1
+}
+# keep KEY VALUE: one more of KEY
+keep() { [ "$round" = 0 ] || samples[$1]+=" $2"; }
 
-# row NAME VALUE UNIT [LIMIT]: a line of JSON now, and of the table at the end
-row() {
-  printf '{"scenario":"%s","name":"%s","value":%s,"unit":"%s","limit":%s}\n' "$scenario" "$1" "$2" "$3" "${4:-null}"
+# ticks_of_daemon: of processor time, its ended threads included; 0 without a mount
+daemon=
+ticks_of_daemon() { { [ -z "$daemon" ] || sed 's/.*) //' "/proc/$daemon/stat"; } | awk '{ t = $12 + $13 } END { print t + 0 }'; }
+hertz=$(getconf CLK_TCK)
+# measure KEY COMMAND...: keeps its seconds as KEY, and as KEY.cpu those of processor of the daemon meanwhile and of the command
+# itself. $daemon is the daemon's pid, or nothing.
+measure() {
+  local key=$1 before wall user system
+  local TIMEFORMAT='%3R %3U %3S'
+  shift
+  before=$(ticks_of_daemon)
+  { time "$@" >/dev/null 2>&3; } 3>&2 2>"$work/time"
+  read -r wall user system <"$work/time"
+  keep "$key" "$wall"
+  keep "$key.cpu" "$(awk -v t=$(($(ticks_of_daemon) - before)) -v hz="$hertz" -v u="$user" -v s="$system" 'BEGIN { printf "%.3f", t / hz + u + s }')"
+}
+
+# same A B: or the scenario ends
+same() { diff -rq --no-dereference "$1" "$2" >&2 || { echo "$scenario: $1 and $2 differ" >&2; exit 1; }; }
+
+median() { printf '%s\n' "$@" | sort -g | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+# shellcheck disable=SC2086  # a list
+median_of() { median ${samples[$1]}; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
+# median_ratio KEY PEER: of the rounds' ratios, because what else runs here is the same for both of a round
+median_ratio() {
+  paste -d ' ' <(tr ' ' '\n' <<<"${samples[$1]# }") <(tr ' ' '\n' <<<"${samples[$2]# }") |
+    awk '{ print $1 / $2 }' | sort -g | awk '{ v[NR] = $1 } END { printf "%.3f", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
+}
+
+# row NAME VALUE UNIT [LIMIT]: a line of JSON now, and of the table at the end. The value is a median of $rounds. A limit is the
+# most it may be, or, as ">=7", the least.
+row() { add_row "$1" "$2" "$3" "${4:-}" "\"repeats\":$rounds,\"warmup\":$warmed_up"; }
+# peer_row NAME VALUE UNIT: the same of what the product is compared with; a baseline does not mind when that gets slower
+peer_row() { add_row "$1" "$2" "$3" "" "\"repeats\":$rounds,\"warmup\":$warmed_up,\"peer\":true"; }
+# count NAME VALUE UNIT [LIMIT]: what one run tells, because every run has the same but for TOLERANCE (as 0.02; default: exactly)
+count() { add_row "$1" "$2" "$3" "${4:-}" "\"exact\":true,\"tolerance\":${TOLERANCE:-0}"; }
+add_row() {
+  local bound='"limit":null'
+  case $4 in
+    '>='*) bound="\"least\":${4#>=}" ;;
+    ?*) bound="\"limit\":$4" ;;
+  esac
+  printf '{"scenario":"%s","name":"%s","value":%s,"unit":"%s",%s,%s}\n' "$scenario" "$1" "$2" "$3" "$bound" "$5"
   rows+=("$1|$2|$3|${4:--}")
 }
 
-# The table, and a failure if a number is above its limit.
+# The table; ends the scenario with 3 if a number is beyond its limit.
 finish() {
   local over=0 entry name value unit limit
-  printf '\n%-52s %10s %-8s %s\n' "$scenario" value unit limit
+  printf '\n%-72s %10s %-8s %s\n' "$scenario" value unit limit
   for entry in "${rows[@]}"; do
     IFS='|' read -r name value unit limit <<<"$entry"
-    printf '%-52s %10s %-8s %s' "$name" "$value" "$unit" "$limit"
-    if [ "$limit" != - ] && awk -v v="$value" -v l="$limit" 'BEGIN { exit !(v > l) }'; then
+    printf '%-72s %10s %-8s %s' "$name" "$value" "$unit" "$limit"
+    if [ "$limit" != - ] && awk -v v="$value" -v l="$limit" 'BEGIN { least = sub(/^>=/, "", l); exit !(least ? v < l + 0 : v > l + 0) }'; then
       over=1
       printf '  OVER'
     fi
     printf '\n'
   done
-  exit "$over"
+  [ "$over" = 0 ] || exit 3
 }
