@@ -27,6 +27,8 @@ void FileBatch::sync(std::span<FileSync> syncs) {
     sync_now(syncs.front());
   } else if (!syncs.empty()) {
     counters_.batches.fetch_add(1, std::memory_order_relaxed);
+    // Otherwise each sync places and writes its file's pages under the journal's commits of those before it.
+    for (const FileSync& item : syncs) start_writeback(item.fd);
     sync_many(syncs);
   }
   counters_.syncs.fetch_add(syncs.size(), std::memory_order_relaxed);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "io/file_calls.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -39,6 +40,10 @@ int64_t write_whole(int fd, std::span<const std::byte> from, uint64_t offset) {
 
 int64_t sync_file(int fd, bool data_only) {
   return (data_only ? ::fdatasync(fd) : ::fsync(fd)) == 0 ? 0 : -errno;
+}
+
+void start_writeback(int fd) {
+  static_cast<void>(::sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE));
 }
 
 void read_now(FileRead& read) {
