@@ -39,9 +39,16 @@ struct File {
   Bytes frozen;
 };
 
+// The disk sees system calls of this program, and nothing of what a ring does.
+const bool syncs_are_seen = [] {
+  use_io(IoChoice::kThreads);
+  return true;
+}();
+
 class PowerCut : public DirtyTest {
  protected:
   void SetUp() override {
+    ASSERT_TRUE(syncs_are_seen);
     random_.seed(support::test_seed());
     watch_disk(tmp_.path());
     for (const uint64_t size : {0, 3000, 150'000, 1'500'000, 1'600'000}) {
