@@ -36,8 +36,8 @@ class SyncEpochs {
   Result<void> sync();
 
  private:
-  // Above this the whole file system is synced instead.
-  static constexpr size_t kMaxFiles = 32;
+  // Above this the whole file system is synced instead, which waits for what others have written, too.
+  static constexpr size_t kMaxFiles = 256;
   using File = std::pair<uint64_t, uint64_t>;  // slab, or 0 and block file
 
   Result<void> drop_unsynced(Transaction& transaction, uint64_t synced);
