@@ -16,7 +16,7 @@ namespace rsyncfs {
 // Loop thread only. Lives until its last answer is given or its client has gone.
 class FetchJob : public std::enable_shared_from_this<FetchJob> {
  public:
-  static constexpr size_t kMaxInFlight = 64;
+  static constexpr size_t kMaxInFlight = 1'024;
   static constexpr size_t kMaxReportedFailures = 1'000;
   static constexpr std::chrono::milliseconds kProgressInterval{200};
 

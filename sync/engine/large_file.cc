@@ -17,15 +17,13 @@ Result<void> FileStream::literal(uint64_t /*offset*/, std::span<const std::byte>
   beyond_ += data.size() - wanted;
   data = data.first(wanted);
   while (!data.empty()) {
-    if (!chunk_) {
-      chunk_ = std::make_shared<std::vector<std::byte>>();
-      chunk_->reserve(kChunkBytes);
-    }
-    const size_t count = std::min(data.size(), kChunkBytes - chunk_->size());
-    chunk_->insert(chunk_->end(), data.begin(), data.begin() + static_cast<std::ptrdiff_t>(count));
+    if (!chunk_.owner) chunk_ = buffers_.get(kChunkBytes);
+    const size_t count = std::min(data.size(), kChunkBytes - gathered_);
+    std::copy_n(data.begin(), count, chunk_.bytes.begin() + static_cast<std::ptrdiff_t>(gathered_));
     data = data.subspan(count);
+    gathered_ += count;
     position_ += count;
-    if (chunk_->size() == kChunkBytes) flush();
+    if (gathered_ == kChunkBytes) flush();
   }
   return {};
 }
@@ -36,9 +34,9 @@ Result<std::span<const std::byte>> FileStream::copy(uint64_t /*offset*/, uint64_
 }
 
 void FileStream::flush() {
-  if (!chunk_ || chunk_->empty()) return;
-  auto bytes = std::exchange(chunk_, nullptr);
-  const uint64_t offset = position_ - bytes->size();
+  if (gathered_ == 0) return;
+  SharedBytes bytes = std::exchange(chunk_, {}).shared().first(std::exchange(gathered_, 0));
+  const uint64_t offset = position_ - bytes.bytes.size();
   owner_.stream_bytes(file_.shared_from_this(), offset, std::move(bytes));
 }
 

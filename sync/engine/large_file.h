@@ -32,12 +32,11 @@ class FileStream final : public FileSink {
   class Owner {
    public:
     virtual ~Owner() = default;
-    virtual void stream_bytes(const LargeFilePtr& file, uint64_t offset,
-                              std::shared_ptr<std::vector<std::byte>> bytes) = 0;
+    virtual void stream_bytes(const LargeFilePtr& file, uint64_t offset, SharedBytes bytes) = 0;
     virtual void stream_done(const LargeFilePtr& file, FileStream& stream, FileEnd end) = 0;
   };
-  FileStream(Owner& owner, LargeFile& file, uint64_t start)
-      : owner_(owner), file_(file), start_(start), position_(start) {}
+  FileStream(Owner& owner, LargeFile& file, uint64_t start, BufferPool& buffers)
+      : owner_(owner), file_(file), start_(start), buffers_(buffers), position_(start) {}
 
   Result<void> literal(uint64_t offset, std::span<const std::byte> data) override;
   Result<std::span<const std::byte>> copy(uint64_t offset, uint64_t basis_offset, uint32_t length) override;
@@ -59,9 +58,11 @@ class FileStream final : public FileSink {
   Owner& owner_;
   LargeFile& file_;
   const uint64_t start_;
+  BufferPool& buffers_;
   uint64_t position_;
   uint64_t beyond_ = 0;
-  std::shared_ptr<std::vector<std::byte>> chunk_;
+  BufferPool::Buffer chunk_;
+  size_t gathered_ = 0;  // of it
 };
 
 struct LargeFile : std::enable_shared_from_this<LargeFile> {

@@ -132,11 +132,11 @@ void LargeFiles::serve(const LargeFilePtr& file) {
 
 void LargeFiles::give(const LargeFilePtr& file, LargeFile::Reader ready) {
   context_.store.post([this, file, reader = std::make_shared<LargeFile::Reader>(std::move(ready))] {
-    auto bytes = std::make_shared<std::vector<std::byte>>(reader->end - reader->offset);
-    Result<void> got = file->writer->read(reader->offset, *bytes);
-    context_.loop.post([this, file, reader, bytes, got = std::move(got)]() mutable {
+    const BufferPool::Buffer buffer = context_.buffers.get(reader->end - reader->offset);
+    Result<void> got = file->writer->read(reader->offset, buffer.bytes);
+    context_.loop.post([this, file, reader, buffer, got = std::move(got)]() mutable {
       if (got) {
-        reader->done(ReadBytes{bytes, *bytes});
+        reader->done(ReadBytes{buffer.owner, buffer.bytes});
       } else if (file->state == LargeFile::State::kReady &&
                  (file->passing || is_store_trouble(got.error()))) {
         // They have just gone, or the disk cannot read them: once more from the source.

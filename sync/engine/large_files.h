@@ -53,8 +53,7 @@ class LargeFiles final : public SessionUser, public FileStream::Owner, public De
   void renew(const LargeFilePtr& file);
   void relist(const LargeFilePtr& file, LargeFile::State why);
   void take_version(const LargeFilePtr& file, FileTarget now);
-  void stream_bytes(const LargeFilePtr& file, uint64_t offset,
-                    std::shared_ptr<std::vector<std::byte>> bytes) override;
+  void stream_bytes(const LargeFilePtr& file, uint64_t offset, SharedBytes bytes) override;
   void landed(const LargeFilePtr& file, uint64_t begin, uint64_t end, const Result<ExtentSet>& gone);
   void stream_done(const LargeFilePtr& file, FileStream& sink, FileEnd end) override;
   void start_delta(const LargeFilePtr& file, std::shared_ptr<const Content> basis);
@@ -66,7 +65,7 @@ class LargeFiles final : public SessionUser, public FileStream::Owner, public De
   void pass_through(const LargeFilePtr& file, const Error& why);
   void begin_again(const LargeFilePtr& file, const Error& why, std::optional<Error> passing);
   void give(const LargeFilePtr& file, LargeFile::Reader reader);
-  Result<ExtentSet> put(const LargeFile& file, uint64_t offset, const PassingBytes::Bytes& bytes) const;
+  Result<ExtentSet> put(const LargeFile& file, uint64_t offset, const SharedBytes& shared) const;
   void complete(const LargeFilePtr& file);
   void store(const LargeFilePtr& file);
   void adjust_parking(const LargeFilePtr& file);

@@ -49,7 +49,7 @@ bool LargeFiles::begin_stream(const LargeFilePtr& file, const LargeFile::Start& 
   if (!session && !file->readers.empty() && stop_stream_for(file, start.since, now))
     session = pool_.open(std::move(spec), *this);
   if (!session) return false;
-  auto sink = std::make_unique<FileStream>(*this, *file, start.offset);
+  auto sink = std::make_unique<FileStream>(*this, *file, start.offset, context_.buffers);
   sink->session = std::move(session);
   file->streams.push_back(std::move(sink));
   return true;
@@ -157,30 +157,29 @@ void LargeFiles::adjust_parking(const LargeFilePtr& file) {
   for (const auto& session : superfluous) session->fail(Error(Errc::kCanceled, "the rest is here already"));
 }
 
-void LargeFiles::stream_bytes(const LargeFilePtr& file, uint64_t offset,
-                              std::shared_ptr<std::vector<std::byte>> bytes) {
-  file->unstored_bytes += bytes->size();
-  file->received.add(offset, offset + bytes->size());
-  totals_.bytes += bytes->size();
-  context_.store.post([this, file, offset, bytes = std::move(bytes)] {
+void LargeFiles::stream_bytes(const LargeFilePtr& file, uint64_t offset, SharedBytes bytes) {
+  const size_t size = bytes.bytes.size();
+  file->unstored_bytes += size;
+  file->received.add(offset, offset + size);
+  totals_.bytes += size;
+  context_.store.post([this, file, offset, size, bytes = std::move(bytes)] {
     Result<ExtentSet> gone = put(*file, offset, bytes);
-    context_.loop.post([this, file, offset, size = bytes->size(), gone = std::move(gone)] {
-      landed(file, offset, offset + size, gone);
-    });
+    context_.loop.post(
+        [this, file, offset, size, gone = std::move(gone)] { landed(file, offset, offset + size, gone); });
   });
 }
 
 // On the store strand. Gives what had to go for it.
-Result<ExtentSet> LargeFiles::put(const LargeFile& file, uint64_t offset,
-                                  const PassingBytes::Bytes& bytes) const {
-  if (file.writer->passing) return file.writer->passing->add(offset, bytes);
+Result<ExtentSet> LargeFiles::put(const LargeFile& file, uint64_t offset, const SharedBytes& shared) const {
+  if (file.writer->passing) return file.writer->passing->add(offset, shared);
   ContentWriter* const content = file.writer->content.get();
   if (content == nullptr) return ExtentSet();
-  auto room = context_.budget.make_room(bytes->size());
+  const std::span<const std::byte> bytes = shared.bytes;
+  auto room = context_.budget.make_room(bytes.size());
   if (!room && !context_.is_changed_here(file.target.node)) return room.error();
-  auto written = content->write(offset, *bytes);
-  if (!written && is_disk_full(written.error()) && context_.budget.relieve(bytes->size()))
-    written = content->write(offset, *bytes);
+  auto written = content->write(offset, bytes);
+  if (!written && is_disk_full(written.error()) && context_.budget.relieve(bytes.size()))
+    written = content->write(offset, bytes);
   return written ? Result<ExtentSet>(ExtentSet()) : written.error();
 }
 

@@ -6,11 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <memory>
 #include <span>
 #include <utility>
-#include <vector>
 
+#include "io/base/buffer_pool.h"
 #include "sync/replica/types.h"
 
 namespace rsyncfs {
@@ -18,7 +17,6 @@ namespace rsyncfs {
 // One thread at a time (the store strand); limit() on any.
 class PassingBytes {
  public:
-  using Bytes = std::shared_ptr<const std::vector<std::byte>>;
   static constexpr uint64_t kMaxBytes = 16 << 20;     // of one file
   static constexpr uint64_t kMaxAllBytes = 64 << 20;  // of all together, as long as each has kMinBytes
   static constexpr uint64_t kMinBytes = 2 << 20;
@@ -32,12 +30,12 @@ class PassingBytes {
   static uint64_t limit();
 
   // Returns what is not here any more: the oldest make room.
-  ExtentSet add(uint64_t offset, Bytes bytes);
+  ExtentSet add(uint64_t offset, SharedBytes bytes);
   // False: some of it is not here any more.
   bool read(uint64_t offset, std::span<std::byte> out) const;
 
  private:
-  using Piece = std::pair<uint64_t, Bytes>;
+  using Piece = std::pair<uint64_t, SharedBytes>;
   std::deque<Piece> pieces_;  // in the order in which they came
   uint64_t bytes_ = 0;
 };

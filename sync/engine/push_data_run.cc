@@ -75,7 +75,8 @@ void PushDataRun::next_file() {
   const PushSession& session = connection_->wire();
   const PushSender::Wire wire{session.checksum(), session.checksum_seed(),
                               session.compression() != CompressionKind::kNone};
-  sender_ = std::make_shared<PushSender>(file.snapshot, file.basis, file.occupant, std::move(request), wire);
+  sender_ = std::make_shared<PushSender>(file.snapshot, file.basis, file.occupant, std::move(request), wire,
+                                         context_.buffers);
   compute<bool>([](PushSender& sender) { return sender.examine(); }, &PushDataRun::examined);
 }
 

@@ -32,7 +32,8 @@ bool same_start(const ChecksumValue& a, const ChecksumValue& b, size_t length) {
 }  // namespace
 
 PushSender::PushSender(std::shared_ptr<PushSnapshot> snapshot, PushBasis basis,
-                       std::shared_ptr<const Content> occupant, PushRequest request, const Wire& wire)
+                       std::shared_ptr<const Content> occupant, PushRequest request, const Wire& wire,
+                       BufferPool& buffers)
     : snapshot_(std::move(snapshot)),
       basis_(basis),
       occupant_(std::move(occupant)),
@@ -40,6 +41,7 @@ PushSender::PushSender(std::shared_ptr<PushSnapshot> snapshot, PushBasis basis,
       kind_(wire.checksum),
       names_runs_(wire.names_runs),
       seed_(wire.seed),
+      buffers_(buffers),
       head_(request_.head),
       digest_(wire.checksum) {}
 
@@ -221,16 +223,17 @@ Result<PushPieces> PushSender::next_planned(size_t budget) {
     uint64_t end = std::min<uint64_t>(run.end, position_ + kReadBytes);
     if (run.copy && end < run.end) end -= (end - run.begin) % head_.block_length;
     PushPieces::Piece piece;
-    std::vector<std::byte> bytes(static_cast<size_t>(end - position_));
-    if (auto read = snapshot_->read(position_, bytes); !read) return read.error();
-    digest_.update(bytes);
-    out.bytes += bytes.size();
+    const BufferPool::Buffer buffer = buffers_.get(static_cast<size_t>(end - position_));
+    const size_t size = buffer.bytes.size();
+    if (auto read = snapshot_->read(position_, buffer.bytes); !read) return read.error();
+    digest_.update(buffer.bytes);
+    out.bytes += size;
     if (run.copy) {
       piece.block = static_cast<uint32_t>(position_ / head_.block_length);
-      piece.blocks = static_cast<uint32_t>((bytes.size() + head_.block_length - 1) / head_.block_length);
+      piece.blocks = static_cast<uint32_t>((size + head_.block_length - 1) / head_.block_length);
     } else {
-      out.literal_bytes += bytes.size();
-      piece.literal = std::move(bytes);
+      out.literal_bytes += size;
+      piece.literal = buffer.shared();
     }
     out.pieces.push_back(std::move(piece));
     position_ = end;
@@ -256,8 +259,10 @@ Result<PushPieces> PushSender::next_matched(size_t budget) {
       piece.block = found->block;
       piece.blocks = 1;
     } else {
-      piece.literal.assign(found->bytes.begin(), found->bytes.end());
-      out.literal_bytes += piece.literal.size();
+      const BufferPool::Buffer buffer = buffers_.get(found->bytes.size());
+      std::copy(found->bytes.begin(), found->bytes.end(), buffer.bytes.begin());
+      out.literal_bytes += found->bytes.size();
+      piece.literal = buffer.shared();
     }
     out.pieces.push_back(std::move(piece));
   }

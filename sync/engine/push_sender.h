@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "io/base/buffer_pool.h"
 #include "io/base/result.h"
 #include "sync/replica/content.h"
 #include "sync/replica/pending.h"
@@ -26,7 +27,7 @@ enum class PushBasis : uint8_t {
 
 struct PushPieces {
   struct Piece {
-    std::vector<std::byte> literal;  // empty: a copy
+    SharedBytes literal;  // empty: a copy
     uint32_t block = 0;
     uint32_t blocks = 0;  // so many from there on
   };
@@ -46,7 +47,7 @@ class PushSender {
   };
   // `occupant`: contents that the source is thought to have, with kOther; null: not known here.
   PushSender(std::shared_ptr<PushSnapshot> snapshot, PushBasis basis, std::shared_ptr<const Content> occupant,
-             PushRequest request, const Wire& wire);
+             PushRequest request, const Wire& wire, BufferPool& buffers);
 
   // Whether the source has what it may lose: its blocks are those of base where base's bytes are here, or
   // everything that it has is in the new contents at the same place anyway (a push whose acknowledgement was
@@ -83,6 +84,7 @@ class PushSender {
   const ChecksumKind kind_;
   const bool names_runs_;
   const int32_t seed_;
+  BufferPool& buffers_;
   SumHead head_;  // of the answer
   Digest digest_;
   std::vector<Run> runs_;

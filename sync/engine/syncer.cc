@@ -26,6 +26,8 @@
 namespace rsyncfs {
 
 namespace {
+// Of those for bytes on their way that nobody uses.
+constexpr size_t kPooledBytes = 8 << 20;
 
 constexpr std::chrono::milliseconds kBusyTick{200};    // while somebody waits
 constexpr std::chrono::milliseconds kCalmTick{5'000};  // while sessions beside the tree's are open
@@ -45,7 +47,7 @@ class SyncerImpl final : public Syncer {
         ids_(options_.numeric_ids),
         budget_(replica, options_.cache),
         eager_(events, replica, [this](NodeId file, Done<void> done) { hydrate(file, std::move(done)); }),
-        context_{loop, executor, store_, replica, options_, eager_, ids_, budget_},
+        context_{loop, executor, store_, replica, options_, eager_, ids_, budget_, buffers_},
         pool_(
             loop, options_, [this] { changed(); }, [this](const Error& why) { link_failed(why); }),
         fences_(replica.pending()),
@@ -113,6 +115,7 @@ class SyncerImpl final : public Syncer {
   Strand store_;
   IdMap ids_;
   CacheBudget budget_;
+  BufferPool buffers_{kPooledBytes};
   EagerRefresh eager_;
   EngineContext context_;
   LocalWork work_;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "io/base/buffer_pool.h"
 #include "io/base/result.h"
 #include "io/loop.h"
 #include "sync/engine/cache_budget.h"
@@ -57,6 +58,7 @@ struct EngineContext {
   SyncerEvents& events;
   IdMap& ids;
   CacheBudget& budget;
+  BufferPool& buffers;  // for bytes on their way
 
   // Answers from what the Replica has by now; false (and `done` untouched) when not all of it is there. A
   // request may come after the fetch that it would have joined.

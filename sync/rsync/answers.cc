@@ -17,7 +17,7 @@ constexpr int kTransferPhases = 2;
 }  // namespace
 
 Answers::Answers(const Agreement& agreement, int compress_level, bool append, const PushList& list,
-                 ByteQueue& out)
+                 OutputQueue& out)
     : agreement_(agreement),
       append_(append),
       list_(list),
@@ -85,7 +85,7 @@ void Answers::decline(uint32_t ndx) {
   remove(request);
   ByteQueue number;
   number.append_le32(ndx);
-  mux_write_message(out_, MuxTag::kNoSend, number.readable());
+  mux_write_message(out_.tail(), MuxTag::kNoSend, number.readable());
   if (!file_) say_what_can_be();
 }
 
@@ -110,6 +110,20 @@ void Answers::literal(std::span<const std::byte> data) {
   RSYNCFS_CHECK(file_.has_value());
   tokens_->literal(data, scratch_);
   write_scratch();
+}
+
+// The bytes stay where they are until they are sent.
+void Answers::literal(const SharedBytes& data) {
+  if (!tokens_->is_plain()) return literal(data.bytes);
+  RSYNCFS_CHECK(file_.has_value());
+  for (size_t at = 0; at < data.bytes.size();) {
+    const SharedBytes piece = data.from(at).first(std::min(data.bytes.size() - at, kMaxPlainLiteral));
+    const auto length = static_cast<uint32_t>(piece.bytes.size());
+    mux_write_head(out_.tail(), MuxTag::kData, sizeof(length) + length);
+    out_.tail().append_le32(length);
+    out_.append_shared(piece);
+    at += length;
+  }
 }
 
 void Answers::copy(uint32_t block) {
@@ -152,7 +166,7 @@ void Answers::write_xattrs(const GeneratorItem& item, ByteQueue& out) const {
 }
 
 void Answers::write_scratch() {
-  mux_write_data(out_, scratch_.readable());
+  mux_write_data(out_.tail(), scratch_.readable());
   scratch_.clear();
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "io/base/byte_queue.h"
+#include "io/base/output_queue.h"
 #include "io/base/result.h"
 #include "sync/rsync/opening.h"
 #include "sync/rsync/push_list.h"
@@ -25,7 +26,8 @@ class Answers {
  public:
   // Writes frames to `out`. `append`: the server was called with --append. `list` and `out` belong to the
   // session.
-  Answers(const Agreement& agreement, int compress_level, bool append, const PushList& list, ByteQueue& out);
+  Answers(const Agreement& agreement, int compress_level, bool append, const PushList& list,
+          OutputQueue& out);
 
   // What the generator said. Items and phases are echoed when all before them is answered. kProtocol, kLimit.
   Result<void> echo(GeneratorItem item);
@@ -36,6 +38,7 @@ class Answers {
   void decline(uint32_t ndx);
   void begin_file(uint32_t ndx, const SumHead& head);
   void literal(std::span<const std::byte> data);
+  void literal(const SharedBytes& data);
   void copy(uint32_t block);
   void end_file(const ChecksumValue& digest);
 
@@ -65,7 +68,7 @@ class Answers {
   Agreement agreement_;
   const bool append_;
   const PushList& list_;
-  ByteQueue& out_;
+  OutputQueue& out_;
   NdxCoder ndx_;
   std::unique_ptr<TokenWriter> tokens_;
   std::deque<Pending> pending_;

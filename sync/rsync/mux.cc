@@ -76,9 +76,13 @@ Result<void> MuxReader::feed(std::span<const std::byte> data, MuxHandler& handle
   return {};
 }
 
+void mux_write_head(ByteQueue& out, MuxTag tag, size_t size) {
+  RSYNCFS_CHECK(size <= kMaxMuxFrame);
+  out.append_le32((kTagBase + static_cast<uint32_t>(tag)) << 24 | static_cast<uint32_t>(size));
+}
+
 void mux_write_message(ByteQueue& out, MuxTag tag, std::span<const std::byte> payload) {
-  RSYNCFS_CHECK(payload.size() <= kMaxMuxFrame);
-  out.append_le32((kTagBase + static_cast<uint32_t>(tag)) << 24 | static_cast<uint32_t>(payload.size()));
+  mux_write_head(out, tag, payload.size());
   out.append(payload);
 }
 

@@ -70,6 +70,8 @@ class MuxReader {
   std::vector<std::byte> message_;
 };
 
+// What a frame of `size` bytes begins with.
+void mux_write_head(ByteQueue& out, MuxTag tag, size_t size);
 // Writes `data` as DATA frames.
 void mux_write_data(ByteQueue& out, std::span<const std::byte> data);
 void mux_write_message(ByteQueue& out, MuxTag tag, std::span<const std::byte> payload);

@@ -44,7 +44,7 @@ class PushSession::Impl : public MuxHandler, public GeneratorHandler {
       if (list_) send_list();
     };
     script.on_motd = [this](std::string_view line) { events_.on_message(MessageKind::kMotd, line); };
-    opening_.emplace(config_, std::move(script), limits_.max_text_bytes, output_);
+    opening_.emplace(config_, std::move(script), limits_.max_text_bytes, output_.tail());
   }
 
   Result<void> receive(std::span<const std::byte> data) {
@@ -72,7 +72,7 @@ class PushSession::Impl : public MuxHandler, public GeneratorHandler {
 
   void keep_alive() {
     const bool framed = state_ == PushState::kReady || state_ == PushState::kActive;
-    if (framed && !failure_) mux_write_message(output_, MuxTag::kData, {});
+    if (framed && !failure_) mux_write_message(output_.tail(), MuxTag::kData, {});
   }
 
   Answers& answers() {
@@ -84,7 +84,7 @@ class PushSession::Impl : public MuxHandler, public GeneratorHandler {
     return list_->ndx(place);
   }
 
-  ByteQueue& output() { return output_; }
+  OutputQueue& output() { return output_; }
   PushState state() const { return state_; }
   size_t unanswered() const { return answers_ ? answers_->unanswered() : 0; }
   const Agreement& agreement() const {
@@ -110,7 +110,7 @@ class PushSession::Impl : public MuxHandler, public GeneratorHandler {
                              .hard_links = config_.kind == PushKind::kLink});
     ByteQueue bytes;
     encoder.write(*list_, config_.user_names, config_.group_names, bytes);
-    mux_write_data(output_, bytes.readable());
+    mux_write_data(output_.tail(), bytes.readable());
     if (state_ == PushState::kReady) begin_answering();
   }
 
@@ -231,7 +231,7 @@ class PushSession::Impl : public MuxHandler, public GeneratorHandler {
   PushConfig config_;
   PushEvents& events_;
   PushLimits limits_;
-  ByteQueue output_;
+  OutputQueue output_;
   PushState state_ = PushState::kOpening;
   std::optional<Error> failure_;
   std::optional<Opening> opening_;
@@ -249,7 +249,7 @@ PushSession::PushSession(PushConfig config, PushEvents& events, PushLimits limit
     : impl_(std::make_unique<Impl>(std::move(config), events, limits)) {}
 PushSession::~PushSession() = default;
 
-ByteQueue& PushSession::output() {
+OutputQueue& PushSession::output() {
   return impl_->output();
 }
 Result<void> PushSession::receive(std::span<const std::byte> data) {
@@ -271,6 +271,9 @@ void PushSession::begin_file(size_t index, const SumHead& head) {
   impl_->answers().begin_file(impl_->ndx_of(index), head);
 }
 void PushSession::literal(std::span<const std::byte> data) {
+  impl_->answers().literal(data);
+}
+void PushSession::literal(const SharedBytes& data) {
   impl_->answers().literal(data);
 }
 void PushSession::copy(uint32_t block) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "io/base/byte_queue.h"
+#include "io/base/output_queue.h"
 #include "io/base/result.h"
 #include "sync/rsync/checksum.h"
 #include "sync/rsync/file_list.h"
@@ -169,7 +170,7 @@ class PushSession {
   PushSession& operator=(const PushSession&) = delete;
 
   // Bytes for the peer. The owner sends and consumes them after construction and after each call below.
-  ByteQueue& output();
+  OutputQueue& output();
 
   // Bytes from the peer, any split. An error is final: no more events, close the connection. kAuth, kNotFound
   // (module, root), kRefused (no connection for us now), kUnsupported (an option is refused or unknown; the
@@ -190,10 +191,11 @@ class PushSession {
   void decline(size_t index);
   // Answers the oldest unanswered request, which must be of `index`. `head` says what copy() counts: the
   // request's own, or, with sums of our own (kWholeData), ours; without blocks for a name that kItemIsNew,
-  // and with kAppend the request's (a name that kItemIsNew and yet has blocks can only be declined there). One
-  // file at a time, to its end; between calls the caller may wait for output() to drain.
+  // and with kAppend the request's (a name that kItemIsNew and yet has blocks can only be declined there).
+  // One file at a time, to its end; between calls the caller may wait for output() to drain.
   void begin_file(size_t index, const SumHead& head);
   void literal(std::span<const std::byte> data);
+  void literal(const SharedBytes& data);  // not copied, if nothing is compressed
   void copy(uint32_t block);
   // `digest` of the whole file, with kAppend (unless again) of what was sent. A wrong one makes the server
   // drop what it has and ask again, once; without --inplace, --append and --partial that does no harm.

@@ -9,14 +9,13 @@ namespace rsyncfs {
 
 namespace {
 
-constexpr size_t kMaxLiteral = 32 * 1024;  // rsync.h CHUNK_SIZE
-
 class PlainTokenWriter : public TokenWriter {
  public:
+  bool is_plain() const override { return true; }
   void begin() override {}
   void literal(std::span<const std::byte> data, ByteQueue& out) override {
     while (!data.empty()) {
-      const auto piece = data.first(std::min(data.size(), kMaxLiteral));
+      const auto piece = data.first(std::min(data.size(), kMaxPlainLiteral));
       out.append_le32(static_cast<uint32_t>(piece.size()));
       out.append(piece);
       data = data.subspan(piece.size());

@@ -13,6 +13,8 @@
 
 namespace rsyncfs {
 
+constexpr size_t kMaxPlainLiteral = 32 * 1024;  // rsync.h CHUNK_SIZE
+
 // One per session: a zstd stream runs through all its files, so every file begun must be ended. `out` is not
 // framed. `level` 0: rsync's own choice.
 class TokenWriter {
@@ -22,6 +24,8 @@ class TokenWriter {
   TokenWriter(const TokenWriter&) = delete;
   TokenWriter& operator=(const TokenWriter&) = delete;
 
+  // Literals go out as they are, each behind its length: none is longer than kMaxPlainLiteral then.
+  virtual bool is_plain() const { return false; }
   virtual void begin() = 0;
   virtual void literal(std::span<const std::byte> data, ByteQueue& out) = 0;
   virtual void copy(uint32_t block, ByteQueue& out) = 0;

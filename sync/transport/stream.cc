@@ -3,10 +3,16 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <utility>
 #include <vector>
 
 namespace rsyncfs {
+
+namespace {
+// Of one system call; more wait for the next.
+constexpr size_t kMaxParts = 256;
+}  // namespace
 
 // Shared with the operations under way: buffers and descriptors live until the last completion.
 struct Stream::State : std::enable_shared_from_this<Stream::State> {
@@ -48,9 +54,9 @@ struct Stream::State : std::enable_shared_from_this<Stream::State> {
       if (queued.empty()) return;
       std::swap(outgoing, queued);
     }
-    const auto data = outgoing.readable();
-    const iovec piece{const_cast<std::byte*>(data.data()), data.size()};  // NOLINT: iovec has no const form
-    sending = loop.send(out, std::span(&piece, 1),
+    std::array<iovec, kMaxParts> parts;
+    const size_t count = outgoing.gather(parts);
+    sending = loop.send(out, std::span(parts).first(count),
                         [self = shared_from_this()](Result<size_t> sent) { self->sent(std::move(sent)); });
   }
 
@@ -85,8 +91,8 @@ struct Stream::State : std::enable_shared_from_this<Stream::State> {
   std::unique_ptr<Peer> peer;
   Handler* handler = nullptr;
   std::vector<std::byte> buffer;
-  ByteQueue queued;    // not given to the loop yet
-  ByteQueue outgoing;  // the loop is sending from here: not to be touched
+  OutputQueue queued;    // not given to the loop yet
+  OutputQueue outgoing;  // the loop is sending from here: not to be touched
   OpId receiving = 0;
   OpId sending = 0;
   bool paused = false;
@@ -114,12 +120,13 @@ void Stream::start(Handler& handler) {
 
 void Stream::send(ByteQueue& data) {
   if (data.empty()) return;
-  if (state_->queued.empty()) {
-    std::swap(state_->queued, data);
-  } else {
-    state_->queued.append(data.readable());
-    data.clear();
-  }
+  state_->queued.append(data);
+  if (state_->handler != nullptr) state_->write();
+}
+
+void Stream::send(OutputQueue& data) {
+  if (data.empty()) return;
+  state_->queued.append(data);
   if (state_->handler != nullptr) state_->write();
 }
 

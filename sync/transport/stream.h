@@ -9,6 +9,7 @@
 #include <string>
 
 #include "io/base/byte_queue.h"
+#include "io/base/output_queue.h"
 #include "io/base/result.h"
 #include "io/loop.h"
 
@@ -51,6 +52,7 @@ class Stream {
   void start(Handler& handler);
   // Queues everything in `data` (and empties it).
   void send(ByteQueue& data);
+  void send(OutputQueue& data);
   // Stops (and takes up again) reading: back-pressure.
   void set_paused(bool paused);
 

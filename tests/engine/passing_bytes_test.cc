@@ -10,8 +10,9 @@ namespace {
 
 constexpr uint64_t kPiece = 1 << 20;
 
-PassingBytes::Bytes piece(int value) {
-  return std::make_shared<const std::vector<std::byte>>(kPiece, static_cast<std::byte>(value));
+SharedBytes piece(int value) {
+  const auto owner = std::make_shared<const std::vector<std::byte>>(kPiece, static_cast<std::byte>(value));
+  return {owner, *owner};
 }
 
 TEST(PassingBytes, TheOldestMakeRoom) {

@@ -54,7 +54,7 @@ class Sender : public PushEvents {
       const auto part = data.first(std::min(piece, data.size()));
       data = data.subspan(part.size());
       if (!session_.receive(part).ok()) return false;
-      session_.output().clear();
+      session_.output().tail().clear();
       if (late_) answer_some();
     }
     return true;

@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <optional>
 #include <random>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
+#include "io/base/buffer_pool.h"
 #include "io/base/byte_queue.h"
+#include "io/base/output_queue.h"
 #include "io/base/result.h"
 #include "io/base/text.h"
 #include "io/base/unique_fd.h"
@@ -75,6 +81,92 @@ TEST(UniqueFunctionDeathTest, AnEmptyOneAborts) {
   UniqueFunction<void()> empty;
   EXPECT_FALSE(static_cast<bool>(empty));
   EXPECT_DEATH(empty(), "check failed");
+}
+
+std::string all_of(OutputQueue& queue, size_t most_parts, size_t at_once) {
+  std::string out;
+  std::vector<iovec> parts(most_parts);
+  while (!queue.empty()) {
+    const size_t count = queue.gather(parts);
+    EXPECT_GE(count, 1U);
+    std::string some;
+    for (const iovec& part : std::span(parts).first(count))
+      some.append(static_cast<const char*>(part.iov_base), part.iov_len);
+    some.resize(std::min(some.size(), at_once));
+    out += some;
+    queue.consume(some.size());
+  }
+  return out;
+}
+
+TEST(OutputQueue, KeepsTheOrderAndCopiesNothingLarge) {
+  for (const size_t at_once : {1U, 3U, 100'000U}) {
+    const auto owner = std::make_shared<const std::string>(50'000, 'L');
+    OutputQueue queue;
+    queue.tail().append("a");
+    queue.append_shared({owner, std::as_bytes(std::span(*owner))});
+    queue.tail().append("b");
+    OutputQueue more;
+    more.tail().append("c");
+    more.append_shared({owner, std::as_bytes(std::span(*owner)).first(2)});
+    more.append_shared({owner, {}});
+    more.tail().append("d");
+    EXPECT_EQ(owner.use_count(), 3);
+    queue.append(more);
+    EXPECT_TRUE(more.empty());
+    ByteQueue plain;
+    plain.append("e");
+    queue.append(plain);
+    EXPECT_EQ(queue.size(), 50'007U);
+    std::vector<iovec> parts(2);
+    ASSERT_EQ(queue.gather(parts), 2U);
+    EXPECT_EQ(parts[1].iov_base, owner->data());
+    EXPECT_EQ(all_of(queue, 3, at_once), "a" + *owner + "bcLLde");
+    EXPECT_EQ(owner.use_count(), 1);
+  }
+}
+
+TEST(OutputQueue, LongWaitingBytesAreMoved) {
+  OutputQueue queue;
+  queue.tail().append("first");
+  ByteQueue large;
+  large.append(std::string(10'000, 'x'));
+  const std::byte* const there = large.readable().data();
+  queue.append(large);
+  std::vector<iovec> parts(4);
+  ASSERT_EQ(queue.gather(parts), 2U);
+  EXPECT_EQ(parts[1].iov_base, there);
+  EXPECT_EQ(all_of(queue, 4, 4'096), "first" + std::string(10'000, 'x'));
+}
+
+TEST(BufferPool, UsesThemAgainWithinItsBudget) {
+  BufferPool pool(3 * 8'192);
+  const void* first = nullptr;
+  {
+    const BufferPool::Buffer one = pool.get(5'000);
+    EXPECT_EQ(one.bytes.size(), 5'000U);
+    first = one.bytes.data();
+  }
+  EXPECT_EQ(pool.idle_bytes(), 8'192U);
+  EXPECT_EQ(pool.get(8'192).bytes.data(), first);
+  EXPECT_EQ(pool.get(1).bytes.size(), 1U);
+  {
+    std::vector<BufferPool::Buffer> many;
+    for (int i = 0; i < 10; ++i) many.push_back(pool.get(8'000));
+    EXPECT_EQ(pool.idle_bytes(), 4'096U);
+  }
+  EXPECT_LE(pool.idle_bytes(), 3 * 8'192U);
+  const BufferPool::Buffer large = pool.get(BufferPool::kMaxPooledBytes + 1);
+  EXPECT_EQ(large.bytes.size(), BufferPool::kMaxPooledBytes + 1);
+}
+
+TEST(BufferPool, BuffersOutliveIt) {
+  std::optional<BufferPool> pool(1 << 20);
+  BufferPool::Buffer buffer = pool->get(100);
+  const SharedBytes shared = buffer.shared();
+  pool.reset();
+  buffer.bytes.front() = std::byte{7};
+  EXPECT_EQ(shared.bytes.front(), std::byte{7});
 }
 
 TEST(Text, EscapesWhatWouldForgeALine) {

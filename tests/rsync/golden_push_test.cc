@@ -51,9 +51,9 @@ class Player : public PushEvents {
 
  private:
   void take_output() {
-    const auto bytes = session_.output().readable();
+    const auto bytes = session_.output().tail().readable();
     sent_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    session_.output().clear();
+    session_.output().tail().clear();
   }
 
   void on_request(PushRequest request) override {

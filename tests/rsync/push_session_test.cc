@@ -2,7 +2,11 @@
 // A push session against a server that never was: for what a real one does only by accident, or never.
 #include "sync/rsync/push_session.h"
 
+#include <sys/uio.h>
+
+#include <array>
 #include <functional>
+#include <memory>
 
 #include <gtest/gtest.h>
 
@@ -57,8 +61,12 @@ class FakeReceiver : public PushEvents {
       }
       std::string data;
     } collect;
-    const std::string out = text_of(session.output());
-    session.output().clear();
+    std::string out;
+    for (std::array<iovec, 8> parts{}; !session.output().empty();
+         session.output().consume(parts[0].iov_len)) {
+      session.output().gather(parts);
+      out.append(static_cast<const char*>(parts[0].iov_base), parts[0].iov_len);
+    }
     if (!opened_) {
       opened_ = true;
       return out;
@@ -106,6 +114,23 @@ void answer(PushSession& session, size_t index, std::string_view contents) {
   session.begin_file(index, SumHead());
   session.literal(bytes_of(contents));
   session.end_file(digest.finish());
+}
+
+TEST(PushSession, SharedLiteralsSayTheSame) {
+  const std::string contents(100'000, 'x');
+  const auto owner = std::make_shared<const std::string>(contents);
+  FakeReceiver copied;
+  FakeReceiver shared;
+  for (FakeReceiver* server : {&copied, &shared}) ASSERT_TRUE(server->say(FakeReceiver::request(1)).ok());
+  Digest digest(ChecksumKind::kXxh128);
+  digest.update(bytes_of(contents));
+  answer(copied.session, 0, contents);
+  shared.session.begin_file(0, SumHead());
+  shared.session.literal({owner, bytes_of(*owner)});
+  EXPECT_EQ(owner.use_count(), 5) << "one for each piece, and no copy";
+  shared.session.end_file(digest.finish());
+  EXPECT_EQ(shared.sent(), copied.sent());
+  EXPECT_EQ(owner.use_count(), 1);
 }
 
 Errc failure_of(const Wire& said) {

@@ -58,7 +58,7 @@ void BlockingPush::send_whole(size_t index, std::string_view data) {
 
 Result<void> BlockingPush::pump_until(const std::function<bool()>& condition) {
   const SessionCalls calls{
-      .output = [this]() -> ByteQueue& { return session_->output(); },
+      .output = [this]() -> ByteQueue& { return session_->output().tail(); },
       .receive = [this](std::span<const std::byte> data) { return session_->receive(data); },
       .end_of_input = [this] { return session_->end_of_input(); },
   };
