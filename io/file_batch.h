@@ -44,7 +44,7 @@ struct FileBatchCounters {
 
 // Any thread; each call returns when all of its items are done, in whatever order. One item is done by a
 // plain system call, which is faster than any engine. For reads that have to wait: what the page cache has, a
-// loop of pread(2) gives as fast. A child of fork() must not use it.
+// loop of pread(2) gives as fast.
 class FileBatch {
  public:
   // Items of one call that are under way at once; the others follow as these are done.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "io/uring/ring_file_batch.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -108,6 +110,10 @@ class Call {
 // Null: this thread gets none, for want of memory or descriptors.
 Ring* ring_of_this_thread() {
   thread_local std::unique_ptr<Ring> ring;
+  thread_local pid_t owner = 0;
+  // After fork() it is still the parent's, whose completions these would be.
+  if (owner != ::getpid()) ring.reset();
+  owner = ::getpid();
   if (!ring) {
     auto opened = Ring::open(Ring::Start::kNow);
     if (opened) ring = std::move(*opened);
