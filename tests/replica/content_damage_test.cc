@@ -176,6 +176,8 @@ TEST_P(ContentDamage, OfAFileThatIsCutUnderItsMapKillsNobody) {
   EXPECT_TRUE(content->view(0, 10 * kBlock));
   EXPECT_FALSE(content->view(11 * kBlock, 1));
   EXPECT_TRUE(eventually([&] { return must(store_->content(node)) == nullptr; }));
+  // Its row goes a moment later.
+  EXPECT_TRUE(eventually([&] { return must(store_->content_state(node)).present_bytes == 0; }));
 }
 
 TEST_P(ContentDamage, IsWhatALostFileIs) {
