@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The store alone: listing into it, comparing with it, asking it. A tree of 400 directories with 500 files
 // each.
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
@@ -319,6 +322,99 @@ void stream_64_mib(benchmark::State& state) {
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * kPiece * kPieces));
 }
 BENCHMARK(stream_64_mib)->Unit(benchmark::kMillisecond)->Iterations(10)->UseRealTime();
+
+// Of a large content of which the page cache has nothing, and of which nothing was compared with its sums
+// yet.
+class ColdContent {
+ public:
+  static constexpr uint64_t kBytes = 256 << 20;
+
+  ColdContent() {
+    constexpr size_t kPiece = 1 << 20;
+    const Names name = make_names("large", 1, S_IFREG | 0644);
+    {
+      auto batch = must(store_.replica().begin());
+      HardLinkGroups groups;
+      std::vector<NodeId> nodes;
+      must(batch->apply_directory(kRootNode, name.listed, true, groups, nodes));
+      must(batch->commit());
+      node_ = nodes.at(0);
+    }
+    std::vector<std::byte> piece(kPiece);
+    std::minstd_rand random(1);
+    auto writer = must(store_.replica().create_content(node_, kBytes));
+    for (uint64_t at = 0; at < kBytes; at += kPiece) {
+      for (std::byte& byte : piece) byte = static_cast<std::byte>(random());
+      must(writer->write(at, piece));
+    }
+    std::vector<Replica::FinishedContent> finished(1);
+    finished[0].node = node_;
+    finished[0].writer = std::move(writer);
+    finished[0].size = kBytes;
+    must(store_.replica().finish_contents(std::move(finished)));
+  }
+  std::shared_ptr<const Content> open() {
+    store_.reopen();
+    const std::string blocks = store_.replica().directory() + "/blocks";
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(blocks)) {
+      if (!entry.is_regular_file() || entry.file_size() < kBytes) continue;
+      const int fd = ::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
+      if (fd < 0 || ::fdatasync(fd) != 0 || ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0) std::abort();
+      ::close(fd);
+    }
+    return must(store_.replica().content(node_));
+  }
+
+ private:
+  Store store_;
+  NodeId node_ = 0;
+};
+
+ColdContent& cold_content() {
+  static ColdContent content;
+  return content;
+}
+
+void view_views(benchmark::State& state, uint64_t count, uint64_t length, bool scattered) {
+  ColdContent& cold = cold_content();
+  std::minstd_rand random(1);
+  for (auto _ : state) {
+    const auto content = cold.open();
+    const auto begin = std::chrono::steady_clock::now();
+    for (uint64_t i = 0; i < count; ++i) {
+      const uint64_t at = scattered ? random() % (ColdContent::kBytes / length) * length : i * length;
+      const auto view = content->view(at, length);
+      if (!view) std::abort();
+      uint64_t sum = 0;
+      for (size_t k = 0; k < view->size(); k += 4096) sum += static_cast<uint64_t>((*view)[k]);
+      benchmark::DoNotOptimize(sum);
+    }
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    state.SetIterationTime(took.count());
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * count * length));
+}
+
+void cold_views_scattered(benchmark::State& state) {
+  view_views(state, 64, static_cast<uint64_t>(state.range(0)), true);
+}
+BENCHMARK(cold_views_scattered)
+    ->Arg(4096)
+    ->Arg(1 << 20)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(2);
+
+void cold_views_in_order(benchmark::State& state) {
+  view_views(state, (64 << 20) / static_cast<uint64_t>(state.range(0)), static_cast<uint64_t>(state.range(0)),
+             false);
+}
+BENCHMARK(cold_views_in_order)
+    ->Arg(128 << 10)
+    ->Arg(1 << 20)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(2);
 
 void resident_memory(benchmark::State& state) {
   Store& store = full_store();

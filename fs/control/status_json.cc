@@ -130,7 +130,13 @@ std::string status_json(const MountStatus& status) {
                 {"reason", status.io_reason},
                 {"wakeups", status.io_wakeups},
                 {"submits", status.io_submits},
-                {"operations", counters_json(status.io_operations)}};
+                {"operations", counters_json(status.io_operations)},
+                {"batch",
+                 {{"engine", status.batch_engine},
+                  {"batches", status.batches},
+                  {"reads", status.batch_reads},
+                  {"read_bytes", status.batch_read_bytes},
+                  {"syncs", status.batch_syncs}}}};
   json["tree"] = {{"listed", syncer.tree_listed},
                   {"entries", syncer.tree_entries},
                   {"listed_at", syncer.tree_listed_at_s}};
@@ -182,6 +188,12 @@ Result<MountStatus> parse_status(std::string_view text) {
   status.io_wakeups = number_field(io, "wakeups");
   status.io_submits = number_field(io, "submits");
   status.io_operations = read_counters(object_field(io, "operations"));
+  const Json& batch = object_field(io, "batch");
+  status.batch_engine = text_field(batch, "engine");
+  status.batches = number_field(batch, "batches");
+  status.batch_reads = number_field(batch, "reads");
+  status.batch_read_bytes = number_field(batch, "read_bytes");
+  status.batch_syncs = number_field(batch, "syncs");
   const Json& cache = object_field(*json, "cache");
   status.cached_bytes = number_field(cache, "bytes");
   status.cached_files = number_field(cache, "files");

@@ -94,6 +94,17 @@ void add_push(std::string& out, const MountStatus& status) {
   }
 }
 
+std::string loop_line(const MountStatus& status) {
+  return joined(status.io_operations) + "; " + number(status.io_wakeups) + " wakeups, " +
+         counted(status.io_submits, "call") + " to the kernel";
+}
+
+std::string batch_line(const MountStatus& status) {
+  return "files of the store (" + status.batch_engine + "): " + counted(status.batch_reads, "read") + " (" +
+         human_bytes(status.batch_read_bytes) + "), " + counted(status.batch_syncs, "sync") + "; " +
+         counted(status.batches, "time") + " several at once";
+}
+
 std::string session_line(const SessionStatus& session) {
   return session.purpose + ": " + session.state + ", " + number(session.entries) + " entries, " +
          number(session.unanswered) + " unanswered, " + human_bytes(session.bytes_in) + " in, " +
@@ -119,6 +130,8 @@ std::string status_text(const MountStatus& status) {
   add_line(out, "io",
            status.io_reason.starts_with(status.io_engine) ? status.io_reason
                                                           : status.io_engine + ": " + status.io_reason);
+  add_line(out, "", loop_line(status));
+  add_line(out, "", batch_line(status));
   add_line(out, "fuse", status.front_description);
   add_line(out, "requests",
            joined(status.requests) + "; " + number(status.front_errors) + " failed, " +

@@ -128,6 +128,12 @@ MountStatus ControlService::describe(SyncerStatus syncer, const ReplicaStatistic
     const uint64_t count = counters.ops[i].load();
     if (count != 0) status.io_operations.emplace_back(io_op_name(static_cast<IoOp>(i)), count);
   }
+  const FileBatch& batch = replica_.file_batch();
+  status.batch_engine = batch.engine();
+  status.batches = batch.counters().batches.load();
+  status.batch_reads = batch.counters().reads.load();
+  status.batch_read_bytes = batch.counters().read_bytes.load();
+  status.batch_syncs = batch.counters().syncs.load();
   status.cached_bytes = cache.cached_bytes;
   status.cached_files = cache.cached_files;
   status.partial_files = cache.partial_files;

@@ -94,6 +94,7 @@ Result<void> Daemon::open_store() {
   ReplicaOptions options;
   options.directory = plan_.store;
   options.source = plan_.canonical_source;
+  options.io = plan_.options.io;
   const auto end = Clock::now() + kPredecessorLimit;
   Result<std::unique_ptr<Replica>> opened = Replica::open(options);
   while (!opened && wait_for_predecessor(opened.error(), end)) {

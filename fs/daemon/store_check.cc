@@ -39,17 +39,30 @@ StoreCheck::Step StoreCheck::step() {
   } else {
     for (uint64_t bytes = 0;
          !files_.empty() && bytes < kStepBytes && out.files.size() < kStepFiles && !cancelled_.load();) {
+      if (ahead_.empty()) read_ahead();
       auto checked = check_first(bytes);
       if (!checked) continue;
       out.files.push_back(std::move(*checked));
       files_.pop_front();
     }
   }
+  ahead_.clear();
   out.files_total = files_total_;
   out.bytes_total = bytes_total_;
   out.counting = !directories_.empty();
   out.over = cancelled_.load() || (files_.empty() && directories_.empty());
   return out;
+}
+
+void StoreCheck::read_ahead() {
+  if (verification_) return;
+  std::vector<ContentVerification*> begun;
+  for (const File& file : files_) {
+    if (ahead_.size() == kReadAheadFiles || file.node.attr.size > kSlabMaxFileBytes) break;
+    const auto [place, added] = ahead_.emplace(file.node.id, replica_.verify_content(file.node.id));
+    if (added && place->second) begun.push_back(place->second->get());
+  }
+  replica_.read_ahead(begun);
 }
 
 Result<void> StoreCheck::read_page(Directory directory) {
@@ -95,7 +108,8 @@ std::optional<CheckedFile> StoreCheck::check_first(uint64_t& read_bytes) {
 
 Result<bool> StoreCheck::check_content(const File& file, CheckedFile& out) {
   if (!verification_) {
-    auto begun = replica_.verify_content(file.node.id);
+    auto ahead = ahead_.extract(file.node.id);
+    auto begun = ahead ? std::move(ahead.mapped()) : replica_.verify_content(file.node.id);
     if (!begun) return begun.error();
     verification_ = std::move(*begun);
   }

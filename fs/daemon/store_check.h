@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -40,6 +41,8 @@ class StoreCheck {
   // Of one step, after which others have their turn.
   static constexpr uint64_t kStepBytes = 16 << 20;
   static constexpr size_t kStepFiles = 128;
+  // Small files whose bytes are read at once.
+  static constexpr size_t kReadAheadFiles = 64;
 
   explicit StoreCheck(Replica& replica) : replica_(replica) {}
 
@@ -70,6 +73,8 @@ class StoreCheck {
   Result<void> read_page(Directory directory);
   // Up to kStepBytes of the first file; nullopt: there is more of it.
   std::optional<CheckedFile> check_first(uint64_t& read_bytes);
+  // The small files that come first.
+  void read_ahead();
   // False: there is more.
   Result<bool> check_content(const File& file, CheckedFile& out);
   Result<uint64_t> read_changed(const DirtyContent& content) const;
@@ -78,7 +83,9 @@ class StoreCheck {
   std::vector<Directory> directories_;                 // still to be read, last first
   std::deque<File> files_;                             // still to be checked, the first perhaps in part
   std::unique_ptr<ContentVerification> verification_;  // of the first
-  std::unordered_set<NodeId> linked_;                  // with several names: found before
+  // Of the first ones, in this step: begun, and their bytes are read.
+  std::unordered_map<NodeId, Result<std::unique_ptr<ContentVerification>>> ahead_;
+  std::unordered_set<NodeId> linked_;  // with several names: found before
   uint64_t files_total_ = 0;
   uint64_t bytes_total_ = 0;
   std::atomic<bool> cancelled_{false};

@@ -2,30 +2,13 @@
 #include "io/threads/file_jobs.h"
 
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <utility>
 
+#include "io/file_calls.h"
+
 namespace rsyncfs {
-
-namespace {
-
-// Moves everything or up to the end of file. What was moved before an error counts; the error will come back.
-template <class Step>
-int64_t whole(size_t size, Step step) {
-  size_t moved = 0;
-  while (moved < size) {
-    const ssize_t n = step(moved);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && moved == 0) return -errno;
-    if (n <= 0) break;
-    moved += static_cast<size_t>(n);
-  }
-  return static_cast<int64_t>(moved);
-}
-
-}  // namespace
 
 void FileJobs::submit(std::shared_ptr<FileJob> job, UniqueFunction<void(int64_t)> done) {
   if (!executor_) executor_.emplace(kThreads);
@@ -51,20 +34,15 @@ std::optional<int64_t> FileJobs::read_cached(const FileJob& job) {
 }
 
 int64_t FileJobs::perform(const FileJob& job) {
-  const auto at = [&](size_t moved) { return static_cast<off_t>(job.offset + moved); };
   switch (job.kind) {
     case FileJob::Kind::kRead:
-      return whole(job.into.size(), [&](size_t moved) {
-        return ::pread(job.fd, job.into.data() + moved, job.into.size() - moved, at(moved));
-      });
+      return read_whole(job.fd, job.into, job.offset);
     case FileJob::Kind::kWrite:
-      return whole(job.from.size(), [&](size_t moved) {
-        return ::pwrite(job.fd, job.from.data() + moved, job.from.size() - moved, at(moved));
-      });
+      return write_whole(job.fd, job.from, job.offset);
     case FileJob::Kind::kSync:
-      return ::fsync(job.fd) == 0 ? 0 : -errno;
+      return sync_file(job.fd, false);
     case FileJob::Kind::kDataSync:
-      return ::fdatasync(job.fd) == 0 ? 0 : -errno;
+      return sync_file(job.fd, true);
   }
   return -EINVAL;
 }

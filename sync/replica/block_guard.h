@@ -54,6 +54,9 @@ class BlockGuard {
 
  private:
   static constexpr size_t kWordBits = 64;
+  // Reads of several threads may overtake each other by so much, and are still in order.
+  static constexpr uint64_t kInOrderBytes = 1 << 20;
+  void prefetch(size_t first, size_t last) const;
   bool check(size_t block) const;
 
   const NodeId node_;
@@ -64,6 +67,7 @@ class BlockGuard {
   mutable std::vector<std::atomic<uint64_t>> sound_;
   mutable std::vector<std::atomic<uint64_t>> damaged_;
   mutable std::atomic<bool> any_damage_{false};
+  mutable std::atomic<uint64_t> checked_until_{0};  // the end of what was compared last
 };
 
 // Copies from a map, as far as it can be read: what the disk does not give is false instead of a SIGBUS.

@@ -2,6 +2,7 @@
 #include "sync/replica/content_repair.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "io/base/log.h"
@@ -60,22 +61,43 @@ Result<ExtentSet> ContentRepair::find_damage(const ContentRow& row, const Conten
   ExtentSet damaged;
   auto file = DiskReader::open(place.path);
   if (!file && file.error().code() != Errc::kNotFound) return file.error();
-  std::vector<std::byte> bytes;
+  const auto here = [&](size_t block) {
+    const auto range = sums.range_of(block);
+    ExtentSet parts;
+    parts.add(range.begin, range.end);
+    for (const auto& gap : present.missing(range.begin, range.end)) parts.remove(gap.begin, gap.end);
+    return parts;
+  };
+  DiskReads reads(batch_);
+  std::vector<size_t> asked;  // of each part that is read, the block
+  std::set<size_t> bad;
+  const auto compare = [&] {
+    const auto& read = reads.run();
+    for (size_t i = 0; i < asked.size(); ++i) {
+      // A block that is here in part has no sum: then it is only read.
+      if (!read[i].good() || (sums.knows(asked[i]) && !sums.matches(asked[i], read[i].span())))
+        bad.insert(asked[i]);
+    }
+    asked.clear();
+  };
   for (const size_t block : blocks) {
     if (block >= sums.blocks()) continue;
-    const auto range = sums.range_of(block);
-    ExtentSet here;
-    here.add(range.begin, range.end);
-    for (const auto& gap : present.missing(range.begin, range.end)) here.remove(gap.begin, gap.end);
-    bool good = file.ok();
-    for (const auto& part : here.ranges()) {
-      if (!good) break;
-      bytes.resize(part.end - part.begin);
-      good = file->read(place.offset + part.begin, bytes).ok() &&
-             (!sums.knows(block) || sums.matches(block, bytes));
+    if (!file) bad.insert(block);
+    const ExtentSet parts = here(block);
+    for (const auto& part : parts.ranges()) {
+      if (!file) break;
+      const uint64_t length = part.end - part.begin;
+      if (!reads.add(*file, place.offset + part.begin, length)) {
+        compare();
+        RSYNCFS_CHECK(reads.add(*file, place.offset + part.begin, length));
+      }
+      asked.push_back(block);
     }
-    if (good) continue;
-    for (const auto& part : here.ranges()) damaged.add(part.begin, part.end);
+  }
+  compare();
+  for (const size_t block : bad) {
+    const ExtentSet parts = here(block);
+    for (const auto& part : parts.ranges()) damaged.add(part.begin, part.end);
   }
   return damaged;
 }
@@ -171,8 +193,24 @@ Result<std::unique_ptr<ContentVerification>> ContentRepair::verify(NodeId node) 
   (*row)->sums = std::move(*sums);
   if (auto done = read_digest(*lease, **row); !done) return done.error();
   PlaceInFile place = file_of(directory_, (*row)->place);
-  return std::unique_ptr<ContentVerification>(
-      std::make_unique<StoredVerification>(*this, std::move(**row), std::move(*content), std::move(place)));
+  return std::unique_ptr<ContentVerification>(std::make_unique<StoredVerification>(
+      *this, std::move(**row), std::move(*content), std::move(place), batch_));
+}
+
+void ContentRepair::read_ahead(std::span<ContentVerification* const> verifications) {
+  DiskReads reads(batch_);
+  std::vector<StoredVerification*> asked;
+  const auto give = [&] {
+    const auto& read = reads.run();
+    for (size_t i = 0; i < asked.size(); ++i) asked[i]->take_ahead(read[i]);
+    asked.clear();
+  };
+  for (ContentVerification* const verification : verifications) {
+    auto& stored = static_cast<StoredVerification&>(*verification);
+    if (asked.size() == DiskReads::kMaxParts) give();
+    if (stored.ask_ahead(reads)) asked.push_back(&stored);
+  }
+  give();
 }
 
 Result<void> ContentRepair::check_sums() const {

@@ -6,10 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "io/base/result.h"
+#include "io/file_batch.h"
 #include "sync/replica/content_rows.h"
 #include "sync/replica/content_sums.h"
 #include "sync/replica/read_pool.h"
@@ -25,8 +27,9 @@ class ContentStore;
 // Any thread that has no transaction. The references must outlive it.
 class ContentRepair {
  public:
-  ContentRepair(const StateDirectory& directory, Writer& writer, ReadPool& reads, ContentStore& store)
-      : directory_(directory), writer_(writer), reads_(reads), store_(store) {}
+  ContentRepair(const StateDirectory& directory, Writer& writer, ReadPool& reads, FileBatch& batch,
+                ContentStore& store)
+      : directory_(directory), writer_(writer), reads_(reads), batch_(batch), store_(store) {}
 
   // Looks once more at blocks that seemed damaged, with nobody changing them: those that are count as absent
   // from then on. How many bytes that were; what nobody else has is only told.
@@ -35,6 +38,7 @@ class ContentRepair {
   // have one now, and there may be more.
   Result<bool> fill_sums(NodeId node, uint64_t bytes);
   Result<std::unique_ptr<ContentVerification>> verify(NodeId node);
+  void read_ahead(std::span<ContentVerification* const> verifications);
   // Every sum is that of the bytes that are there; kCorrupt otherwise.
   Result<void> check_sums() const;
 
@@ -60,6 +64,7 @@ class ContentRepair {
   const StateDirectory& directory_;
   Writer& writer_;
   ReadPool& reads_;
+  FileBatch& batch_;
   ContentStore& store_;
 };
 

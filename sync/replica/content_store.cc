@@ -28,7 +28,7 @@ StoredContentWriter& stored(const Replica::FinishedContent& finished) {
 }  // namespace
 
 ContentStore::ContentStore(const StateDirectory& directory, Writer& writer, ReadPool& reads,
-                           SyncEpochs& epochs, size_t max_maps, uint64_t max_mapped_bytes)
+                           SyncEpochs& epochs, FileBatch& batch, size_t max_maps, uint64_t max_mapped_bytes)
     : directory_(directory),
       writer_(writer),
       reads_(reads),
@@ -37,7 +37,7 @@ ContentStore::ContentStore(const StateDirectory& directory, Writer& writer, Read
       blocks_(directory, writer, *usage_),
       slabs_(directory, max_maps, usage_),
       cache_(max_maps, max_mapped_bytes),
-      repair_(directory, writer, reads, *this),
+      repair_(directory, writer, reads, batch, *this),
       damage_(std::make_shared<DamageReports>([this] {
         if (housekeeper_ != nullptr) static_cast<void>(housekeeper_->post([this] { settle_all_damage(); }));
       })) {}

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "io/base/result.h"
+#include "io/file_batch.h"
 #include "sync/replica/block_files.h"
 #include "sync/replica/block_guard.h"
 #include "sync/replica/content_cache.h"
@@ -31,7 +32,7 @@ namespace rsyncfs {
 class ContentStore {
  public:
   ContentStore(const StateDirectory& directory, Writer& writer, ReadPool& reads, SyncEpochs& epochs,
-               size_t max_maps, uint64_t max_mapped_bytes);
+               FileBatch& batch, size_t max_maps, uint64_t max_mapped_bytes);
   ContentStore(const ContentStore&) = delete;
   ContentStore& operator=(const ContentStore&) = delete;
   ~ContentStore() { stop(); }
@@ -54,6 +55,7 @@ class ContentStore {
   // What was found damaged of the node counts as absent from now on. Without a transaction of the caller's.
   Result<void> settle_damage(NodeId node);
   Result<std::unique_ptr<ContentVerification>> verify(NodeId node) { return repair_.verify(node); }
+  void read_ahead(std::span<ContentVerification* const> verifications) { repair_.read_ahead(verifications); }
   // For Replica::check(): every sum is that of the bytes that are there.
   Result<void> check_sums() const { return repair_.check_sums(); }
   // Later, on the housekeeper's thread: the sums of blocks that have none.

@@ -28,11 +28,13 @@ struct StoredVerification::Digest {
 };
 
 StoredVerification::StoredVerification(ContentRepair& repair, ContentRow row,
-                                       std::shared_ptr<const Content> content, PlaceInFile place)
+                                       std::shared_ptr<const Content> content, PlaceInFile place,
+                                       FileBatch& batch)
     : repair_(repair),
       row_(std::move(row)),
       content_(std::move(content)),
       place_(std::move(place)),
+      reads_(batch),
       sums_(row_.sums) {
   check_.was_complete = row_.complete;
   if (row_.complete && row_.digest_name == kDigestName && !sums_.knows_all()) {
@@ -43,47 +45,98 @@ StoredVerification::StoredVerification(ContentRepair& repair, ContentRow row,
 StoredVerification::~StoredVerification() = default;
 
 Result<bool> StoredVerification::step(uint64_t bytes) {
-  const auto& ranges = content_->extents().ranges();
-  // Too large for sums: its parts are looked at all the same.
-  const uint64_t length = sums_.block_bytes();
-  for (uint64_t looked = 0; range_ < ranges.size();) {
-    const auto& range = ranges[range_];
-    position_ = std::max(position_, range.begin);
-    if (position_ >= range.end) {
-      ++range_;
-      continue;
-    }
+  uint64_t looked = 0;
+  if (ahead_) {
+    look_at(*ahead_, ahead_read_);
+    looked += ahead_->length();
+    position_ = ahead_->range.end;
+    ahead_.reset();
+  }
+  while (next_part()) {
     if (looked >= bytes) return true;
-    const uint64_t end = std::min(range.end, (position_ / length + 1) * length);
-    if (auto done = look_at(sums_.block_at(position_), {position_, end}); !done) return done.error();
-    looked += end - position_;
-    position_ = end;
+    if (auto done = open(); !done) return done.error();
+    auto some = look_at_some(bytes - looked);
+    if (!some) return some.error();
+    looked += *some;
   }
   if (auto done = finish(); !done) return done.error();
   return false;
 }
 
-Result<void> StoredVerification::look_at(size_t block, const ExtentSet::Range& part) {
-  if (!file_) {
-    auto file = DiskReader::open(place_.path);
-    // A file that somebody has removed is as bad as one that can't be read.
-    if (!file && file.error().code() != Errc::kNotFound) return file.error();
-    if (file) file_ = std::move(*file);
+bool StoredVerification::ask_ahead(DiskReads& reads) {
+  ahead_ = next_part();
+  // What is wrong with the file, the step finds out.
+  const bool asked =
+      ahead_ && open() && file_ && reads.add(*file_, place_.offset + ahead_->range.begin, ahead_->length());
+  if (!asked) ahead_.reset();
+  return asked;
+}
+
+void StoredVerification::take_ahead(const DiskReads::Part& read) {
+  ahead_read_ = read;
+  if (!read.good()) return;
+  ahead_bytes_.assign(read.span().begin(), read.span().end());
+  ahead_read_.bytes = ahead_bytes_.data();
+}
+
+// The bytes of one block, or as many of it as are here, from position_ on.
+std::optional<StoredVerification::Part> StoredVerification::next_part() {
+  const auto& ranges = content_->extents().ranges();
+  for (; range_ < ranges.size(); ++range_) {
+    const auto& range = ranges[range_];
+    position_ = std::max(position_, range.begin);
+    if (position_ >= range.end) continue;
+    // Too large for sums: its parts are looked at all the same.
+    const uint64_t length = sums_.block_bytes();
+    const uint64_t end = std::min(range.end, (position_ / length + 1) * length);
+    return Part{sums_.block_at(position_), {position_, end}};
   }
-  bytes_.resize(part.end - part.begin);
-  check_.checked_bytes += bytes_.size();
-  if (!file_ || !file_->read(place_.offset + part.begin, bytes_)) {
-    suspects_.push_back(block);
-    digest_.reset();
-    return {};
-  }
-  if (digest_) digest_->state.update(bytes_);
-  if (sums_.knows(block)) {
-    if (!sums_.matches(block, bytes_)) suspects_.push_back(block);
-  } else if (const auto whole = sums_.range_of(block); whole == part) {
-    sums_.set(block, content_sum(bytes_));
-  }
+  return std::nullopt;
+}
+
+Result<void> StoredVerification::open() {
+  if (file_ || missing_) return {};
+  auto file = DiskReader::open(place_.path);
+  // A file that somebody has removed is as bad as one that can't be read.
+  missing_ = !file && file.error().code() == Errc::kNotFound;
+  if (!file && !missing_) return file.error();
+  if (file) file_ = std::move(*file);
   return {};
+}
+
+// As many parts as can be read at once; how many bytes they have.
+Result<uint64_t> StoredVerification::look_at_some(uint64_t most_bytes) {
+  std::vector<Part> parts;
+  uint64_t bytes = 0;
+  while (bytes < most_bytes) {
+    const auto part = next_part();
+    if (!part || (file_ && !reads_.add(*file_, place_.offset + part->range.begin, part->length()))) break;
+    parts.push_back(*part);
+    bytes += part->length();
+    position_ = part->range.end;
+  }
+  if (!file_) {
+    for (const Part& part : parts) look_at(part, {});
+    return bytes;
+  }
+  const auto& read = reads_.run();
+  for (size_t i = 0; i < parts.size(); ++i) look_at(parts[i], read[i]);
+  return bytes;
+}
+
+void StoredVerification::look_at(const Part& part, const DiskReads::Part& read) {
+  check_.checked_bytes += part.length();
+  if (!read.good()) {
+    suspects_.push_back(part.block);
+    digest_.reset();
+    return;
+  }
+  if (digest_) digest_->state.update({read.bytes, read.length});
+  if (sums_.knows(part.block)) {
+    if (!sums_.matches(part.block, read.span())) suspects_.push_back(part.block);
+  } else if (const auto whole = sums_.range_of(part.block); whole == part.range) {
+    sums_.set(part.block, content_sum(read.span()));
+  }
 }
 
 Result<void> StoredVerification::finish() {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "io/file_batch.h"
 #include "sync/replica/content_store.h"
 #include "sync/replica/layer_rows.h"
 #include "sync/replica/layer_stack.h"
@@ -30,6 +31,7 @@ struct DirtyStore {
   Writer& writer;
   ReadPool& reads;
   ContentStore& contents;
+  FileBatch& batch;
   OpenFiles files;
 };
 

@@ -36,8 +36,8 @@ namespace rsyncfs {
 class DirtyFiles {
  public:
   DirtyFiles(const StateDirectory& directory, Writer& writer, ReadPool& reads, SyncEpochs& epochs,
-             ContentStore& contents)
-      : store_{directory, writer, reads, contents, OpenFiles(directory)},
+             ContentStore& contents, FileBatch& batch)
+      : store_{directory, writer, reads, contents, batch, OpenFiles(directory)},
         epochs_(epochs),
         registry_(store_) {}
 

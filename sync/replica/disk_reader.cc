@@ -16,6 +16,16 @@ namespace {
 // What O_DIRECT asks of places, lengths and memory, on all disks there are.
 constexpr uint64_t kAlignment = 4096;
 
+uint64_t align_down(uint64_t offset) {
+  return offset / kAlignment * kAlignment;
+}
+uint64_t align_up(uint64_t offset) {
+  return align_down(offset + kAlignment - 1);
+}
+AlignedBytes allocate(size_t bytes) {
+  return AlignedBytes(static_cast<std::byte*>(std::aligned_alloc(kAlignment, bytes)));
+}
+
 }  // namespace
 
 Result<DiskReader> DiskReader::open(const std::string& path) {
@@ -40,10 +50,10 @@ Result<void> DiskReader::read(uint64_t offset, std::span<std::byte> out) {
 
 // False: this file can't be read so.
 Result<bool> DiskReader::read_direct(uint64_t offset, std::span<std::byte> out) {
-  const uint64_t begin = offset / kAlignment * kAlignment;
-  const size_t length = (offset + out.size() - begin + kAlignment - 1) / kAlignment * kAlignment;
+  const uint64_t begin = align_down(offset);
+  const size_t length = align_up(offset + out.size()) - begin;
   if (capacity_ < length) {
-    buffer_.reset(static_cast<std::byte*>(std::aligned_alloc(kAlignment, length)));
+    buffer_ = allocate(length);
     capacity_ = buffer_ ? length : 0;
     if (!buffer_) return false;
   }
@@ -67,6 +77,55 @@ Result<bool> DiskReader::read_direct(uint64_t offset, std::span<std::byte> out) 
   }
   std::memcpy(out.data(), buffer_.get() + (offset - begin), out.size());
   return true;
+}
+
+bool DiskReads::add(DiskReader& reader, uint64_t offset, size_t length) {
+  parts_.clear();
+  const size_t size = align_up(offset + length) - align_down(offset);
+  if (wanted_.size() >= kMaxParts || (!wanted_.empty() && bytes_ + size > kMaxBytes)) return false;
+  wanted_.push_back({&reader, offset, length, bytes_});
+  bytes_ += size;
+  return true;
+}
+
+bool DiskReads::reserve() {
+  if (capacity_ >= bytes_) return true;
+  memory_ = allocate(bytes_);
+  capacity_ = memory_ ? bytes_ : 0;
+  return capacity_ != 0;
+}
+
+const std::vector<DiskReads::Part>& DiskReads::run() {
+  parts_.clear();
+  std::vector<FileRead> reads;
+  const bool aligned = reserve();
+  for (const Wanted& part : wanted_) {
+    if (!aligned) break;
+    const uint64_t begin = align_down(part.offset);
+    const size_t size = align_up(part.offset + part.length) - begin;
+    reads.push_back({part.reader->fd(), begin, {memory_.get() + part.at, size}});
+  }
+  batch_.read(reads);
+  size_t others = 0;
+  for (size_t i = 0; i < wanted_.size(); ++i) {
+    const size_t before = wanted_[i].offset - align_down(wanted_[i].offset);
+    const bool there = aligned && reads[i].error == 0 && reads[i].got >= before + wanted_[i].length;
+    parts_.push_back({there ? memory_.get() + wanted_[i].at + before : nullptr, wanted_[i].length});
+    if (!there) others += wanted_[i].length;
+  }
+  // What is wrong with these, if anything is, the reader finds out: perhaps they cannot be read past the
+  // cache.
+  unaligned_.resize(others);
+  std::span<std::byte> room(unaligned_);
+  for (size_t i = 0; i < wanted_.size() && others > 0; ++i) {
+    if (parts_[i].good()) continue;
+    const auto out = room.first(wanted_[i].length);
+    room = room.subspan(wanted_[i].length);
+    if (wanted_[i].reader->read(wanted_[i].offset, out)) parts_[i].bytes = out.data();
+  }
+  wanted_.clear();
+  bytes_ = 0;
+  return parts_;
 }
 
 }  // namespace rsyncfs

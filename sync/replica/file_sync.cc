@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/replica/file_sync.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "sync/replica/layer_file.h"
 
@@ -35,14 +35,21 @@ Result<std::vector<OpenLayer>> open_layers(DirtyStore& store, DirtyFile& file, b
 Result<void> sync_layers(DirtyStore& store, DirtyFile& file) {
   auto layers = open_layers(store, file, false);
   if (!layers) return layers.error();
+  std::vector<FileSync> syncs;
   std::vector<uint64_t> ids;
+  std::vector<std::string> new_entries;
   for (const OpenLayer& layer : *layers) {
+    syncs.push_back({layer.fd->get(), true});
     ids.push_back(layer.block_file);
-    if (fdatasync(layer.fd->get()) != 0) return Error::os(errno, "syncing a local change");
     const auto& known = file.entries_synced;
-    if (std::find(known.begin(), known.end(), layer.block_file) != known.end()) continue;
-    if (auto done = sync_entry(store.directory.block_file(layer.block_file)); !done) return done;
+    if (std::find(known.begin(), known.end(), layer.block_file) == known.end())
+      new_entries.push_back(store.directory.block_file(layer.block_file));
   }
+  store.batch.sync(syncs);
+  for (const FileSync& sync : syncs) {
+    if (sync.error != 0) return Error::os(sync.error, "syncing a local change");
+  }
+  if (auto done = sync_entries(store.batch, new_entries); !done) return done;
   file.entries_synced = std::move(ids);
   return {};
 }

@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sync/replica/write_all.h"
@@ -105,10 +107,33 @@ Result<void> write_anew(int fd, const LayerExtents& extents) {
   return {};
 }
 
-Result<void> sync_entry(const std::string& path) {
-  const std::string directory = path.substr(0, path.rfind('/'));
-  if (auto done = sync_directory(directory); !done) return done;
-  return sync_directory(directory.substr(0, directory.rfind('/')));
+Result<void> sync_entries(FileBatch& batch, const std::vector<std::string>& paths) {
+  std::set<std::string> directories;
+  for (const std::string& path : paths) {
+    const std::string directory = path.substr(0, path.rfind('/'));
+    directories.insert(directory.substr(0, directory.rfind('/')));
+    directories.insert(directory);
+  }
+  std::vector<OwnedFd> open;
+  std::vector<FileSync> syncs;
+  const auto sync_open = [&]() -> Result<void> {
+    batch.sync(syncs);
+    for (const FileSync& sync : syncs) {
+      if (sync.error != 0) return Error::os(sync.error, "syncing a directory of the store");
+    }
+    open.clear();
+    syncs.clear();
+    return {};
+  };
+  for (const std::string& path : directories) {
+    OwnedFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd) return Error::os(errno, "syncing " + path);
+    syncs.push_back({fd.get(), false});
+    open.push_back(std::move(fd));
+    if (open.size() < FileBatch::kDepth) continue;
+    if (auto done = sync_open(); !done) return done;
+  }
+  return sync_open();
 }
 
 Result<void> sync_directories(const StateDirectory& directory) {

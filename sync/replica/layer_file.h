@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "io/base/result.h"
+#include "io/file_batch.h"
 #include "sync/replica/layer_extents.h"
 #include "sync/replica/state_directory.h"
 
@@ -21,8 +23,8 @@ Result<void> copy_range(int from, int to, uint64_t begin, uint64_t end);
 // The kernel tells of a lost page once, and then counts it as written. So after a failed sync what it still
 // shows is written anew, for the next sync to tell of.
 Result<void> write_anew(int fd, const LayerExtents& extents);
-// The file's name is on the disk, and that of the directory that it is in.
-Result<void> sync_entry(const std::string& path);
+// The files' names are on the disk, and those of the directories that they are in.
+Result<void> sync_entries(FileBatch& batch, const std::vector<std::string>& paths);
 // The names of the database's files are on the disk, and that of the state directory.
 Result<void> sync_directories(const StateDirectory& directory);
 // What is committed to the database is on the disk: in its log, or in itself, which was synced before the log

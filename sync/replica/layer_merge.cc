@@ -16,7 +16,7 @@ namespace {
 
 Result<void> sync_file(DirtyStore& store, uint64_t block_file, int fd) {
   if (fdatasync(fd) != 0) return Error::os(errno, "syncing a local change");
-  return sync_entry(store.directory.block_file(block_file));
+  return sync_entries(store.batch, {store.directory.block_file(block_file)});
 }
 
 // The sealed and the open layer of one file as one open layer, in the block file of that which has more.

@@ -79,19 +79,23 @@ Result<std::unique_ptr<Replica>> Replica::open(const ReplicaOptions& options) {
   if (auto done = prepare_schema(**db); !done) return done.error().with_context(options.directory);
   auto writer = Writer::open(std::move(*db));
   if (!writer) return writer.error();
-  auto replica = std::make_unique<StoredReplica>(std::move(*directory), std::move(*writer), options);
+  auto files = make_file_batch(options.io);
+  if (!files) return files.error();
+  auto replica = std::make_unique<StoredReplica>(std::move(*directory), std::move(*writer),
+                                                 std::move(files->batch), options);
   if (auto done = replica->start(options); !done) return done.error();
   return std::unique_ptr<Replica>(std::move(replica));
 }
 
 StoredReplica::StoredReplica(StateDirectory directory, std::unique_ptr<Writer> writer,
-                             const ReplicaOptions& options)
+                             std::unique_ptr<FileBatch> batch, const ReplicaOptions& options)
     : directory_(std::move(directory)),
       writer_(std::move(writer)),
+      batch_(std::move(batch)),
       reads_(directory_.database(), options.read_connections, options.sqlite_cache_bytes),
-      epochs_(directory_, *writer_),
-      contents_(directory_, *writer_, reads_, epochs_, options.max_maps, options.max_mapped_bytes),
-      dirty_(directory_, *writer_, reads_, epochs_, contents_),
+      epochs_(directory_, *writer_, *batch_),
+      contents_(directory_, *writer_, reads_, epochs_, *batch_, options.max_maps, options.max_mapped_bytes),
+      dirty_(directory_, *writer_, reads_, epochs_, contents_, *batch_),
       new_files_(directory_, *writer_, reads_, contents_.block_files()),
       local_(*writer_, dirty_, new_files_),
       pending_(*writer_, reads_, dirty_, new_files_),

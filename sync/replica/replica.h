@@ -11,11 +11,13 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "io/base/result.h"
+#include "io/file_batch.h"
 #include "sync/replica/cache_space.h"
 #include "sync/replica/content.h"
 #include "sync/replica/local_changes.h"
@@ -31,6 +33,7 @@ struct ReplicaOptions {
   size_t sqlite_cache_bytes = 1 << 20;            // per connection
   size_t max_maps = 4096;                         // block files and slabs kept mapped at once
   uint64_t max_mapped_bytes = uint64_t{1} << 40;  // of address space for block files; one is always mapped
+  IoChoice io = IoChoice::kAuto;                  // how batches of file reads and syncs are done
 };
 
 struct ReplicaStatistics {
@@ -186,6 +189,9 @@ class Replica {
   virtual Result<void> settle_damage(NodeId id) = 0;
   // kNotFound: nothing is here of it.
   virtual Result<std::unique_ptr<ContentVerification>> verify_content(NodeId id) = 0;
+  // Of each, which has not begun, what it looks at first is read now, all at once: for small contents, which
+  // would be read one by one otherwise.
+  virtual void read_ahead(std::span<ContentVerification* const> verifications) = 0;
 
   // The kernel holds no reference any more: an orphan is deleted with its content, others stay.
   virtual Result<void> forget_orphans(const std::vector<NodeId>& nodes) = 0;
@@ -214,6 +220,7 @@ class Replica {
   // The same, and all bytes.
   virtual Result<void> check() const = 0;
   virtual const std::string& directory() const = 0;
+  virtual const FileBatch& file_batch() const = 0;
 };
 
 }  // namespace rsyncfs

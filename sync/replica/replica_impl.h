@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,7 +29,8 @@ namespace rsyncfs {
 
 class StoredReplica final : public Replica {
  public:
-  StoredReplica(StateDirectory directory, std::unique_ptr<Writer> writer, const ReplicaOptions& options);
+  StoredReplica(StateDirectory directory, std::unique_ptr<Writer> writer, std::unique_ptr<FileBatch> batch,
+                const ReplicaOptions& options);
   StoredReplica(const StoredReplica&) = delete;
   StoredReplica& operator=(const StoredReplica&) = delete;
   ~StoredReplica() override;
@@ -79,6 +81,9 @@ class StoredReplica final : public Replica {
   Result<std::unique_ptr<ContentVerification>> verify_content(NodeId id) override {
     return contents_.verify(id);
   }
+  void read_ahead(std::span<ContentVerification* const> verifications) override {
+    contents_.read_ahead(verifications);
+  }
 
   Result<void> forget_orphans(const std::vector<NodeId>& nodes) override;
   Result<size_t> purge_orphans(size_t limit) override;
@@ -97,6 +102,7 @@ class StoredReplica final : public Replica {
   Result<void> check_records() const override;
   Result<void> check() const override;
   const std::string& directory() const override { return directory_.path(); }
+  const FileBatch& file_batch() const override { return *batch_; }
 
  private:
   // Calls body(Connection&) with a read connection; both give a Result.
@@ -120,6 +126,7 @@ class StoredReplica final : public Replica {
 
   StateDirectory directory_;
   std::unique_ptr<Writer> writer_;
+  std::unique_ptr<FileBatch> batch_;
   mutable ReadPool reads_;
   SyncEpochs epochs_;
   ContentStore contents_;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "io/base/log.h"
 #include "sync/replica/content_rows.h"
@@ -137,12 +138,32 @@ Result<void> SyncEpochs::sync_files(const std::set<File>& files, bool all) {
     if (!fd || syncfs(fd.get()) != 0) return Error::os(errno, "syncing " + directory_.path());
     return {};
   }
+  std::vector<std::string> some;
+  std::vector<std::string> synced;
   for (const auto& [slab, block] : files) {
-    const std::string path = slab != 0 ? directory_.slab(slab) : directory_.block_file(block);
-    const OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    some.push_back(slab != 0 ? directory_.slab(slab) : directory_.block_file(block));
+    if (some.size() < FileBatch::kDepth) continue;
+    if (auto done = sync_bytes(std::exchange(some, {}), synced); !done) return done;
+  }
+  if (auto done = sync_bytes(some, synced); !done) return done;
+  return sync_entries(batch_, synced);
+}
+
+Result<void> SyncEpochs::sync_bytes(const std::vector<std::string>& paths, std::vector<std::string>& synced) {
+  std::vector<OwnedFd> open;
+  std::vector<FileSync> syncs;
+  const size_t first = synced.size();
+  for (const std::string& path : paths) {
+    OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     if (!fd && errno == ENOENT) continue;  // dropped since
-    if (!fd || fdatasync(fd.get()) != 0) return Error::os(errno, "syncing " + path);
-    if (auto done = sync_entry(path); !done) return done;
+    if (!fd) return Error::os(errno, "syncing " + path);
+    syncs.push_back({fd.get(), true});
+    open.push_back(std::move(fd));
+    synced.push_back(path);
+  }
+  batch_.sync(syncs);
+  for (size_t i = 0; i < syncs.size(); ++i) {
+    if (syncs[i].error != 0) return Error::os(syncs[i].error, "syncing " + synced[first + i]);
   }
   return {};
 }

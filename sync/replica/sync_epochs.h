@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "io/base/result.h"
+#include "io/file_batch.h"
 #include "sync/replica/state_directory.h"
 #include "sync/replica/writer.h"
 
@@ -20,7 +21,8 @@ namespace rsyncfs {
 
 class SyncEpochs {
  public:
-  SyncEpochs(const StateDirectory& directory, Writer& writer) : directory_(directory), writer_(writer) {}
+  SyncEpochs(const StateDirectory& directory, Writer& writer, FileBatch& batch)
+      : directory_(directory), writer_(writer), batch_(batch) {}
 
   // Whether the store was last opened in this running of the kernel. Before recover().
   Result<bool> is_of(const std::string& boot) const;
@@ -34,15 +36,17 @@ class SyncEpochs {
   Result<void> sync();
 
  private:
-  // Above this the whole file system is synced instead.
-  static constexpr size_t kMaxFiles = 32;
+  // Above this the whole file system is synced instead, which waits for what others have written, too.
+  static constexpr size_t kMaxFiles = 256;
   using File = std::pair<uint64_t, uint64_t>;  // slab, or 0 and block file
 
   Result<void> drop_unsynced(Transaction& transaction, uint64_t synced);
   Result<void> sync_files(const std::set<File>& files, bool all);
+  Result<void> sync_bytes(const std::vector<std::string>& paths, std::vector<std::string>& synced);
 
   const StateDirectory& directory_;
   Writer& writer_;
+  FileBatch& batch_;
   std::mutex sync_mutex_;  // one sync() at a time; before the writer
   uint64_t synced_ = 0;    // of recover() and sync() only
   std::mutex mutex_;

@@ -5,13 +5,21 @@
 
 #include <array>
 #include <utility>
-#include <vector>
+
+#include "io/base/buffer_pool.h"
 
 namespace rsyncfs {
 
 namespace {
 // Of one system call; more wait for the next.
 constexpr size_t kMaxParts = 256;
+
+// Buffers that no recv is using, for the next one: sessions come and go, and one that is paused needs none.
+constexpr size_t kIdleReceiveBytes = 1 << 20;
+BufferPool& receive_buffers() {
+  static BufferPool pool(kIdleReceiveBytes);
+  return pool;
+}
 }  // namespace
 
 // Shared with the operations under way: buffers and descriptors live until the last completion.
@@ -26,9 +34,10 @@ struct Stream::State : std::enable_shared_from_this<Stream::State> {
 
   void read() {
     if (handler == nullptr || paused || ended || receiving != 0) return;
-    if (buffer.empty()) buffer.resize(kStreamReadBytes);
-    receiving = loop.recv(
-        in, buffer, [self = shared_from_this()](Result<size_t> got) { self->received(std::move(got)); });
+    if (!buffer.owner) buffer = receive_buffers().get(kStreamReadBytes);
+    receiving = loop.recv(in, buffer.bytes, [self = shared_from_this()](Result<size_t> got) {
+      self->received(std::move(got));
+    });
   }
 
   void received(Result<size_t> got) {
@@ -44,8 +53,9 @@ struct Stream::State : std::enable_shared_from_this<Stream::State> {
     }
     bytes_in += *got;
     last_received = Clock::now();
-    handler->on_bytes(std::span(buffer).first(*got));
+    handler->on_bytes(buffer.bytes.first(*got));
     read();
+    if (receiving == 0) buffer = {};
   }
 
   void write() {
@@ -90,9 +100,9 @@ struct Stream::State : std::enable_shared_from_this<Stream::State> {
   const int out;
   std::unique_ptr<Peer> peer;
   Handler* handler = nullptr;
-  std::vector<std::byte> buffer;
-  OutputQueue queued;    // not given to the loop yet
-  OutputQueue outgoing;  // the loop is sending from here: not to be touched
+  BufferPool::Buffer buffer;  // while something is received
+  OutputQueue queued;         // not given to the loop yet
+  OutputQueue outgoing;       // the loop is sending from here: not to be touched
   OpId receiving = 0;
   OpId sending = 0;
   bool paused = false;

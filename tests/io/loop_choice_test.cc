@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <functional>
 
+#include "io/file_batch.h"
 #include "tests/io/loop_fixture.h"
 
 namespace rsyncfs::test {
@@ -50,6 +51,18 @@ bool works(Loop& loop) {
   return byte == "x" && text == "content";
 }
 
+// A batch likewise: more reads than one, and more syncs.
+bool works(FileBatch& batch) {
+  const UniqueFd file = make_temp_file("content");
+  std::string text(7, '.');
+  std::array<FileRead, 2> reads = {FileRead{file.get(), 0, writable(text).first(3)},
+                                   FileRead{file.get(), 3, writable(text).subspan(3)}};
+  batch.read(reads);
+  std::array<FileSync, 2> syncs = {FileSync{file.get()}, FileSync{-1}};
+  batch.sync(syncs);
+  return text == "content" && syncs[0].error == 0 && syncs[1].error == EBADF;
+}
+
 // Runs `body` in a child, because a filter cannot be taken back; what it returns is what went wrong, or
 // nothing.
 std::string in_child(const std::function<std::string()>& body) {
@@ -72,6 +85,18 @@ std::string in_child(const std::function<std::string()>& body) {
   return text;
 }
 
+std::string wrong_with_batch_choice(const std::string& why) {
+  auto chosen = make_file_batch(IoChoice::kAuto);
+  if (!chosen.ok()) return "batch: " + chosen.error().message();
+  if (chosen->batch->engine() != "threads") return "the batch took " + std::string(chosen->batch->engine());
+  if (chosen->reason != "threads: " + why) return "the batch's reason: " + chosen->reason;
+  if (!works(*chosen->batch)) return "the batch does not work";
+  const auto insisted = make_file_batch(IoChoice::kUring);
+  if (insisted.ok()) return "io=uring did not fail for the batch";
+  if (insisted.error().message() != why) return "the batch's error: " + insisted.error().message();
+  return {};
+}
+
 std::string expect_fallback(long forbidden, int error, const std::string& why) {
   return in_child([&]() -> std::string {
     if (!forbid(forbidden, error)) return "no filter";
@@ -83,7 +108,7 @@ std::string expect_fallback(long forbidden, int error, const std::string& why) {
     const auto insisted = make_loop(IoChoice::kUring);
     if (insisted.ok()) return "io=uring did not fail";
     if (insisted.error().message() != why) return "error: " + insisted.error().message();
-    return {};
+    return wrong_with_batch_choice(why);
   });
 }
 
@@ -104,6 +129,11 @@ TEST(LoopChoice, ThreadsAreTakenWhenAskedFor) {
   EXPECT_EQ(chosen->loop->engine(), "threads");
   EXPECT_EQ(chosen->reason, "threads: asked for");
   EXPECT_TRUE(works(*chosen->loop));
+  auto batch = make_file_batch(IoChoice::kThreads);
+  ASSERT_TRUE(batch.ok());
+  EXPECT_EQ(batch->batch->engine(), "threads");
+  EXPECT_EQ(batch->reason, "threads: asked for");
+  EXPECT_TRUE(works(*batch->batch));
 }
 
 TEST(LoopChoice, UringIsTakenWhereItWorks) {
@@ -114,6 +144,11 @@ TEST(LoopChoice, UringIsTakenWhereItWorks) {
   EXPECT_EQ(chosen->loop->engine(), "io_uring");
   EXPECT_TRUE(chosen->reason.starts_with("io_uring: 64 entries")) << chosen->reason;
   EXPECT_TRUE(works(*chosen->loop));
+  auto batch = make_file_batch(IoChoice::kAuto);
+  ASSERT_TRUE(batch.ok());
+  EXPECT_EQ(batch->batch->engine(), "io_uring");
+  EXPECT_EQ(batch->reason, chosen->reason);
+  EXPECT_TRUE(works(*batch->batch));
 }
 
 TEST(LoopChoice, FallsBackWhenRingsAreNotPermitted) {
@@ -127,7 +162,20 @@ TEST(LoopChoice, FallsBackWhenThereIsNoSuchSystemCall) {
 TEST(LoopChoice, FallsBackWhenRingsCanBeMadeButNotUsed) {
   if (!make_loop(IoChoice::kUring).ok()) GTEST_SKIP() << "no io_uring to forbid a part of";
   EXPECT_EQ(expect_fallback(SYS_io_uring_enter, EPERM, "io_uring_enter: Operation not permitted"), "");
+  EXPECT_EQ(expect_fallback(SYS_io_uring_enter, ENOSYS, "io_uring_enter: Function not implemented"), "");
   EXPECT_EQ(expect_fallback(SYS_io_uring_register, EPERM, "io_uring cannot be asked for its operations"), "");
+}
+
+// The filter comes when the batch has been chosen: threads that have no ring yet get none, and go on without.
+TEST(LoopChoice, ABatchGoesOnInThreadsThatGetNoRing) {
+  if (!make_file_batch(IoChoice::kUring).ok()) GTEST_SKIP() << "no io_uring to forbid";
+  const std::string wrong = in_child([]() -> std::string {
+    auto chosen = make_file_batch(IoChoice::kUring);
+    if (!chosen.ok()) return chosen.error().message();
+    if (!forbid(SYS_io_uring_setup, ENOMEM)) return "no filter";
+    return works(*chosen->batch) ? "" : "does not work";
+  });
+  EXPECT_EQ(wrong, "");
 }
 
 TEST(LoopChoice, ThreadsWorkWithoutTheNewerSystemCalls) {

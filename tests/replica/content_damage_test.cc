@@ -19,8 +19,21 @@
 namespace rsyncfs {
 namespace {
 
-class ContentDamage : public Contents {
+// Before the store is opened.
+class EachIo : public testing::WithParamInterface<IoChoice> {
  protected:
+  EachIo() { use_io(works() ? GetParam() : IoChoice::kAuto); }
+  EachIo(const EachIo&) = delete;
+  EachIo& operator=(const EachIo&) = delete;
+  ~EachIo() { use_io(IoChoice::kAuto); }
+  static bool works() { return make_file_batch(GetParam()).ok(); }
+};
+
+class ContentDamage : public EachIo, public Contents {
+ protected:
+  void SetUp() override {
+    if (!works()) GTEST_SKIP() << "no io_uring here";
+  }
   // The only file of the directory gets another byte there.
   static void strike(const std::string& directory, uint64_t offset) {
     std::vector<std::string> files;
@@ -69,7 +82,7 @@ class ContentDamage : public Contents {
   static constexpr uint64_t kBlock = kSumBlockBytes;
 };
 
-TEST_F(ContentDamage, OfABlockIsNotShownAndTheRestIs) {
+TEST_P(ContentDamage, OfABlockIsNotShownAndTheRestIs) {
   const auto bytes = known_bytes(1, kLarge);
   const NodeId node = add_file(kLarge);
   store_content(*store_, node, bytes);
@@ -93,7 +106,7 @@ TEST_F(ContentDamage, OfABlockIsNotShownAndTheRestIs) {
   EXPECT_EQ(verify(node).damaged_bytes, 0U);
 }
 
-TEST_F(ContentDamage, SettlesByItself) {
+TEST_P(ContentDamage, SettlesByItself) {
   const auto bytes = known_bytes(1, kLarge);
   const NodeId node = add_file(kLarge);
   store_content(*store_, node, bytes);
@@ -103,7 +116,7 @@ TEST_F(ContentDamage, SettlesByItself) {
   EXPECT_EQ(must(store_->content_state(node)).present_bytes, kLarge - kBlock);
 }
 
-TEST_F(ContentDamage, OfASmallFileTakesAllOfIt) {
+TEST_P(ContentDamage, OfASmallFileTakesAllOfIt) {
   const auto bytes = known_bytes(1, 5000);
   const NodeId node = add_file(5000);
   store_content(*store_, node, bytes);
@@ -115,7 +128,7 @@ TEST_F(ContentDamage, OfASmallFileTakesAllOfIt) {
   EXPECT_EQ(stored_content(*store_, node), bytes);
 }
 
-TEST_F(ContentDamage, OfAPartialContentIsNoticedWhereABlockIsWhole) {
+TEST_P(ContentDamage, OfAPartialContentIsNoticedWhereABlockIsWhole) {
   const auto bytes = known_bytes(1, kLarge);
   const NodeId node = add_file(kLarge);
   {
@@ -132,7 +145,7 @@ TEST_F(ContentDamage, OfAPartialContentIsNoticedWhereABlockIsWhole) {
   EXPECT_EQ(must(store_->content_state(node)).present_bytes, 2 * kBlock);
 }
 
-TEST_F(ContentDamage, IsFoundByVerifying) {
+TEST_P(ContentDamage, IsFoundByVerifying) {
   const auto bytes = known_bytes(1, kLarge);
   const NodeId node = add_file(kLarge);
   store_content(*store_, node, bytes);
@@ -153,7 +166,7 @@ TEST_F(ContentDamage, IsFoundByVerifying) {
   EXPECT_FALSE(check.was_complete);
 }
 
-TEST_F(ContentDamage, OfAFileThatIsCutUnderItsMapKillsNobody) {
+TEST_P(ContentDamage, OfAFileThatIsCutUnderItsMapKillsNobody) {
   const NodeId node = add_file(kLarge);
   store_content(*store_, node, known_bytes(1, kLarge));
   const auto content = must(store_->content(node));
@@ -163,9 +176,11 @@ TEST_F(ContentDamage, OfAFileThatIsCutUnderItsMapKillsNobody) {
   EXPECT_TRUE(content->view(0, 10 * kBlock));
   EXPECT_FALSE(content->view(11 * kBlock, 1));
   EXPECT_TRUE(eventually([&] { return must(store_->content(node)) == nullptr; }));
+  // Its row goes a moment later.
+  EXPECT_TRUE(eventually([&] { return must(store_->content_state(node)).present_bytes == 0; }));
 }
 
-TEST_F(ContentDamage, IsWhatALostFileIs) {
+TEST_P(ContentDamage, IsWhatALostFileIs) {
   const NodeId node = add_file(kLarge);
   store_content(*store_, node, known_bytes(1, kLarge));
   ASSERT_NE(must(store_->content(node)), nullptr);
@@ -177,7 +192,7 @@ TEST_F(ContentDamage, IsWhatALostFileIs) {
 }
 
 // What an older version of the program stored has no sums yet.
-TEST_F(ContentDamage, IsFoundByTheDigestWhereThereAreNoSums) {
+TEST_P(ContentDamage, IsFoundByTheDigestWhereThereAreNoSums) {
   const auto bytes = known_bytes(1, kLarge);
   const auto other = known_bytes(2, 4000);
   const NodeId large = add_file(kLarge);
@@ -195,7 +210,7 @@ TEST_F(ContentDamage, IsFoundByTheDigestWhereThereAreNoSums) {
   EXPECT_EQ(must(store_->content(small)), nullptr);
 }
 
-TEST_F(ContentDamage, IsFoundOnceVerifyingHasMadeTheSums) {
+TEST_P(ContentDamage, IsFoundOnceVerifyingHasMadeTheSums) {
   const NodeId large = add_file(kLarge);
   const NodeId small = add_file(4000);
   store_with_digest(large, known_bytes(1, kLarge));
@@ -210,6 +225,49 @@ TEST_F(ContentDamage, IsFoundOnceVerifyingHasMadeTheSums) {
   must(store_->settle_damage(large));
   must(store_->settle_damage(small));
 }
+
+// Small contents of one slab, more than are read at once, some of them damaged, and a large one among them.
+TEST_P(ContentDamage, IsFoundInWhatIsReadAhead) {
+  constexpr size_t kFiles = 150;
+  std::vector<NodeId> nodes;
+  uint64_t at = 0;
+  std::vector<uint64_t> places;
+  for (size_t i = 0; i < kFiles; ++i) {
+    const uint64_t size = i == 70 ? kLarge : 700 + 61 * i;
+    nodes.push_back(add_file(size));
+    store_content(*store_, nodes.back(), known_bytes(i, size));
+    places.push_back(at);
+    if (size <= kSlabMaxFileBytes) at = (at + size + 63) / 64 * 64;
+  }
+  for (const size_t struck : {0, 63, 64, 65, 149}) strike(slabs(), places[struck] + 10);
+  strike(blocks(), kBlock + 1);
+  std::vector<std::unique_ptr<ContentVerification>> verifications;
+  std::vector<ContentVerification*> all;
+  for (const NodeId node : nodes) {
+    verifications.push_back(must(store_->verify_content(node)));
+    all.push_back(verifications.back().get());
+  }
+  const uint64_t batches = store_->file_batch().counters().batches;
+  store_->read_ahead(all);
+  EXPECT_EQ(store_->file_batch().counters().batches, batches + 3);
+  const uint64_t reads = store_->file_batch().counters().reads;
+  for (size_t i = 0; i < kFiles; ++i) {
+    while (must(verifications[i]->step(200'000))) {
+    }
+    const ContentCheck check = verifications[i]->check();
+    const uint64_t size = i == 70 ? kLarge : 700 + 61 * i;
+    const bool damaged = i == 0 || (i >= 63 && i <= 65) || i == 149;
+    EXPECT_EQ(check.checked_bytes, size) << i;
+    EXPECT_EQ(check.damaged_bytes, i == 70 ? kBlock : damaged ? size : 0) << i;
+  }
+  // Those that are sound were not read again: the rest of the large one, and what is looked at twice.
+  EXPECT_EQ(store_->file_batch().counters().reads, reads + kLarge / kBlock + 5 + 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, ContentDamage, testing::Values(IoChoice::kUring, IoChoice::kThreads),
+                         [](const auto& tested) {
+                           return tested.param == IoChoice::kUring ? "uring" : "threads";
+                         });
 
 }  // namespace
 }  // namespace rsyncfs

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
@@ -22,7 +23,7 @@ namespace {
 constexpr size_t kBlockBytes = 4096;
 constexpr size_t kLogHeaderBytes = 32;
 
-thread_local bool in_event = false;
+std::atomic<bool> in_event{false};  // of all threads: what it causes may be done by others
 
 struct Disk {
   std::function<void()> event;
@@ -82,8 +83,7 @@ int synced(int fd, bool everything) {
     everything ? remember_all(disk()) : remember(disk(), path);
     event = disk().event;
   }
-  if (event == nullptr || in_event) return 0;
-  in_event = true;
+  if (event == nullptr || in_event.exchange(true)) return 0;
   event();
   in_event = false;
   return 0;

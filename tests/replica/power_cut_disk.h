@@ -14,8 +14,8 @@ namespace rsyncfs {
 void watch_disk(const std::string& directory);
 // From now on syncs of files in `blocks` fail with this errno; 0: no more.
 void fail_syncs(int error);
-// Calls `event` after each sync that has to do with the directory, but not for those that it causes. Null: no
-// more.
+// Calls `event` after each sync that has to do with the directory, but not for those that it causes, nor for
+// those that end while it is running. Null: no more.
 void after_each_sync(std::function<void()> event);
 // Makes `to` what the disk has after the power failed at this moment: each block as it was when it was synced
 // last or as it is now, names that were not synced or not.

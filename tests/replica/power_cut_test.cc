@@ -2,6 +2,7 @@
 // The power fails while files are changed and pushed. What sync() was asked for must be there; of what came
 // later any part may be, but no byte that nobody wrote.
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -39,9 +40,16 @@ struct File {
   Bytes frozen;
 };
 
+// The disk sees system calls of this program, and nothing of what a ring does.
+const bool syncs_are_seen = [] {
+  use_io(IoChoice::kThreads);
+  return true;
+}();
+
 class PowerCut : public DirtyTest {
  protected:
   void SetUp() override {
+    ASSERT_TRUE(syncs_are_seen);
     random_.seed(support::test_seed());
     watch_disk(tmp_.path());
     for (const uint64_t size : {0, 3000, 150'000, 1'500'000, 1'600'000}) {
@@ -230,6 +238,46 @@ TEST_F(PowerCut, WhatIsWrittenIntoAContentIsOfOneVersion) {
     for (int j = 0; j < 2; ++j) cut();
     ASSERT_FALSE(HasFailure()) << "round " << i;
   }
+}
+
+// More files than are synced at once. Halfway, what is recorded is there or is fetched again; afterwards all
+// is there, by its name, too.
+TEST_F(PowerCut, WhatIsFetchedIsThereOnceItsEpochIsSynced) {
+  constexpr int kFetched = 80;
+  std::map<NodeId, Bytes> fetched;
+  for (int i = 0; i < kFetched; ++i) {
+    const Bytes bytes = known_bytes(1000 + static_cast<uint64_t>(i), 70'000 + static_cast<uint64_t>(i));
+    const NodeId node = add_file(bytes.size());
+    store_content(*store_, node, bytes);
+    fetched[node] = bytes;
+  }
+  const auto kept = [&] {
+    const TemporaryDirectory after;
+    cut_power(after.path(), random_);
+    {
+      const auto db = must(Connection::open(after.path() + "/store.db", Connection::Mode::kWrite, 1 << 20));
+      must(write_setting(*db, "boot", "another"));
+    }
+    const auto store = open_store(after.path());
+    must(store->check());
+    int complete = 0;
+    for (const auto& [node, bytes] : fetched) {
+      const auto content = must(store->content(node));
+      if (content == nullptr) continue;
+      EXPECT_EQ(stored_content(*store, node), bytes) << "node " << node;
+      ++complete;
+    }
+    return complete;
+  };
+  std::atomic<int> syncs{0};
+  after_each_sync([&] {
+    if (++syncs % 40 != 0) return;
+    EXPECT_LT(kept(), kFetched) << "after " << syncs << " syncs";
+  });
+  must(local().sync_all());
+  after_each_sync(nullptr);
+  EXPECT_GT(syncs, kFetched);
+  EXPECT_EQ(kept(), kFetched);
 }
 
 // Whoever asks is told, once, that bytes may not have reached the disk; what the kernel has of them is

@@ -21,8 +21,17 @@ TemporaryDirectory::~TemporaryDirectory() {
   std::filesystem::remove_all(path_, ignored);
 }
 
+namespace {
+IoChoice io_choice = IoChoice::kAuto;
+}  // namespace
+
+void use_io(IoChoice choice) {
+  io_choice = choice;
+}
+
 std::unique_ptr<Replica> open_store(const std::string& directory) {
   ReplicaOptions options;
+  options.io = io_choice;
   options.directory = directory;
   options.source = "rsync://test/module";
   return must(Replica::open(options));

@@ -50,6 +50,8 @@ inline void must(const Result<void>& result) {
 }
 
 std::unique_ptr<Replica> open_store(const std::string& directory);
+// How the stores that are opened from now on do batches of file reads and syncs.
+void use_io(IoChoice choice);
 
 NodeAttributes file_attributes(uint64_t size, int64_t mtime_s = 1, uint32_t mode = S_IFREG | 0644);
 NodeAttributes directory_attributes();

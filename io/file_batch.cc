@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "io/file_batch.h"
+
+#include <utility>
+
+#include "io/file_calls.h"
+#include "io/threads/thread_file_batch.h"
+#include "io/uring/ring_file_batch.h"
+
+namespace rsyncfs {
+
+void FileBatch::read(std::span<FileRead> reads) {
+  if (reads.size() == 1) {
+    read_now(reads.front());
+  } else if (!reads.empty()) {
+    counters_.batches.fetch_add(1, std::memory_order_relaxed);
+    read_many(reads);
+  }
+  uint64_t bytes = 0;
+  for (const FileRead& item : reads) bytes += item.got;
+  counters_.reads.fetch_add(reads.size(), std::memory_order_relaxed);
+  counters_.read_bytes.fetch_add(bytes, std::memory_order_relaxed);
+}
+
+void FileBatch::sync(std::span<FileSync> syncs) {
+  if (syncs.size() == 1) {
+    sync_now(syncs.front());
+  } else if (!syncs.empty()) {
+    counters_.batches.fetch_add(1, std::memory_order_relaxed);
+    // Otherwise each sync places and writes its file's pages under the journal's commits of those before it.
+    for (const FileSync& item : syncs) start_writeback(item.fd);
+    sync_many(syncs);
+  }
+  counters_.syncs.fetch_add(syncs.size(), std::memory_order_relaxed);
+}
+
+Result<FileBatchSelection> make_file_batch(IoChoice choice) {
+  std::string why = "asked for";
+  if (choice != IoChoice::kThreads) {
+    auto ring = make_ring_file_batch();
+    if (ring.ok()) return FileBatchSelection{std::move(ring->batch), "io_uring: " + ring->description};
+    if (choice == IoChoice::kUring) return ring.error();
+    why = ring.error().message();
+  }
+  return FileBatchSelection{make_thread_file_batch(), "threads: " + why};
+}
+
+}  // namespace rsyncfs
