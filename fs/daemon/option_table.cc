@@ -174,9 +174,7 @@ constexpr OptionSpec kMount[] = {
     {"allow_other", "", "let all users in; the permissions shown are checked",
      set<&Options::allow_other, true>},
     {"profile", "WHAT",
-     "what the mount is best at: small (many small files), or large (the kernel reads files larger than 64 "
-     "KiB "
-     "from the store by itself, for root); auto is small (default: auto)",
+     "small, or large: the kernel reads large files by itself, each open asks us (default: auto, small now)",
      [](Options& o, Value v) { return store(parse_profile(v), o.profile); }},
     {"default_permissions", "", "have the kernel check permissions (always so)", accept},
     {"auto_unmount", "", "unmount when the daemon dies", set<&Options::auto_unmount, true>},
