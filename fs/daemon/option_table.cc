@@ -62,6 +62,12 @@ Result<IoChoice> parse_engine(Value value) {
   return *word == "uring" ? IoChoice::kUring : IoChoice::kThreads;
 }
 
+Result<OpenProfile> parse_profile(Value value) {
+  const Result<std::string> word = parse_word(value, {"auto", "small", "large"});
+  if (!word) return word.error();
+  return *word == "large" ? OpenProfile::kPassthrough : OpenProfile::kNoOpen;
+}
+
 constexpr OptionSpec kSource[] = {
     {"password_file", "FILE", "read the daemon password from the first line of FILE ('-': standard input)",
      [](Options& o, Value v) { return set_text(o.password_file, v); }},
@@ -167,6 +173,9 @@ constexpr OptionSpec kWriting[] = {
 constexpr OptionSpec kMount[] = {
     {"allow_other", "", "let all users in; the permissions shown are checked",
      set<&Options::allow_other, true>},
+    {"profile", "WHAT",
+     "small, or large: the kernel reads large files by itself, each open asks us (default: auto, small now)",
+     [](Options& o, Value v) { return store(parse_profile(v), o.profile); }},
     {"default_permissions", "", "have the kernel check permissions (always so)", accept},
     {"auto_unmount", "", "unmount when the daemon dies", set<&Options::auto_unmount, true>},
     {"nonempty", "", "accepted: a directory with contents may be mounted over anyway", accept},

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "fs/daemon/option_values.h"
+#include "fs/fuse/open_profile.h"
 #include "io/base/log.h"
 #include "io/base/result.h"
 #include "io/loop.h"
@@ -36,6 +37,7 @@ struct MountOptions {
   bool suid = false;
   bool dev = false;
   bool exec = true;
+  OpenProfile profile = OpenProfile::kNoOpen;
   bool sloppy = false;             // from here on, options that nobody knows are dropped
   std::optional<bool> read_write;  // rw or ro was given
   std::string fsname;              // "" = SOURCE as typed

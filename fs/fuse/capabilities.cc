@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "fs/fuse/capabilities.h"
 
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
 #include <cstdint>
 
 #include "fs/fuse/fuse_api.h"
@@ -42,6 +47,14 @@ void agree(fuse_conn_info& connection, uint64_t wanted, uint64_t unwanted) {
 }
 #endif
 
+// FUSE_DEV_IOC_BACKING_OPEN is for CAP_SYS_ADMIN only.
+bool may_give_files() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> data{};
+  if (::syscall(SYS_capget, &header, data.data()) != 0) return false;
+  return (data[CAP_TO_INDEX(CAP_SYS_ADMIN)].effective & CAP_TO_MASK(CAP_SYS_ADMIN)) != 0;
+}
+
 }  // namespace
 
 void choose_capabilities(fuse_conn_info& connection, MountContext& mount) {
@@ -58,6 +71,13 @@ void choose_capabilities(fuse_conn_info& connection, MountContext& mount) {
   (mount.options.posix_acl ? wanted : unwanted) |= FUSE_CAP_POSIX_ACL;
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
   (mount.options.read_only ? unwanted : wanted) |= FUSE_CAP_HANDLE_KILLPRIV_V2;
+  mount.passthrough_offered.store((capable & FUSE_CAP_PASSTHROUGH) != 0);
+#endif
+  const bool passthrough = mount.options.profile == OpenProfile::kPassthrough &&
+                           mount.passthrough_offered.load() && may_give_files();
+  if (passthrough) mount.backing.agree();
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+  (passthrough ? wanted : unwanted) |= FUSE_CAP_PASSTHROUGH;
 #endif
   agree(connection, wanted & capable, unwanted);
   connection.max_read = kMaxRequestBytes;

@@ -32,6 +32,12 @@ constexpr std::array<std::string_view, static_cast<size_t>(FrontOp::kCount)> kOp
 // New requests may be parked while the last call of the notifier waits for them.
 constexpr std::chrono::milliseconds kCancelAgainEvery{5};
 
+std::string profile_name(const MountContext& mount) {
+  if (mount.no_open.load()) return "no_open";
+  if (!mount.backing.agreed()) return "keep_cache";
+  return "passthrough (" + std::to_string(mount.backing.lent_total()) + " files lent so far)";
+}
+
 class MountedFront final : public Front {
  public:
   MountedFront(FrontOptions options, Tree& tree, Notifier& notifier, FrontEvents events)
@@ -81,6 +87,7 @@ Result<void> MountedFront::start() {
     mount_.events =
         std::make_unique<EventRaiser>(mountpoint(), device_, mount_.tree, *mount_.options.watched);
   }
+  mount_.backing.start(session_->channel(), mount_.options.read_only ? UINT64_MAX : kMaxLentWritableBytes);
   mount_.notifier.attach(*session_, mount_.tree, mount_.events.get());
   workers_.emplace(
       *session_, std::clamp(mount_.options.workers, 1U, kMaxFrontWorkers), [this] { after_request(); },
@@ -185,6 +192,7 @@ FrontStatistics MountedFront::statistics() const {
   now.waiting = mount_.replies.parked_count();
   now.parked_total = mount_.replies.parked_total();
   now.known_nodes = mount_.tree.lookups().size();
+  now.lent_files = mount_.backing.lent_total();
   now.notifier = mount_.notifier.statistics();
   return now;
 }
@@ -192,8 +200,7 @@ FrontStatistics MountedFront::statistics() const {
 std::string MountedFront::description() const {
   return "fuse " + std::to_string(mount_.protocol_major.load()) + "." +
          std::to_string(mount_.protocol_minor.load()) + ", libfuse " + fuse_pkgversion() + ", profile " +
-         (mount_.no_open.load() ? "no_open" : "keep_cache") + ", " + std::to_string(mount_.options.workers) +
-         " workers";
+         profile_name(mount_) + ", " + std::to_string(mount_.options.workers) + " workers";
 }
 
 }  // namespace

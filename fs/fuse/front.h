@@ -11,18 +11,13 @@
 #include <vector>
 
 #include "fs/fuse/notifier.h"
+#include "fs/fuse/open_profile.h"
 #include "fs/fuse/watched_nodes.h"
 #include "fs/tree/tree.h"
 #include "io/base/result.h"
 #include "io/base/unique_function.h"
 
 namespace rsyncfs {
-
-// How open(2) is treated; chosen per mount because the kernel learns it once.
-enum class OpenProfile : uint8_t {
-  kNoOpen,     // open, flush and release never reach us: warm small files are as on a local disk
-  kKeepCache,  // every open is a request; the page cache is kept
-};
 
 struct FrontOptions {
   std::string mountpoint;
@@ -49,6 +44,9 @@ struct FrontOptions {
   bool debug = false;  // every request in the log
 };
 constexpr unsigned kMaxFrontWorkers = 64;
+// A larger file that may be written is not read by the kernel itself: the first write to one that is being
+// read so copies it.
+constexpr uint64_t kMaxLentWritableBytes = uint64_t{1} << 30;
 
 enum class FrontOp : uint8_t {
   kLookup,
@@ -97,6 +95,7 @@ struct FrontStatistics {
   uint64_t waiting = 0;       // requests parked now
   uint64_t parked_total = 0;  // requests that had to wait for the source
   uint64_t known_nodes = 0;   // inodes the kernel holds
+  uint64_t lent_files = 0;    // given to the kernel so far, to be read by itself
   NotifierStatistics notifier;
 };
 

@@ -4,6 +4,7 @@
 
 #include <sys/uio.h>
 
+#include <cstddef>
 #include <span>
 
 #include "fs/fuse/fuse_api.h"
@@ -21,6 +22,10 @@ constexpr bool kAmendInitReply = FUSE_VERSION < FUSE_MAKE_VERSION(3, 17);
 
 // Nor FUSE_REQUEST_TIMEOUT.
 
+// Nor FUSE_PASSTHROUGH.
+
+// Any request may be given; of FUSE_INIT it is noted what the kernel offers.
+void note_init_request(MountContext& mount, std::span<const std::byte> request);
 // Any reply may be given; only the one to FUSE_INIT is looked at closely.
 void amend_init_reply(MountContext& mount, std::span<iovec> reply);
 

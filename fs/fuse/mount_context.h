@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "fs/fuse/backing_files.h"
 #include "fs/fuse/event_raiser.h"
 #include "fs/fuse/front.h"
 #include "fs/fuse/notifier.h"
@@ -18,7 +19,10 @@ namespace rsyncfs {
 
 struct MountContext {
   MountContext(Tree& mounted_tree, Notifier& kernel_notifier, FrontOptions mount_options)
-      : tree(mounted_tree), notifier(kernel_notifier), options(std::move(mount_options)) {}
+      : tree(mounted_tree),
+        notifier(kernel_notifier),
+        options(std::move(mount_options)),
+        backing(mounted_tree) {}
 
   void count(FrontOp op) { requests[static_cast<size_t>(op)].fetch_add(1, std::memory_order_relaxed); }
 
@@ -27,11 +31,13 @@ struct MountContext {
   const FrontOptions options;
   std::unique_ptr<EventRaiser> events;  // null: nobody is told
   ReplyBook replies;
+  BackingFiles backing;
   std::array<std::atomic<uint64_t>, static_cast<size_t>(FrontOp::kCount)> requests{};
   // Set by FUSE_INIT, before its answer goes out.
   std::atomic<bool> initialized{false};
   std::atomic<bool> init_answered{false};
   std::atomic<bool> parallel_directories{false};  // the kernel offers it
+  std::atomic<bool> passthrough_offered{false};   // likewise
   std::atomic<bool> no_open{false};               // what the profile became with this kernel
   std::atomic<bool> changes_refused{false};       // though it is mounted read-write
   std::atomic<unsigned> protocol_major{0};

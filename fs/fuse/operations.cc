@@ -19,12 +19,12 @@ void op_init(void* user_data, fuse_conn_info* connection) {
   mount.initialized.store(true);
 }
 
-void op_open_read_only(fuse_req_t request, fuse_ino_t /*node*/, fuse_file_info* info) {
+void op_open_read_only(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
   const auto reply = begin(request, FrontOp::kOpen);
   const bool writing = (info->flags & O_ACCMODE) != O_RDONLY || (info->flags & O_TRUNC) != 0;
   if (mount_of(request).no_open.load()) return reply->fail(ENOSYS);
   if (writing) return reply->fail(EROFS);
-  reply->opened_file();
+  reply->opened_file(node, mount_of(request).backing.open(node, info->flags));
 }
 
 // The kernel refuses them itself while the mount is "ro"; it need not be.

@@ -85,7 +85,9 @@ void op_setattr(fuse_req_t request, fuse_ino_t node, struct stat* attr, int set,
 void op_open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
   if (raiser(request) == nullptr) return ordinary().open(request, node, info);
   const auto reply = begin(request, FrontOp::kOpen);
-  mount_of(request).no_open.load() ? reply->fail(ENOSYS) : reply->opened_file();
+  MountContext& mount = mount_of(request);
+  if (mount.no_open.load()) return reply->fail(ENOSYS);
+  reply->opened_file(node, mount.backing.open(node, info->flags));
 }
 
 void op_getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {

@@ -12,6 +12,7 @@
 #include "fs/fuse/operation_tables.h"
 #include "fs/fuse/operations.h"
 #include "fs/fuse/request.h"
+#include "io/base/log.h"
 
 namespace rsyncfs {
 namespace {
@@ -51,18 +52,45 @@ void op_readlink(fuse_req_t request, fuse_ino_t node) {
   });
 }
 
-void op_release(fuse_req_t request, fuse_ino_t /*node*/, fuse_file_info* /*info*/) {
-  begin(request, FrontOp::kRelease)->done();
+// What was written by maps is taken before the file counts as closed.
+void op_release(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
+  const auto reply = begin(request, FrontOp::kRelease);
+  MountContext& mount = mount_of(request);
+  if (!is_mapper(info)) {
+    mount.backing.close(node);
+    return reply->done();
+  }
+  mount.tree.take_mapped(node, [reply, &mount, node](const Result<void>& taken) {
+    if (!taken) log_error("what was written by a map is lost: " + taken.error().message());
+    mount.backing.close(node);
+    reply->done();
+  });
 }
 
-void op_flush(fuse_req_t request, fuse_ino_t /*node*/, fuse_file_info* /*info*/) {
-  begin(request, FrontOp::kFlush)->fail(ENOSYS);
+// ENOSYS is for all files of the mount.
+void op_flush(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
+  const auto reply = begin(request, FrontOp::kFlush);
+  MountContext& mount = mount_of(request);
+  if (!mount.backing.agreed()) return reply->fail(ENOSYS);
+  if (!is_mapper(info)) return reply->done();
+  mount.tree.take_mapped(node, plain_answer(reply));
 }
 
-void op_read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* /*info*/) {
+// With what others write by maps of it.
+void read_lent(Reply& reply, const LentContent& lent, size_t length, off_t offset) {
+  std::vector<std::byte> bytes(length);
+  const ssize_t got = ::pread(lent.fd(), bytes.data(), bytes.size(), offset);
+  if (got < 0) return reply.fail(errno);
+  reply.bytes(std::span(bytes).first(static_cast<size_t>(got)));
+}
+
+void op_read(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* info) {
   const auto reply = begin(request, FrontOp::kRead);
   const auto length = static_cast<uint32_t>(std::min<size_t>(size, kMaxRequestBytes));
   MountContext& mount = mount_of(request);
+  if (info != nullptr && info->fh != static_cast<uint64_t>(OpenKind::kCached)) {
+    if (const auto lent = mount.backing.lent(node)) return read_lent(*reply, *lent, length, offset);
+  }
   reply->park(mount.tree.read(node, static_cast<uint64_t>(offset), length,
                               [reply, &mount, node](Result<ReadBytes> read) {
                                 mount.notifier.settle_attributes(node);

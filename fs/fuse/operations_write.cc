@@ -19,10 +19,15 @@ void op_open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
   const auto reply = begin(request, FrontOp::kOpen);
   MountContext& mount = mount_of(request);
   if (mount.no_open.load()) return reply->fail(ENOSYS);
-  if ((info->flags & O_TRUNC) == 0) return reply->opened_file();
-  mount.tree.truncate(node, caller_of(request), [reply](const Result<void>& emptied) {
-    emptied ? reply->opened_file() : reply->fail(emptied.error());
-  });
+  const OpenedFile opened = mount.backing.open(node, info->flags);
+  const auto answer = [reply, &mount, node, opened](const Result<void>& done) {
+    if (done) return reply->opened_file(node, opened);
+    mount.backing.close(node);
+    reply->fail(done.error());
+  };
+  if ((info->flags & O_TRUNC) != 0) return mount.tree.truncate(node, caller_of(request), answer);
+  if (opened.kind == OpenKind::kMapper) return mount.tree.prepare_lent(node, answer);
+  answer({});
 }
 
 void op_write(fuse_req_t request, fuse_ino_t node, const char* data, size_t size, off_t offset,
@@ -75,7 +80,17 @@ void op_copy_file_range(fuse_req_t request, fuse_ino_t from, off_t from_offset, 
                               });
 }
 
-void op_fsync(fuse_req_t request, fuse_ino_t node, int /*datasync*/, fuse_file_info* /*info*/) {
+void op_fsync(fuse_req_t request, fuse_ino_t node, int /*datasync*/, fuse_file_info* info) {
+  const auto reply = begin(request, FrontOp::kFsync);
+  MountContext& mount = mount_of(request);
+  if (!is_mapper(info)) return reply->park(mount.tree.sync(node, plain_answer(reply)));
+  mount.tree.take_mapped(node, [reply, &mount, node](const Result<void>& taken) {
+    if (!taken) return reply->fail(taken.error());
+    reply->park(mount.tree.sync(node, plain_answer(reply)));
+  });
+}
+
+void op_fsyncdir(fuse_req_t request, fuse_ino_t node, int /*datasync*/, fuse_file_info* /*info*/) {
   const auto reply = begin(request, FrontOp::kFsync);
   reply->park(mount_of(request).tree.sync(node, plain_answer(reply)));
 }
@@ -88,7 +103,7 @@ void add_writing(fuse_lowlevel_ops& ops) {
   ops.fallocate = op_fallocate;
   ops.copy_file_range = op_copy_file_range;
   ops.fsync = op_fsync;
-  ops.fsyncdir = op_fsync;
+  ops.fsyncdir = op_fsyncdir;
 }
 
 }  // namespace rsyncfs

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "fs/fuse/reply.h"
 
+#include <fcntl.h>
+
 #include <cerrno>
 
 #include "fs/fuse/errno_map.h"
@@ -119,7 +121,16 @@ void Reply::give(const Entry& entry, double name_seconds) {
 void Reply::created(const Entry& entry) {
   const fuse_entry_param answer = packed(entry, mount_);
   const fuse_file_info info = opened_info();
-  if (fuse_reply_create(take(), &answer, &info) != 0) mount_.tree.forget(entry.node, 1);
+  // A file that came by in this moment: the kernel looks for the name once more, and opens what it finds.
+  if (mount_.backing.open(entry.node, O_RDWR).kind != OpenKind::kCached) {
+    mount_.backing.close(entry.node);
+    mount_.tree.forget(entry.node, 1);
+    return fail(ESTALE);
+  }
+  if (fuse_reply_create(take(), &answer, &info) != 0) {
+    mount_.backing.close(entry.node);
+    mount_.tree.forget(entry.node, 1);
+  }
 }
 
 void Reply::attributes(const struct stat& attr) {
@@ -138,9 +149,52 @@ void Reply::opened_directory(const OpenedDirectory& opened) {
   if (fuse_reply_open(take(), &info) != 0) mount_.tree.releasedir(opened.handle);
 }
 
-void Reply::opened_file() {
-  const fuse_file_info info = opened_info();
-  fuse_reply_open(take(), &info);
+namespace {
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+int reply_backed(fuse_req_t request, const OpenedFile& opened) {
+  fuse_file_info info{};
+  info.fh = static_cast<uint64_t>(opened.kind);
+  info.backing_id = opened.backing;
+  info.direct_io = opened.kind == OpenKind::kBacked ? 0 : 1;
+  info.noflush = opened.kind == OpenKind::kMapper ? 0 : 1;
+  return fuse_reply_open(request, &info);
+}
+#else
+// What this libfuse has no name for, as protocol 7.40 has it.
+struct BackedOpen {
+  uint64_t handle = 0;
+  uint32_t flags = 0;
+  int32_t backing = 0;
+};
+constexpr uint32_t kDirectIo = 1U << 0;
+constexpr uint32_t kNoFlush = 1U << 5;
+constexpr uint32_t kPassthrough = 1U << 7;
+
+int reply_backed(fuse_req_t request, const OpenedFile& opened) {
+  BackedOpen answer;
+  answer.handle = static_cast<uint64_t>(opened.kind);
+  answer.flags = kPassthrough;
+  if (opened.kind != OpenKind::kBacked) answer.flags |= kDirectIo;
+  if (opened.kind != OpenKind::kMapper) answer.flags |= kNoFlush;
+  answer.backing = opened.backing;
+  return fuse_reply_buf(request, reinterpret_cast<const char*>(&answer), sizeof answer);
+}
+#endif
+
+}  // namespace
+
+// The page cache is not kept where there is a backing file: it would be stale when that is gone.
+void Reply::opened_file(NodeId node, const OpenedFile& opened) {
+  int failed = 0;
+  if (opened.kind == OpenKind::kCached) {
+    const fuse_file_info info = opened_info();
+    failed = fuse_reply_open(take(), &info);
+  } else {
+    failed = reply_backed(take(), opened);
+  }
+  // Not delivered: the kernel will not close it.
+  if (failed != 0) mount_.backing.close(node);
 }
 
 bool Reply::bytes(std::span<const std::byte> data) {

@@ -50,7 +50,7 @@ class Reply : public std::enable_shared_from_this<Reply> {
   void attributes(const struct stat& attr);
   void link(const std::string& target);
   void opened_directory(const OpenedDirectory& opened);
-  void opened_file();
+  void opened_file(NodeId node, const OpenedFile& opened);
   // False: they could not be read where they are, and the kernel tells the caller so.
   bool bytes(std::span<const std::byte> data);
   bool listing(std::span<const char> packed);  // false: the asker is gone

@@ -20,6 +20,11 @@ inline std::shared_ptr<Reply> begin(fuse_req_t request, FrontOp op) {
   return Reply::make(request, mount);
 }
 
+// Its maps are of a backing file, and what is written into them is known to us when we look.
+inline bool is_mapper(const fuse_file_info* info) {
+  return info != nullptr && info->fh == static_cast<uint64_t>(OpenKind::kMapper);
+}
+
 // For as long as the request is not answered.
 Caller caller_of(fuse_req_t request);
 

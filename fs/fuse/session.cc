@@ -45,8 +45,13 @@ std::vector<std::string> session_arguments(const FrontOptions& options) {
   return arguments;
 }
 
-ssize_t read_channel(int fd, void* buffer, size_t size, void* /*user_data*/) {
-  return ::read(fd, buffer, size);
+ssize_t read_channel(int fd, void* buffer, size_t size, void* user_data) {
+  const ssize_t got = ::read(fd, buffer, size);
+  if (got > 0) {
+    note_init_request(*static_cast<MountContext*>(user_data),
+                      std::span(static_cast<const std::byte*>(buffer), static_cast<size_t>(got)));
+  }
+  return got;
 }
 
 ssize_t write_channel(int fd, iovec* parts, int count, void* user_data) {
@@ -148,6 +153,10 @@ void Session::exit() {
 
 bool Session::exited() const {
   return fuse_session_exited(session_) != 0;
+}
+
+int Session::channel() const {
+  return fuse_session_fd(session_);
 }
 
 int Session::drop_entry(NodeId parent, std::string_view name) {

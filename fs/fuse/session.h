@@ -38,6 +38,7 @@ class Session final : public KernelCaches {
   bool more_waits() const;  // any thread: receive() would not wait
   void exit();              // any thread: receive() returns false from the next request or signal on
   bool exited() const;
+  int channel() const;  // of a mount
 
   int drop_entry(NodeId parent, std::string_view name) override;
   int drop_attributes(NodeId node) override;

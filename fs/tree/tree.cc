@@ -61,12 +61,14 @@ Tree::Tree(Replica& replica, Syncer& syncer, Executor& executor, TreeOptions opt
       executor_(executor),
       forgets_(replica, lookups_, executor),
       chains_(syncer),
-      syncs_(executor) {
+      syncs_(executor),
+      lendings_(executor) {
   replica_.local().watch_new_names([this](const NameChange& change) { conflict_copy_made(change); });
 }
 
 // A continuation on the executor may still be leaving its section after its `done` was called.
 Tree::~Tree() {
+  ending_ = true;
   gate_.wait();
   replica_.local().watch_new_names({});
 }

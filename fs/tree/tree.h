@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "fs/tree/answer_gate.h"
@@ -125,6 +126,14 @@ class Tree {
   // What fsync(2) promises, of files and directories; always answers later, from the executor or the loop.
   RequestId sync(NodeId node, Done<void> done);
 
+  // ---- files that the kernel reads by itself: Replica::lend_content() ----
+  // Null: not now. A file that was not compared with its sums yet is, in the background, for the next time.
+  std::shared_ptr<LentContent> lend(NodeId file, uint64_t most_bytes);
+  // These answer from the executor, in the order of the calls. Before somebody may write into a lent file by
+  // a map; and when he may have done so.
+  void prepare_lent(NodeId file, Done<void> done);
+  void take_mapped(NodeId file, Done<void> done);
+
   // Never waits for the network: the file system that holds the store, and how many inodes are known or have
   // room.
   void statfs(Done<struct statvfs> done);
@@ -214,6 +223,8 @@ class Tree {
                             std::optional<uint32_t> permissions);
 
   void end_waiting(NodeId file, bool given);
+  void check_later(NodeId file, std::shared_ptr<const Content> content);
+  void check_some(NodeId file, const std::shared_ptr<const Content>& content, uint64_t from);
 
   // One read of a file with local changes, of which bytes of the base version must be fetched.
   struct Composition;
@@ -268,8 +279,13 @@ class Tree {
   std::mutex statfs_mutex_;  // guards the two below
   int64_t inodes_counted_at_s_ = -1;
   uint64_t inodes_ = 0;
+  static constexpr size_t kMaxChecked = 64;  // files at once
+  std::mutex checked_mutex_;
+  std::unordered_set<NodeId> checked_;  // guarded by checked_mutex_: being compared with their sums
+  std::atomic<bool> ending_{false};
   // fsync: one at a time, so that many of them leave the executor to others. Last: ends before what it uses.
   Strand syncs_;
+  Strand lendings_;  // likewise
 };
 
 }  // namespace rsyncfs

@@ -109,6 +109,7 @@ Result<BlockFiles::Created> BlockFiles::reopen(uint64_t id) {
   if (!fd && errno != ENOENT) return Error::os(errno, path(id));
   if (!fd) return Error(Errc::kNotFound, "the block file is gone");
   std::lock_guard lock(mutex_);
+  if (lent_.contains(id)) return Error(Errc::kNotFound, "the block file is lent");
   if (!writing_.emplace(id, true).second) return Error(Errc::kNotFound, "the block file is being written");
   return Created{id, std::move(fd)};
 }
@@ -143,6 +144,16 @@ bool BlockFiles::released(uint64_t id) {
 void BlockFiles::remove(uint64_t id) {
   unlink(path(id).c_str());
   changed(id);
+}
+
+bool BlockFiles::lend(uint64_t id) {
+  std::lock_guard lock(mutex_);
+  return !writing_.contains(id) && lent_.insert(id).second;
+}
+
+void BlockFiles::take_back(uint64_t id) {
+  std::lock_guard lock(mutex_);
+  lent_.erase(id);
 }
 
 bool BlockFiles::is_open(uint64_t id) const {

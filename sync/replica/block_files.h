@@ -6,6 +6,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "io/base/result.h"
 #include "sync/replica/disk_usage.h"
@@ -32,8 +33,8 @@ class BlockFiles {
   // So many numbers, for create_numbered(), once the transaction is committed: the first of them is set then.
   Result<void> take_numbers(Transaction& transaction, uint64_t count, uint64_t& first_out);
   Result<Created> create_numbered(uint64_t id);
-  // Opens one that a row speaks of, for going on with it. kNotFound when another writer has it, or it is
-  // gone.
+  // Opens one that a row speaks of, for going on with it. kNotFound when another writer has it, it is lent,
+  // or it is gone.
   Result<Created> reopen(uint64_t id);
   // Its writer is done with it: it goes, unless a row speaks of it.
   void closed(uint64_t id);
@@ -45,6 +46,9 @@ class BlockFiles {
   void remove(uint64_t id);
   // Somebody writes it now.
   bool is_open(uint64_t id) const;
+  // Nobody may write it from now on. False: somebody does.
+  bool lend(uint64_t id);
+  void take_back(uint64_t id);
   // It takes another amount of disk space than before.
   void changed(uint64_t id) { usage_.block_file_changed(id); }
 
@@ -63,6 +67,7 @@ class BlockFiles {
   uint64_t next_ = 1;                           // guarded by mutex_
   uint64_t end_ = 1;                            // guarded by mutex_: numbers below are ours to give
   std::unordered_map<uint64_t, bool> writing_;  // guarded by mutex_: is a row speaking of it?
+  std::unordered_set<uint64_t> lent_;           // guarded by mutex_
 };
 
 }  // namespace rsyncfs

@@ -98,6 +98,15 @@ void BlockGuard::prefetch(size_t first, size_t last) const {
             MADV_WILLNEED);
 }
 
+bool BlockGuard::checked() const {
+  for (size_t block = 0; block < sums_.blocks(); ++block) {
+    const uint64_t bit = uint64_t{1} << (block % kWordBits);
+    if (sums_.knows(block) && (sound_[block / kWordBits].load(std::memory_order_relaxed) & bit) == 0)
+      return false;
+  }
+  return true;
+}
+
 bool BlockGuard::check(size_t block) const {
   static thread_local std::vector<std::byte> bytes;
   const auto range = sums_.range_of(block);

@@ -49,6 +49,8 @@ class BlockGuard {
   // Bytes of blocks without a sum are as they are. False: what the map has of [begin, end) is not what was
   // written, or can't be read.
   bool holds(uint64_t begin, uint64_t end) const;
+  // Every block that has a sum was found to be as it was written.
+  bool checked() const;
   // Takes what is known to be damaged of [begin, end) away from `present`.
   void subtract_damage(uint64_t begin, uint64_t end, ExtentSet& present) const;
 

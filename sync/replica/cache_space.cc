@@ -127,7 +127,8 @@ Result<FreedFile> StoredCacheSpace::let_go(Transaction& transaction, PinLookup& 
   if (!pinned) return pinned.error();
   if (*pinned) return FreedFile{FreeOutcome::kPinned, 0};
   const bool fetched = candidate.place.slab == 0 && contents_.block_files().is_open(candidate.place.position);
-  if (fetched || in_use.contains(candidate.ino)) return FreedFile{FreeOutcome::kInUse, 0};
+  if (fetched || contents_.lent(candidate.node) || in_use.contains(candidate.ino))
+    return FreedFile{FreeOutcome::kInUse, 0};
   // Whoever has seen its bytes goes on with this version.
   writer_.seen_nodes().note(candidate.node);
   if (auto done = erase_content(transaction, candidate.node); !done) return done.error();

@@ -35,7 +35,7 @@ enum class FreeOutcome : uint8_t {
   kNothingHere,
   kDirty,   // the source does not have it as it is here, or does not have it any more
   kPinned,  // itself, or a directory above it
-  kInUse,   // mapped by a program, or being fetched
+  kInUse,   // mapped by a program, lent, or being fetched
 };
 
 struct FreedFile {

@@ -23,6 +23,10 @@ std::optional<std::span<const std::byte>> Content::unchecked_view(uint64_t offse
   return std::span(base_ + offset, end - offset);
 }
 
+bool Content::checked() const {
+  return !guard_ || guard_->checked();
+}
+
 std::vector<ExtentSet::Range> Content::missing(uint64_t begin, uint64_t end) const {
   if (begin >= end) return {};
   ExtentSet present = extents_;

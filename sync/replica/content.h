@@ -34,6 +34,8 @@ class Content {
   std::optional<std::span<const std::byte>> view(uint64_t offset, uint64_t length) const;
   // Whatever the disk has: for those who compare a digest of the whole before anybody sees a byte.
   std::optional<std::span<const std::byte>> unchecked_view(uint64_t offset, uint64_t length) const;
+  // Everything was compared with its sums since this object was made, as far as it has any.
+  bool checked() const;
   // The ranges of [begin, end), which is within size(), that are not here, or were found damaged.
   std::vector<ExtentSet::Range> missing(uint64_t begin, uint64_t end) const;
   // Start of the next data / hole at or after `offset` for lseek, from the block file; size() if none.
@@ -48,6 +50,14 @@ class Content {
   ExtentSet extents_;
   const std::byte* base_ = nullptr;
   std::unique_ptr<const BlockGuard> guard_;  // none: nothing to compare with
+};
+
+// A content whose bytes somebody reads without asking the store (Replica::lend_content()).
+class LentContent {
+ public:
+  virtual ~LentContent() = default;
+  // For reading: what users see of the file, its local changes too.
+  virtual int fd() const = 0;
 };
 
 // Writes the bytes of one node during a fetch. One thread at a time (the engine's store strand). Destroying

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/replica/content_store.h"
 
+#include <fcntl.h>
+
+#include <cerrno>
 #include <string>
 #include <utility>
 
@@ -204,14 +207,17 @@ Result<std::unique_ptr<ContentWriter>> ContentStore::extend(NodeId node, uint64_
   present.add(0, (*before)->size());
   if ((*row)->place.slab == 0 && (*row)->place.position != 0) {
     auto file = blocks_.reopen((*row)->place.position);
-    if (!file) return file.error();
-    auto writer = make_writer(node, expected_size);
-    if (!writer) {
-      blocks_.closed(file->id);
-      return writer.error();
+    // Readers of a lent one would see what is not proven yet.
+    if (!file && !lent(node)) return file.error();
+    if (file) {
+      auto writer = make_writer(node, expected_size);
+      if (!writer) {
+        blocks_.closed(file->id);
+        return writer.error();
+      }
+      if (auto done = (*writer)->adopt(std::move(*file), present, (*row)->sums); !done) return done.error();
+      return std::unique_ptr<ContentWriter>(std::move(*writer));
     }
-    if (auto done = (*writer)->adopt(std::move(*file), present, (*row)->sums); !done) return done.error();
-    return std::unique_ptr<ContentWriter>(std::move(*writer));
   }
   auto writer = create(node, expected_size);
   if (!writer || present.ranges().empty()) return writer;
@@ -253,6 +259,15 @@ Result<bool> ContentStore::grow(Replica::FinishedContent grown, const FileVersio
     }
   }
   if (auto done = put_content(**transaction, row); !done) return done.error();
+  if (const auto lent = this->lent(grown.node); lent && grown.writer) {
+    // Before anybody changes it again.
+    (*transaction)->aftermath().then.emplace_back([&, lent] {
+      const OwnedFd from(::open(blocks_.path(row.place.position).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+      auto done = from ? lent->follow_growth(from.get(), (*old)->place.size, grown.size)
+                       : Result<void>(Error::os(errno, "what was added to a file"));
+      if (!done) log_error(done.error().message());
+    });
+  }
   if (auto done = (*transaction)->commit(); !done) return done.error();
   if (in_slab) slabs_.committed();
   return true;

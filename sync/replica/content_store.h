@@ -3,10 +3,12 @@
 // read.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "io/base/result.h"
@@ -19,6 +21,7 @@
 #include "sync/replica/content_writer.h"
 #include "sync/replica/disk_usage.h"
 #include "sync/replica/housekeeper.h"
+#include "sync/replica/lent_file.h"
 #include "sync/replica/read_pool.h"
 #include "sync/replica/replica.h"
 #include "sync/replica/slabs.h"
@@ -65,6 +68,14 @@ class ContentStore {
     return cache_.find(node) == content;
   }
 
+  // ---- contents that are read without asking the store: sync/replica/lent_file.h ----
+  // With the file's changes(), of a node of that size without local changes of its bytes. Null: not now.
+  Result<std::shared_ptr<LentFile>> lend(NodeId node, uint64_t size);
+  std::shared_ptr<LentFile> lent(NodeId node) const;  // null: it is not
+  // With the file's changes(), before the first change: the content is in another block file from then on.
+  Result<void> move_from(const LentFile& lent);
+  void lent_is_back(const LentFile& lent);
+
   // For StoredContentWriter.
   BlockFiles& block_files() { return blocks_; }
   // False: not recorded, because more is here already, or nobody wants it any more.
@@ -91,6 +102,9 @@ class ContentStore {
   Result<std::optional<ContentRow>> read_row(NodeId node, bool with_sums = false) const;
   // Without the row's sums nothing is compared.
   Result<std::shared_ptr<const Content>> open(const ContentRow& row);
+  Result<std::shared_ptr<LentFile>> lend_now(NodeId node, uint64_t size, const ContentRow& row);
+  Result<void> copy_content(const ContentRow& row, int from);
+  Result<void> put_copy(const ContentRow& copied, uint64_t block_file);
   Result<std::unique_ptr<StoredContentWriter>> make_writer(NodeId node, uint64_t expected_size);
   Result<void> put_finished(Transaction& transaction, std::vector<Replica::FinishedContent>& finished,
                             std::vector<NodeId>& older);
@@ -110,6 +124,10 @@ class ContentStore {
   ContentRepair repair_;
   const std::shared_ptr<DamageReports> damage_;  // contents may outlive the store
   std::mutex settle_mutex_;                      // before the writer
+  static constexpr size_t kMaxLent = 512;        // a descriptor each
+  mutable std::mutex lent_mutex_;
+  std::unordered_map<NodeId, std::weak_ptr<LentFile>> lent_;  // guarded by lent_mutex_
+  std::atomic<size_t> lent_count_{0};                         // its size, changed under lent_mutex_
   // What no committed row speaks of any more.
   struct Dead {
     std::vector<BytesPlace> holes;

@@ -50,6 +50,46 @@ Result<Node> DirtyFiles::allocate(NodeId file, AllocateMode mode, uint64_t offse
                 [&](FileChange& change) { return change.allocate(mode, offset, length); });
 }
 
+Result<std::shared_ptr<LentContent>> DirtyFiles::lend(NodeId file) {
+  using Lent = std::shared_ptr<LentContent>;
+  const auto object = registry_.file(file);
+  // Who is at it may take long; who opens the file does not wait for him.
+  const std::unique_lock lock(object->changes(), std::try_to_lock);
+  if (!lock.owns_lock()) return Lent();
+  if (auto known = store_.contents.lent(file)) return Lent(std::move(known));
+  const auto view = object->view();
+  if (!view) return view.error();
+  if (view->open || view->sealed) return Lent();
+  auto lent = store_.contents.lend(file, view->size);
+  if (!lent) return lent.error();
+  return Lent(std::move(*lent));
+}
+
+Result<void> DirtyFiles::prepare_lent(NodeId file) {
+  const auto object = registry_.file(file);
+  const std::lock_guard lock(object->changes());
+  const auto lent = store_.contents.lent(file);
+  return lent ? store_.contents.move_from(*lent) : Result<void>();
+}
+
+Result<bool> DirtyFiles::take_mapped(NodeId file) {
+  const auto lent = store_.contents.lent(file);
+  if (!lent) return false;
+  bool any = false;
+  for (uint64_t position = 0;;) {
+    bool more = false;
+    auto taken = change(file, 0, [&](FileChange& change) -> Result<Node> {
+      auto some = change.take_mapped(*lent, position);
+      if (!some) return some.error();
+      more = *some;
+      any = any || change.changed();
+      return Node();
+    });
+    if (!taken) return taken.error();
+    if (!more) return any;
+  }
+}
+
 Result<bool> DirtyFiles::is_only_copy(NodeId node) const {
   auto connection = store_.reads.take();
   if (!connection) return connection.error();

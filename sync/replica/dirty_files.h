@@ -50,6 +50,10 @@ class DirtyFiles {
   Result<Node> resize(NodeId file, uint64_t size, uint32_t clear_permissions);
   Result<Node> allocate(NodeId file, AllocateMode mode, uint64_t offset, uint64_t length,
                         uint32_t clear_permissions);
+  // Replica's methods of the same kind.
+  Result<std::shared_ptr<LentContent>> lend(NodeId file);
+  Result<void> prepare_lent(NodeId file);
+  Result<bool> take_mapped(NodeId file);
   void watch_new_names(LocalChanges::NewNameWatch watch) { new_name_ = std::move(watch); }
   std::shared_ptr<const DirtyContent> dirty(NodeId file) const { return registry_.dirty_file(file); }
   Result<void> sync(NodeId node);

@@ -7,11 +7,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
+#include <utility>
+#include <vector>
 
 #include "sync/replica/base_rows.h"
 #include "sync/replica/content_rows.h"
 #include "sync/replica/former_names.h"
 #include "sync/replica/layer_file.h"
+#include "sync/replica/lent_file.h"
 #include "sync/replica/node_rows.h"
 #include "sync/replica/write_all.h"
 
@@ -21,6 +24,9 @@ namespace {
 // How often the layers may be dropped under the one who changes them.
 constexpr int kMaxAttempts = 100;
 constexpr uint64_t kMaxFileBytes = std::numeric_limits<int64_t>::max();
+// Of a lent file and what is known of it: in such pieces, and so much with others kept from changing it.
+constexpr uint64_t kComparedBytes = 64 << 10;
+constexpr uint64_t kComparedAtOnceBytes = 16 << 20;
 
 bool too_large(uint64_t offset, uint64_t length) {
   return offset > kMaxFileBytes || length > kMaxFileBytes - offset;
@@ -42,22 +48,52 @@ FileChange::~FileChange() {
 
 Result<Node> FileChange::write(uint64_t offset, std::span<const std::byte> data) {
   if (too_large(offset, data.size())) return Error::os(EFBIG, "writing a file");
-  return run([&](const View& view) { return write_now(view, offset, data); });
+  return run([&](const View& view) { return write_now(view, offset, data); },
+             [&](LentFile& lent, const Node& /*node*/) { return lent.write(offset, data); });
 }
 
 Result<Node> FileChange::resize(uint64_t size) {
   if (too_large(size, 0)) return Error::os(EFBIG, "resizing a file");
-  return run([&](const View& view) { return resize_now(view, size); });
+  return run([&](const View& view) { return resize_now(view, size); },
+             [&](LentFile& lent, const Node& /*node*/) { return lent.resize(size); });
 }
 
 Result<Node> FileChange::allocate(AllocateMode mode, uint64_t offset, uint64_t length) {
   if (length == 0) return Error::os(EINVAL, "allocating space for a file");
   if (too_large(offset, length)) return Error::os(EFBIG, "allocating space for a file");
-  return run([&](const View& view) { return allocate_now(view, mode, offset, length); });
+  return run(
+      [&](const View& view) { return allocate_now(view, mode, offset, length); },
+      [&](LentFile& lent, const Node& node) { return lent.allocate(mode, offset, length, node.attr.size); });
 }
 
-Result<Node> FileChange::run(const Act& act) {
+Result<bool> FileChange::take_mapped(const LentFile& lent, uint64_t& position) {
+  const uint64_t begin = position;
+  uint64_t size = 0;
+  const auto taken = run(
+      [&](const View& view) {
+        position = begin;
+        size = view.size;
+        return mapped_now(view, lent, position);
+      },
+      nullptr);
+  if (!taken) return taken.error();
+  return position < size;
+}
+
+Result<Node> FileChange::run(const Act& act, const Follow& follow) {
   std::lock_guard lock(file_.changes());
+  const auto lent = store_.contents.lent(file_.node());
+  if (lent) {
+    if (auto done = store_.contents.move_from(*lent); !done) return done.error();
+  }
+  auto node = run_alone(act);
+  if (!node || !lent || !follow) return node;
+  auto followed = follow(*lent, *node);
+  return followed ? node : followed.error();
+}
+
+// With changes().
+Result<Node> FileChange::run_alone(const Act& act) {
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     auto view = file_.view();
     if (!view) return view.error();
@@ -142,6 +178,36 @@ Result<FileChange::Effect> FileChange::allocate_now(const View& view, AllocateMo
   effect.size = std::max(view.size, end);
   effect.covered = {begin, end};
   return effect;
+}
+
+// Only changes() keeps what is compared as it is, so it is held for a while only.
+Result<FileChange::Effect> FileChange::mapped_now(const View& view, const LentFile& lent,
+                                                  uint64_t& position) {
+  Effect none;
+  none.size = view.size;
+  none.times = false;
+  std::vector<std::byte> mapped(kComparedBytes);
+  std::vector<std::byte> known(kComparedBytes);
+  const uint64_t end = std::min(view.size, position + kComparedAtOnceBytes);
+  while (position < end) {
+    const size_t length = std::min<uint64_t>(kComparedBytes, view.size - position);
+    const uint64_t offset = std::exchange(position, position + length);
+    auto got = lent.read(offset, std::span(mapped).first(length));
+    if (!got) return got.error();
+    std::vector<ExtentSet::Range> missing;
+    auto here = file_.read(offset, std::span(known).first(length), missing, nullptr);
+    if (!here) return here.error();
+    // What the disk has lost since cannot be compared.
+    if (!missing.empty() || *got < length || *here < length) continue;
+    const auto differs =
+        std::mismatch(mapped.begin(), mapped.begin() + static_cast<std::ptrdiff_t>(length), known.begin());
+    const auto first = static_cast<size_t>(differs.first - mapped.begin());
+    if (first == length) continue;
+    size_t last = length;
+    while (mapped[last - 1] == known[last - 1]) --last;
+    return write_now(view, offset + first, std::span(mapped).subspan(first, last - first));
+  }
+  return none;
 }
 
 // Space is taken where later writes will go: in the layer. A file that is not changed otherwise is left

@@ -29,8 +29,12 @@ class FileChange {
   Result<Node> write(uint64_t offset, std::span<const std::byte> data);
   Result<Node> resize(uint64_t size);
   Result<Node> allocate(AllocateMode mode, uint64_t offset, uint64_t length);
+  // Of a file that is lent: what users wrote into maps of it, from `position` on, which moves; at most one
+  // range of it. False: nothing is left.
+  Result<bool> take_mapped(const LentFile& lent, uint64_t& position);
   // After one that succeeded: the name that the file got with it, having lost its own to the source.
   const std::optional<NameChange>& new_name() const { return new_name_; }
+  bool changed() const { return recorded_; }  // some bytes of it
 
  private:
   using View = DirtyFile::View;
@@ -42,7 +46,10 @@ class FileChange {
     bool layer = false;              // there is an open layer, whatever else
   };
   using Act = std::function<Result<Effect>(const View& view)>;
-  Result<Node> run(const Act& act);
+  // Has a lent file follow a change that was made.
+  using Follow = std::function<Result<void>(LentFile& lent, const Node& node)>;
+  Result<Node> run(const Act& act, const Follow& follow);
+  Result<Node> run_alone(const Act& act);
   // nullopt: the file is not what the view says.
   Result<std::optional<Node>> record(const View& view, const Effect& effect);
   // The source replaced or removed the file before it was changed here: it becomes a conflict copy.
@@ -58,6 +65,7 @@ class FileChange {
   Result<Effect> write_now(const View& view, uint64_t offset, std::span<const std::byte> data);
   Result<Effect> resize_now(const View& view, uint64_t size);
   Result<Effect> allocate_now(const View& view, AllocateMode mode, uint64_t offset, uint64_t length);
+  Result<Effect> mapped_now(const View& view, const LentFile& lent, uint64_t& position);
   Result<Effect> reserve(const View& view, AllocateMode mode, uint64_t offset, uint64_t length);
 
   DirtyStore& store_;

@@ -151,6 +151,11 @@ Result<void> StoredReplica::claim_source(const std::string& source) {
   return Error(Errc::kRefused, directory_.path() + " is the store of " + **stored + ", not of " + source);
 }
 
+Result<std::shared_ptr<LentContent>> StoredReplica::lend_content(NodeId id) {
+  if (new_files_.has(id)) return std::shared_ptr<LentContent>();
+  return dirty_.lend(id);
+}
+
 void StoredReplica::clean() {
   if (auto done = dirty_.close_epoch(); !done) log_error(done.error().message());
   if (auto done = xattr_leftovers_.sweep(*cleaner_); !done) log_error(done.error().message());

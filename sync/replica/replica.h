@@ -193,6 +193,16 @@ class Replica {
   // would be read one by one otherwise.
   virtual void read_ahead(std::span<ContentVerification* const> verifications) = 0;
 
+  // ---- contents that somebody reads without asking ----
+  // Shows what users see of the file, as long as it is held; what is lent is not let go meanwhile. Null: not
+  // now; only files with all bytes here, in a block file of their own, without local changes of them, and
+  // compared with their sums (Content::checked()), are lent. All who hold it must end before the store does.
+  virtual Result<std::shared_ptr<LentContent>> lend_content(NodeId id) = 0;
+  // Before somebody may change it without a call: by a map. Copies it, once.
+  virtual Result<void> prepare_lent(NodeId id) = 0;
+  // What was written into the lent file by maps is a local change from now on. False: nothing was. Slow.
+  virtual Result<bool> take_mapped(NodeId id) = 0;
+
   // The kernel holds no reference any more: an orphan is deleted with its content, others stay.
   virtual Result<void> forget_orphans(const std::vector<NodeId>& nodes) = 0;
   // At start, when no kernel reference exists: deletes up to `limit` orphans; returns how many.

@@ -85,6 +85,10 @@ class StoredReplica final : public Replica {
     contents_.read_ahead(verifications);
   }
 
+  Result<std::shared_ptr<LentContent>> lend_content(NodeId id) override;
+  Result<void> prepare_lent(NodeId id) override { return dirty_.prepare_lent(id); }
+  Result<bool> take_mapped(NodeId id) override { return dirty_.take_mapped(id); }
+
   Result<void> forget_orphans(const std::vector<NodeId>& nodes) override;
   Result<size_t> purge_orphans(size_t limit) override;
 

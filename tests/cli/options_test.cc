@@ -33,6 +33,7 @@ std::string good_value(const OptionSpec& spec) {
   if (spec.name == "protocol") return "31";
   if (spec.name == "io") return "threads";
   if (spec.name == "log_level") return "debug";
+  if (spec.name == "profile") return "large";
   if (spec.name == "fsync" || spec.argument == "POLICY") return "remote";
   if (spec.name == "conflict_rule") return "*.o:local";
   if (spec.argument == "OCTAL") return "022";
@@ -142,7 +143,8 @@ TEST(Options, SizesHaveUnitsOrAreShares) {
 TEST(Options, SetWhatTheySay) {
   const MountOptions options = parsed(
       "allow_other,auto_unmount,suid,dev,noexec,rw,fsname=a:/b,subtype=x,uid=7,gid=8,fmask=0133,dmask=022,"
-      "password_file=pw,rsh=ssh -p 2,rsync_path=/opt/rsync,port=8873,timeout=5,contimeout=6,request_timeout=7,compress=zlibx,"
+      "password_file=pw,rsh=ssh -p "
+      "2,rsync_path=/opt/rsync,port=8873,timeout=5,contimeout=6,request_timeout=7,compress=zlibx,"
       "checksum_choice=xxh3,numeric_ids,noxattrs,noacls,protocol=30,max_sessions=9,store=/s,io=uring,"
       "log_file=/l,log_level=warning,exclude=*.o,include=a/***,filter=merge /x");
   EXPECT_TRUE(options.allow_other && options.auto_unmount && options.suid && options.dev && !options.exec);

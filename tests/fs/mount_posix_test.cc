@@ -106,7 +106,7 @@ TEST_P(MountPosix, ATreeKeepsItself) {
   EXPECT_EQ(report.operations, options.operations);
 }
 
-INSTANTIATE_TEST_SUITE_P(Profiles, MountPosix, ::testing::Values("no_open", "keep_cache"),
+INSTANTIATE_TEST_SUITE_P(Profiles, MountPosix, ::testing::Values("no_open", "keep_cache", "passthrough"),
                          [](const auto& profile) { return profile.param; });
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A read-write mount in a process of its own, which can be killed:
-//   fs_mount_server STORE MOUNTPOINT SOURCE [keep_cache]
+//   fs_mount_server STORE MOUNTPOINT SOURCE [keep_cache|passthrough]
 // SOURCE "-" is a directory that is listed and stays as it is, whoever asks. Says "ready" and serves until
 // somebody unmounts it or sends SIGTERM. Nothing is pushed that the Syncer does not push.
 #include <csignal>
@@ -143,9 +143,11 @@ int run(int argc, char** argv) {
   for (const int number : {SIGTERM, SIGINT, SIGUSR1}) ::sigaddset(&ends, number);
   ::pthread_sigmask(SIG_BLOCK, &ends, nullptr);
   if (std::getenv("RSYNCFS_TEST_LOG") != nullptr) log_to("", LogLevel::kDebug);
-  const bool keep_cache = argc > 4 && std::string(argv[4]) == "keep_cache";
+  const std::string profile = argc > 4 ? argv[4] : "no_open";
   Server server(argv[1], argv[3]);
-  server.serve(argv[2], keep_cache ? OpenProfile::kKeepCache : OpenProfile::kNoOpen);
+  server.serve(argv[2], profile == "passthrough"  ? OpenProfile::kPassthrough
+                        : profile == "keep_cache" ? OpenProfile::kKeepCache
+                                                  : OpenProfile::kNoOpen);
   for (;;) {
     int number = 0;
     ::sigwait(&ends, &number);

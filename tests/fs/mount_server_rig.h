@@ -14,7 +14,7 @@ namespace rsyncfs::testing {
 class MountServer {
  public:
   // `source` "-": an empty directory that never changes by itself.
-  // `profile`: "no_open" or "keep_cache".
+  // `profile`: "no_open", "keep_cache" or "passthrough".
   explicit MountServer(std::string source = "-", std::string profile = "no_open");
   ~MountServer();
   MountServer(const MountServer&) = delete;

@@ -28,6 +28,7 @@ program=$3/own/rsyncfs source=$2 dir=$3 uid=$4 io=$5
 export HOME=$dir RSYNCFS_STATE_DIR=$dir/state RSYNCFS_RUNTIME_DIR=$dir/run
 user "$program" "$source" "$dir/mnt" -o "$io"
 echo "contents: $(user cat "$dir/mnt/file")"
+echo "fuse: $(user "$program" status "$dir/mnt" --json | grep -oP '"description": *"\K[^"]*')"
 state=
 for moment in $(seq 300); do  # storing what was read takes a moment
   state=$(user "$program" info "$dir/mnt/file" | sed -n 's/^ *state *//p')
@@ -54,13 +55,14 @@ TEST_P(OrdinaryUser, MountsThroughFusermount) {
     ASSERT_EQ(chown(dir.make_dir(name).c_str(), kUser, kUser), 0);
     ASSERT_EQ(chmod((dir / name).c_str(), 0700), 0);
   }
-  const CommandResult run =
-      support::run_command({"unshare", "--mount", "bash", "-c", kAsUser, "bash", support::rsyncfs_binary(),
-                            tree.server().url(), dir.path(), std::to_string(kUser), "io=" + GetParam()},
-                           seconds(100));
+  const CommandResult run = support::run_command(
+      {"unshare", "--mount", "bash", "-c", kAsUser, "bash", support::rsyncfs_binary(), tree.server().url(),
+       dir.path(), std::to_string(kUser), "profile=large,io=" + GetParam()},
+      seconds(100));
   EXPECT_EQ(run.exit_code, 0) << run.out << run.err;
-  for (const char* line : {"contents: for the user\n", "state: cached\n", "owner of the daemon: 65534\n",
-                           "root: kept out\n", "unmounted\n", "fuse.rsyncfs", "user_id=65534"}) {
+  for (const char* line :
+       {"contents: for the user\n", "state: cached\n", "owner of the daemon: 65534\n", "root: kept out\n",
+        "profile keep_cache", "unmounted\n", "fuse.rsyncfs", "user_id=65534"}) {
     EXPECT_THAT(run.out, ::testing::HasSubstr(line)) << run.err;
   }
 }

@@ -108,6 +108,8 @@ CommandResult Mount::try_mount() {
     has_io = has_io || option.rfind("io=", 0) == 0;
   }
   const char* io = std::getenv("RSYNCFS_TEST_IO");
+  // As "profile=large", to run what there is with it.
+  if (const char* more = std::getenv("RSYNCFS_TEST_OPTIONS")) argv.insert(argv.end(), {"-o", more});
   if (!has_io && io != nullptr) argv.insert(argv.end(), {"-o", std::string("io=") + io});
   pid_ = -1;
   CommandResult result = run_command(argv, kMountLimit, process_options());
