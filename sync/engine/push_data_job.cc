@@ -62,9 +62,13 @@ void PushDataJob::start() {
 Result<PushDataJob::Files> PushDataJob::open_snapshots(const Replica& replica, std::vector<StepFacts> facts,
                                                        const SentVersions& sent, bool may_append) {
   Files out;
-  for (StepFacts& one : facts) {
-    auto& pending = const_cast<Replica&>(replica).pending();  // NOLINT: a snapshot is taken of what is there
-    auto snapshot = pending.snapshot(one.step.node);
+  std::vector<NodeId> nodes;
+  for (const StepFacts& one : facts) nodes.push_back(one.step.node);
+  auto& pending = const_cast<Replica&>(replica).pending();  // NOLINT: a snapshot is taken of what is there
+  auto snapshots = pending.snapshots(nodes);
+  for (size_t i = 0; i < facts.size(); ++i) {
+    StepFacts& one = facts[i];
+    auto& snapshot = snapshots[i];
     if (!snapshot) {
       const auto code = snapshot.error().code();
       if (code == Errc::kNotFound || code == Errc::kRefused) continue;
@@ -499,13 +503,12 @@ void PushDataJob::record(Task then) {
   on_store<void>(
       [&replica = context().replica, successes = std::move(successes_), name = digest_name_,
        text = std::move(text)]() mutable -> Result<void> {
-        for (Success& success : successes) {
-          auto done =
-              replica.pending().pushed(std::move(success.snapshot), success.now,
-                                       success.digest.empty() ? "" : name, success.digest, success.names);
-          if (!done) return done;
-        }
-        return replica.set_meta(kSentMeta, text);
+        std::vector<PushedContent> contents;
+        for (Success& success : successes)
+          contents.push_back({std::move(success.snapshot), success.now, success.digest.empty() ? "" : name,
+                              std::move(success.digest), std::move(success.names)});
+        const auto done = replica.pending().pushed(std::move(contents));
+        return done ? replica.set_meta(kSentMeta, text) : done;
       },
       [this, left = std::move(left), then = std::move(then)](const Result<void>& done) mutable {
         if (!done) {

@@ -77,7 +77,14 @@ void PushDataRun::next_file() {
                               session.compression() != CompressionKind::kNone};
   sender_ = std::make_shared<PushSender>(file.snapshot, file.basis, file.occupant, std::move(request), wire,
                                          context_.buffers);
-  compute<bool>([](PushSender& sender) { return sender.examine(); }, &PushDataRun::examined);
+  compute<Examined>(
+      [](PushSender& sender) -> Result<Examined> {
+        const auto agreed = sender.examine();
+        if (!agreed) return agreed.error();
+        if (!*agreed) return Examined();
+        return Examined{true, sender.next(kPieceBytes)};
+      },
+      &PushDataRun::examined);
 }
 
 void PushDataRun::decline(const std::optional<Error>& why) {
@@ -92,11 +99,11 @@ void PushDataRun::decline(const std::optional<Error>& why) {
   next_file();
 }
 
-void PushDataRun::examined(Result<bool> verdict) {
-  if (!verdict) return decline(verdict.error());
-  if (!*verdict) return decline(std::nullopt);
+void PushDataRun::examined(Result<Examined> found) {
+  if (!found) return decline(found.error());
+  if (!found->agreed) return decline(std::nullopt);
   connection_->wire().begin_file(current_, sender_->head());
-  read_more();
+  send(std::move(found->first));
 }
 
 void PushDataRun::read_more() {

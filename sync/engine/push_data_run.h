@@ -63,7 +63,12 @@ class PushDataRun final : private PushUser {
   void on_room() override;
   void on_ended(Result<void> end) override;
   void next_file();
-  void examined(Result<bool> verdict);
+  // A small file is read by the way.
+  struct Examined {
+    bool agreed = false;
+    Result<PushPieces> first = PushPieces();
+  };
+  void examined(Result<Examined> found);
   void read_more();
   void send(Result<PushPieces> pieces);
   void end_file(const ChecksumValue& digest);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/replica/dirty_files.h"
 
+#include <algorithm>
+#include <deque>
 #include <string>
 
 #include "io/base/log.h"
@@ -14,6 +16,11 @@
 #include "sync/replica/push_snapshot.h"
 
 namespace rsyncfs {
+namespace {
+// Pushed files in one transaction: nobody waits for the writer for long.
+constexpr size_t kFinishedAtOnce = 64;
+}  // namespace
+
 Result<void> DirtyFiles::recover() {
   auto nodes = nodes_with_layers(store_.writer.db());
   if (!nodes) return nodes.error();
@@ -143,16 +150,32 @@ Result<void> DirtyFiles::close_epoch() {
   return done;
 }
 
-Result<std::shared_ptr<PushSnapshot>> DirtyFiles::snapshot(NodeId node) {
-  return take_snapshot(store_, registry_.file(node));
+std::vector<Result<std::shared_ptr<PushSnapshot>>> DirtyFiles::snapshots(std::span<const NodeId> nodes) {
+  std::vector<std::shared_ptr<DirtyFile>> files;
+  files.reserve(nodes.size());
+  for (const NodeId node : nodes) files.push_back(registry_.file(node));
+  return take_snapshots(store_, files);
 }
 
-Result<void> DirtyFiles::pushed(const std::shared_ptr<PushSnapshot>& snapshot, const BaseNode& now,
-                                std::string_view digest_name, std::string_view digest,
-                                const std::vector<Binding>& names) {
-  RSYNCFS_CHECK(snapshot != nullptr);
-  const auto& stored = static_cast<const StoredSnapshot&>(*snapshot);
-  return PushFinish(store_, stored, now, {std::string(digest_name), std::string(digest)}, names).run();
+Result<void> DirtyFiles::pushed(std::span<const PushedContent> files) {
+  while (!files.empty()) {
+    std::deque<PushFinish> finishes;
+    std::vector<PushFinish*> small;
+    std::vector<PushFinish*> others;
+    for (const PushedContent& file : files.first(std::min(files.size(), kFinishedAtOnce))) {
+      RSYNCFS_CHECK(file.snapshot != nullptr);
+      const auto& stored = static_cast<const StoredSnapshot&>(*file.snapshot);
+      PushFinish& one = finishes.emplace_back(store_, stored, file.now,
+                                              FileDigest{file.digest_name, file.digest}, file.names);
+      (one.is_small() ? small : others).push_back(&one);
+    }
+    files = files.subspan(finishes.size());
+    for (PushFinish* const left : finish_together(store_, std::move(small))) others.push_back(left);
+    for (PushFinish* const one : others) {
+      if (auto done = one->run(); !done) return done;
+    }
+  }
+  return {};
 }
 
 void DirtyFiles::committed(const Aftermath& aftermath) {

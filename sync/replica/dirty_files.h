@@ -61,10 +61,8 @@ class DirtyFiles {
   // All bytes that are committed are on the disk, before the database moves its log. Any thread.
   Result<void> close_epoch();
 
-  Result<std::shared_ptr<PushSnapshot>> snapshot(NodeId file);
-  Result<void> pushed(const std::shared_ptr<PushSnapshot>& snapshot, const BaseNode& now,
-                      std::string_view digest_name, std::string_view digest,
-                      const std::vector<Binding>& names);
+  std::vector<Result<std::shared_ptr<PushSnapshot>>> snapshots(std::span<const NodeId> files);
+  Result<void> pushed(std::span<const PushedContent> files);
 
   // Within a transaction, the node being dropped or taken over by another version: its layers go.
   Result<void> discard(Transaction& transaction, NodeId node) { return erase_layers(transaction, node); }

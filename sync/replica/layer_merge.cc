@@ -271,8 +271,8 @@ Result<ContentSums> sums_beside(Connection& db, const ContentRow& content, const
   return sums;
 }
 
-Result<void> end_sealed(Transaction& transaction, DirtyFile& file, const LayerRow& row, LayerFile what,
-                        const std::optional<BaseNode>& base) {
+Result<void> erase_sealed(Transaction& transaction, DirtyFile& file, const LayerRow& row, LayerFile what,
+                          const std::optional<BaseNode>& base) {
   if (auto done = erase_layer(transaction, row); !done) return done;
   if (what == LayerFile::kFreed) free_layer_file(transaction, row.block_file);
   if (base) {
@@ -287,7 +287,13 @@ Result<void> end_sealed(Transaction& transaction, DirtyFile& file, const LayerRo
       state.acknowledged.reset();
     });
   });
-  return transaction.commit();
+  return {};
+}
+
+Result<void> end_sealed(Transaction& transaction, DirtyFile& file, const LayerRow& row, LayerFile what,
+                        const std::optional<BaseNode>& base) {
+  auto done = erase_sealed(transaction, file, row, what, base);
+  return done ? transaction.commit() : done;
 }
 
 Result<void> finish_acknowledged(DirtyStore& store, DirtyFile& file) {

@@ -27,8 +27,11 @@ Result<void> finish_acknowledged(DirtyStore& store, DirtyFile& file);
 Result<ContentSums> sums_beside(Connection& db, const ContentRow& content, const Layer& layer);
 
 // Within a transaction: takes the sealed layer away, its file too unless that is the content now, and counts
-// again what differs from `base`. Then commits.
+// again what differs from `base`.
 enum class LayerFile : uint8_t { kFreed, kKept };
+Result<void> erase_sealed(Transaction& transaction, DirtyFile& file, const LayerRow& row, LayerFile what,
+                          const std::optional<BaseNode>& base);
+// Then commits.
 Result<void> end_sealed(Transaction& transaction, DirtyFile& file, const LayerRow& row, LayerFile what,
                         const std::optional<BaseNode>& base);
 

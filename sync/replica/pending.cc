@@ -250,28 +250,31 @@ Result<std::string> StoredPendingChanges::remote_path(NodeId parent, std::string
   });
 }
 
-Result<void> StoredPendingChanges::pushed(std::shared_ptr<PushSnapshot> snapshot, const BaseNode& now,
-                                          std::string_view digest_name, std::string_view digest,
-                                          const std::vector<Binding>& names) {
+Result<void> StoredPendingChanges::pushed(std::vector<PushedContent> files) {
   std::vector<NodeId> replaced;
-  for (const Binding& name : names) {
-    auto before = base_binding(name.parent, name.name);
-    if (!before) return before.error();
-    if (*before != 0 && *before != name.node) replaced.push_back(*before);
+  for (const PushedContent& file : files) {
+    for (const Binding& name : file.names) {
+      auto before = base_binding(name.parent, name.name);
+      if (!before) return before.error();
+      if (*before != 0 && *before != name.node) replaced.push_back(*before);
+    }
   }
-  if (auto done = files_.pushed(snapshot, now, digest_name, digest, names); !done) return done;
-  snapshot.reset();
-  auto node = reading([&now](Connection& db) { return find_node(db, now.node); });
-  if (!node) return node.error();
-  // The source may have lost it while it was on its way.
-  if (node->has_value() && (*node)->orphan) replaced.push_back(now.node);
-  if (replaced.empty()) return {};
-  return changing([&](Transaction& transaction) -> Result<void> {
+  const auto recorded = files_.pushed(files);
+  for (PushedContent& file : files) {
+    file.snapshot.reset();
+    auto node = reading([&file](Connection& db) { return find_node(db, file.now.node); });
+    if (!node) return node.error();
+    // The source may have lost it while it was on its way.
+    if (node->has_value() && (*node)->orphan) replaced.push_back(file.now.node);
+  }
+  if (replaced.empty()) return recorded;
+  auto settled = changing([&](Transaction& transaction) -> Result<void> {
     std::vector<NameChange> changes;
     Losses losses(transaction, files_, changes);
     for (const NodeId lost : replaced) losses.add(lost);
     return losses.settle();
   });
+  return recorded ? settled : recorded;
 }
 
 Result<void> StoredPendingChanges::acknowledge(const Acknowledged& news) {

@@ -153,6 +153,15 @@ struct ConflictRecord {
 };
 constexpr size_t kMaxConflictRecords = 10'000;  // the oldest are dropped
 
+// The source has exactly the snapshot's bytes, with these attributes. What was written since still differs.
+struct PushedContent {
+  std::shared_ptr<PushSnapshot> snapshot;
+  BaseNode now;
+  std::string digest_name;
+  std::string digest;          // of the whole file
+  std::vector<Binding> names;  // bound in the same transaction
+};
+
 class PendingChanges {
  public:
   virtual ~PendingChanges() = default;
@@ -177,14 +186,22 @@ class PendingChanges {
   virtual Result<RemotePlace> remote_place(NodeId node) const = 0;
   virtual Result<std::string> remote_path(NodeId parent, std::string_view name) const = 0;
 
-  // Takes the bytes and attributes of a regular file with differences as they are now. One at a time for a
-  // node: kRefused while another one lives. kNotFound: nothing differs any more.
-  virtual Result<std::shared_ptr<PushSnapshot>> snapshot(NodeId file) = 0;
-  // The source has exactly the snapshot's bytes, with these attributes. What was written since still differs.
-  // `digest` is the whole-file digest of the snapshot. `names` are bound in the same transaction.
-  virtual Result<void> pushed(std::shared_ptr<PushSnapshot> snapshot, const BaseNode& now,
-                              std::string_view digest_name, std::string_view digest,
-                              const std::vector<Binding>& names) = 0;
+  // Takes the bytes and attributes of regular files with differences as they are now, many in one
+  // transaction. One at a time for a node: kRefused while another one lives. kNotFound: nothing differs any
+  // more.
+  virtual std::vector<Result<std::shared_ptr<PushSnapshot>>> snapshots(std::span<const NodeId> files) = 0;
+  Result<std::shared_ptr<PushSnapshot>> snapshot(NodeId file) {
+    return std::move(snapshots(std::span(&file, 1)).front());
+  }
+  // Many small ones in one transaction. The first error ends it; what was recorded stays.
+  virtual Result<void> pushed(std::vector<PushedContent> files) = 0;
+  Result<void> pushed(std::shared_ptr<PushSnapshot> snapshot, const BaseNode& now,
+                      std::string_view digest_name, std::string_view digest,
+                      const std::vector<Binding>& names) {
+    std::vector<PushedContent> one;
+    one.push_back({std::move(snapshot), now, std::string(digest_name), std::string(digest), names});
+    return pushed(std::move(one));
+  }
   virtual Result<void> acknowledge(const Acknowledged& news) = 0;
 
   // ---- decisions about conflicts; each is one transaction and gives what the kernel must be told ----

@@ -37,10 +37,11 @@ class StoredPendingChanges final : public PendingChanges {
   Result<RemotePlace> remote_place(NodeId node) const override;
   Result<std::string> remote_path(NodeId parent, std::string_view name) const override;
 
-  Result<std::shared_ptr<PushSnapshot>> snapshot(NodeId file) override { return files_.snapshot(file); }
-  Result<void> pushed(std::shared_ptr<PushSnapshot> snapshot, const BaseNode& now,
-                      std::string_view digest_name, std::string_view digest,
-                      const std::vector<Binding>& names) override;
+  std::vector<Result<std::shared_ptr<PushSnapshot>>> snapshots(std::span<const NodeId> files) override {
+    return files_.snapshots(files);
+  }
+  using PendingChanges::pushed;
+  Result<void> pushed(std::vector<PushedContent> files) override;
   Result<void> acknowledge(const Acknowledged& news) override;
 
   Result<std::vector<NameChange>> keep_both(NodeId parent, std::string_view name, const ListedName* theirs,

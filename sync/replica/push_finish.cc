@@ -108,21 +108,56 @@ Result<void> PushFinish::without_layer() {
   return (*transaction)->commit();
 }
 
-Result<void> PushFinish::as_small() {
+Result<void> PushFinish::read_small() {
   std::vector<std::byte> bytes(size_);
   auto here = snapshot_.read(0, bytes);
   if (!here && here.error().code() != Errc::kNotFound) return here;
+  if (here) small_ = std::move(bytes);
+  return {};
+}
+
+Result<bool> PushFinish::put_small(Transaction& transaction) {
+  if (!snapshot_.file().is_current(snapshot_.view())) return false;
+  // Of a part there is no small content; it is fetched when it is asked for.
+  auto done = small_ ? store_.contents.put_small(transaction, content_row(), *small_)
+                     : erase_content(transaction, snapshot_.node().id);
+  if (!done) return done.error();
+  if (done = bind_names(transaction); !done) return done.error();
+  done = erase_sealed(transaction, snapshot_.file(), row_, LayerFile::kFreed, now_);
+  return done ? Result<bool>(true) : done.error();
+}
+
+Result<void> PushFinish::as_small() {
+  if (auto done = read_small(); !done) return done;
   auto transaction = store_.writer.begin();
   if (!transaction) return transaction.error();
-  if (!snapshot_.file().is_current(snapshot_.view())) return dropped();
-  // Of a part there is no small content; it is fetched when it is asked for.
-  auto done = here ? store_.contents.put_small(**transaction, content_row(), bytes)
-                   : erase_content(**transaction, snapshot_.node().id);
-  if (!done) return done;
-  if (done = bind_names(**transaction); !done) return done;
-  done = end_sealed(**transaction, snapshot_.file(), row_, LayerFile::kFreed, now_);
-  if (done && here) store_.contents.small_stored();
+  auto put = put_small(**transaction);
+  if (!put) return put.error();
+  if (!*put) return dropped();
+  auto done = (*transaction)->commit();
+  if (done && small_) store_.contents.small_stored();
   return done;
+}
+
+// What goes wrong with one of them, run() tells, and does not keep the others from being done.
+std::vector<PushFinish*> finish_together(DirtyStore& store, std::vector<PushFinish*> small) {
+  if (small.size() < 2) return small;
+  for (PushFinish* const one : small) {
+    if (!one->read_small()) return small;
+  }
+  std::vector<PushFinish*> left;
+  {
+    auto transaction = store.writer.begin();
+    if (!transaction) return small;
+    for (PushFinish* const one : small) {
+      const auto put = one->put_small(**transaction);
+      if (!put) return small;
+      if (!*put) left.push_back(one);
+    }
+    if (!(*transaction)->commit()) return small;
+  }
+  store.contents.small_stored();
+  return left;
 }
 
 // The bytes of the base that show through the layer are copied to where they belong, where nobody looks.

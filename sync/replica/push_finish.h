@@ -28,6 +28,13 @@ class PushFinish {
   // kNotFound: the node's changes were dropped meanwhile.
   Result<void> run();
 
+  // ---- instead, for several in one transaction ----
+  bool is_small() const { return snapshot_.layer().has_value() && size_ <= kSlabMaxFileBytes; }
+  Result<void> read_small();
+  // After read_small(). False: run() is to be called; nothing was written. ContentStore::small_stored() once
+  // it is committed.
+  Result<bool> put_small(Transaction& transaction);
+
  private:
   Result<void> adopt();
   Result<void> of_removed(Transaction& transaction);
@@ -48,6 +55,10 @@ class PushFinish {
   const std::vector<Binding>& names_;
   const uint64_t size_;
   LayerRow row_;
+  std::optional<std::vector<std::byte>> small_;  // all bytes of the file, if they are here
 };
+
+// Those that can be are done, in one transaction; returns the others, for run().
+std::vector<PushFinish*> finish_together(DirtyStore& store, std::vector<PushFinish*> small);
 
 }  // namespace rsyncfs

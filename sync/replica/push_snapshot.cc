@@ -3,8 +3,12 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <deque>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "sync/replica/base_rows.h"
 #include "sync/replica/layer_merge.h"
@@ -65,6 +69,9 @@ Result<bool> StoredSnapshot::read_base(uint64_t offset, std::span<std::byte> out
 
 namespace {
 
+// Files in one transaction: nobody waits for the writer for long.
+constexpr size_t kSealedAtOnce = 64;
+
 // As they are in this moment.
 struct Found {
   Node node;
@@ -83,37 +90,129 @@ Result<Found> find_difference(Connection& db, NodeId id) {
   return Found{**node, **base};
 }
 
-}  // namespace
+using SnapshotPtr = std::shared_ptr<PushSnapshot>;
 
-Result<std::shared_ptr<PushSnapshot>> take_snapshot(DirtyStore& store,
-                                                    const std::shared_ptr<DirtyFile>& file) {
-  const std::lock_guard lock(file->changes());
-  if (file->snapshot_lives) return Error(Errc::kRefused, "the file is being pushed already");
-  // What an earlier push left.
-  if (auto done = settle_sealed(store, *file); !done) return done.error();
-  auto view = file->view();
-  if (!view) return view.error();
-  auto transaction = store.writer.begin();
-  if (!transaction) return transaction.error();
-  if (!file->is_current(*view)) return Error(Errc::kNotFound, "the changes of the file were dropped");
-  auto found = find_difference((*transaction)->db(), file->node());
-  if (!found) return found.error();
-  if (view->open) {
-    if (auto done = seal_layer(**transaction, file->node(), found->node.attr.size); !done)
-      return done.error();
-    (*transaction)->aftermath().then.emplace_back([&] {
+// One file, from the look at it until its snapshot is made.
+class Sealing {
+ public:
+  Sealing(DirtyStore& store, std::shared_ptr<DirtyFile> file) : store_(store), file_(std::move(file)) {}
+
+  // Before anything else; false: somebody else changes it now.
+  bool try_lock() {
+    lock_ = std::unique_lock(file_->changes(), std::try_to_lock);
+    return lock_.owns_lock();
+  }
+  void lock() { lock_ = std::unique_lock(file_->changes()); }
+
+  // Without a transaction.
+  Result<void> look() {
+    if (file_->snapshot_lives) return Error(Errc::kRefused, "the file is being pushed already");
+    // What an earlier push left.
+    if (auto done = settle_sealed(store_, *file_); !done) return done;
+    auto view = file_->view();
+    if (!view) return view.error();
+    view_ = *view;
+    return {};
+  }
+
+  // kNotFound, kUsage: nothing was written.
+  Result<void> seal(Transaction& transaction) {
+    if (!file_->is_current(view_)) return Error(Errc::kNotFound, "the changes of the file were dropped");
+    auto found = find_difference(transaction.db(), file_->node());
+    if (!found) return found.error();
+    found_ = std::move(*found);
+    if (!view_.open) return {};
+    const uint64_t size = found_.node.attr.size;
+    if (auto done = seal_layer(transaction, file_->node(), size); !done) return done;
+    sealed_ = true;
+    transaction.aftermath().then.emplace_back([file = file_, size] {
       file->change([&](DirtyState& state) {
         state.sealed = std::move(state.open);
-        state.sealed->size = found->node.attr.size;
+        state.sealed->size = size;
         state.open.reset();
         state.cut_synced = false;
       });
     });
+    return {};
+  }
+  bool sealed() const { return sealed_; }
+
+  // Once the transaction is committed, if it sealed anything.
+  SnapshotPtr snapshot() const {
+    auto layer = file_->look([](const DirtyState& state) { return state.sealed; });
+    return std::make_shared<StoredSnapshot>(store_, file_, view_, found_.node, found_.base, std::move(layer));
+  }
+
+ private:
+  DirtyStore& store_;
+  std::shared_ptr<DirtyFile> file_;
+  std::unique_lock<std::mutex> lock_;
+  DirtyFile::View view_;
+  Found found_;
+  bool sealed_ = false;
+};
+
+Result<SnapshotPtr> take_snapshot(DirtyStore& store, const std::shared_ptr<DirtyFile>& file) {
+  Sealing one(store, file);
+  one.lock();
+  if (auto done = one.look(); !done) return done.error();
+  auto transaction = store.writer.begin();
+  if (!transaction) return transaction.error();
+  if (auto done = one.seal(**transaction); !done) return done.error();
+  if (one.sealed()) {
     if (auto done = (*transaction)->commit(); !done) return done.error();
   }
-  auto layer = file->look([](const DirtyState& state) { return state.sealed; });
-  return std::shared_ptr<PushSnapshot>(
-      std::make_shared<StoredSnapshot>(store, file, *view, found->node, found->base, std::move(layer)));
+  return one.snapshot();
+}
+
+// Those that can be are sealed, in one transaction.
+void take_together(DirtyStore& store, std::span<const std::shared_ptr<DirtyFile>> files,
+                   std::span<std::optional<Result<SnapshotPtr>>> out) {
+  std::deque<Sealing> sealings;
+  std::vector<std::pair<Sealing*, size_t>> chosen;
+  for (size_t i = 0; i < files.size(); ++i) {
+    const auto before = files.first(i);
+    if (std::find(before.begin(), before.end(), files[i]) != before.end()) continue;
+    // Nobody who waits for one of these files may have to wait for another of them first.
+    Sealing& one = sealings.emplace_back(store, files[i]);
+    if (!one.try_lock()) continue;
+    if (auto looked = one.look(); looked) {
+      chosen.emplace_back(&one, i);
+    } else {
+      out[i] = looked.error();
+    }
+  }
+  auto transaction = store.writer.begin();
+  if (!transaction) return;
+  for (const auto& [one, i] : chosen) {
+    const auto sealed = one->seal(**transaction);
+    if (sealed) continue;
+    const Errc code = sealed.error().code();
+    if (code != Errc::kNotFound && code != Errc::kUsage) return;
+    out[i] = sealed.error();
+  }
+  const bool some =
+      std::any_of(chosen.begin(), chosen.end(), [](const auto& one) { return one.first->sealed(); });
+  if (some && !(*transaction)->commit()) return;
+  for (const auto& [one, i] : chosen) {
+    if (!out[i]) out[i] = one->snapshot();
+  }
+}
+
+}  // namespace
+
+std::vector<Result<std::shared_ptr<PushSnapshot>>> take_snapshots(
+    DirtyStore& store, std::span<const std::shared_ptr<DirtyFile>> files) {
+  std::vector<std::optional<Result<SnapshotPtr>>> taken(files.size());
+  for (size_t at = 0; at < files.size(); at += kSealedAtOnce) {
+    const size_t count = std::min(kSealedAtOnce, files.size() - at);
+    if (count > 1) take_together(store, files.subspan(at, count), std::span(taken).subspan(at, count));
+  }
+  std::vector<Result<SnapshotPtr>> out;
+  out.reserve(files.size());
+  for (size_t i = 0; i < files.size(); ++i)
+    out.push_back(taken[i] ? std::move(*taken[i]) : take_snapshot(store, files[i]));
+  return out;
 }
 
 }  // namespace rsyncfs

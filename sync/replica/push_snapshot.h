@@ -45,9 +45,9 @@ class StoredSnapshot final : public PushSnapshot {
   ExtentSet changed_;
 };
 
-// Seals what was written to the file since the last snapshot. kRefused while another snapshot of it lives,
-// kNotFound when nothing differs.
-Result<std::shared_ptr<PushSnapshot>> take_snapshot(DirtyStore& store,
-                                                    const std::shared_ptr<DirtyFile>& file);
+// Seals what was written to each file since its last snapshot, many in one transaction. kRefused while
+// another snapshot of it lives, kNotFound when nothing differs.
+std::vector<Result<std::shared_ptr<PushSnapshot>>> take_snapshots(
+    DirtyStore& store, std::span<const std::shared_ptr<DirtyFile>> files);
 
 }  // namespace rsyncfs
