@@ -201,12 +201,11 @@ Result<void> PendingModel::acknowledge(const Acknowledged& news) {
   return {};
 }
 
-Result<std::shared_ptr<PushSnapshot>> PendingModel::snapshot(NodeId /*file*/) {
-  return unused();
+std::vector<Result<std::shared_ptr<PushSnapshot>>> PendingModel::snapshots(
+    std::span<const NodeId> /*files*/) {
+  return {unused()};
 }
-Result<void> PendingModel::pushed(std::shared_ptr<PushSnapshot> /*snapshot*/, const BaseNode& /*now*/,
-                                  std::string_view /*digest_name*/, std::string_view /*digest*/,
-                                  const std::vector<Binding>& /*names*/) {
+Result<void> PendingModel::pushed(std::vector<PushedContent> /*files*/) {
   return unused();
 }
 Result<std::vector<NameChange>> PendingModel::keep_both(NodeId /*parent*/, std::string_view /*name*/,

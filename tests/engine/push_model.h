@@ -59,10 +59,9 @@ class PendingModel final : public PendingChanges {
   Result<std::string> remote_path(NodeId parent, std::string_view name) const override;
   Result<void> acknowledge(const Acknowledged& news) override;
 
-  Result<std::shared_ptr<PushSnapshot>> snapshot(NodeId file) override;
-  Result<void> pushed(std::shared_ptr<PushSnapshot> snapshot, const BaseNode& now,
-                      std::string_view digest_name, std::string_view digest,
-                      const std::vector<Binding>& names) override;
+  std::vector<Result<std::shared_ptr<PushSnapshot>>> snapshots(std::span<const NodeId> files) override;
+  using PendingChanges::pushed;
+  Result<void> pushed(std::vector<PushedContent> files) override;
   Result<std::vector<NameChange>> keep_both(NodeId parent, std::string_view name, const ListedName* theirs,
                                             std::string_view copy_name) override;
   Result<std::vector<NameChange>> keep_ours(NodeId parent, std::string_view name,
