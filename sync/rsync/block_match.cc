@@ -130,13 +130,6 @@ bool BlockMatcher::same_strong(uint32_t block, const ChecksumValue& strong) cons
   return std::memcmp(sums_.blocks[block].strong.bytes.data(), strong.bytes.data(), sums_.strong_length) == 0;
 }
 
-// The short block at the old end, though more follows it now: found here and at the new end only.
-bool BlockMatcher::matches_short(uint32_t block) const {
-  const std::span bytes(at(position_), length_of(block));
-  return rolling_sum(bytes) == sums_.blocks[block].rolling &&
-         same_strong(block, block_sum(kind_, seed_, bytes));
-}
-
 std::optional<uint32_t> BlockMatcher::find_match() {
   const uint32_t rolling = (s1_ & 0xffff) | s2_ << 16;
   const size_t window = window_size();
@@ -147,7 +140,6 @@ std::optional<uint32_t> BlockMatcher::find_match() {
     return same_strong(block, *strong);
   };
   const auto expected = expected_block();
-  if (expected && length_of(*expected) < window && matches_short(*expected)) return expected;
   if (expected && sums_.blocks[*expected].rolling == rolling && matches(*expected)) return expected;
   // Not before: a file that is unchanged needs none.
   if (!index_) index_.emplace(sums_.blocks);

@@ -51,7 +51,6 @@ class BlockMatcher {
   std::optional<uint32_t> find_match();
   std::optional<uint32_t> expected_block() const;
   bool same_strong(uint32_t block, const ChecksumValue& strong) const;
-  bool matches_short(uint32_t block) const;
   void start_window();
   void move_on();
   size_t window_size() const;
