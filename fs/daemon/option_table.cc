@@ -82,7 +82,7 @@ constexpr OptionSpec kSource[] = {
     {"contimeout", "SECONDS", "give one connection attempt so long (default: 10)",
      [](Options& o, Value v) { return set_seconds(o.connect_timeout, v); }},
     {"request_timeout", "SECONDS",
-     "the kernel gives the mount up after so long without an answer; 0: never (default: 3600, never with fsync=remote)",
+     "the kernel gives up after so long without an answer; 0: never (default: 3600; 0 with fsync=remote)",
      [](Options& o, Value v) {
        constexpr uint64_t kLongest = 65'535;
        const Result<uint64_t> parsed = parse_number(v, 0, kLongest);

@@ -345,18 +345,22 @@ Result<void> ContentStore::put_finished(Transaction& transaction,
   return {};
 }
 
-Result<void> ContentStore::put_small(Transaction& transaction, ContentRow row,
-                                     std::span<const std::byte> bytes) {
-  row.complete = true;
-  row.present = bytes.size();
-  row.place = BytesPlace();
-  row.sums = sums_of_small(bytes);
-  if (!bytes.empty()) {
-    auto places = slabs_.append(transaction, {bytes});
-    if (!places) return places.error();
-    row.place = places->front();
+Result<void> ContentStore::put_small(Transaction& transaction, std::vector<SmallContent> contents) {
+  std::vector<std::span<const std::byte>> all;
+  for (const SmallContent& content : contents) {
+    if (!content.bytes.empty()) all.push_back(content.bytes);
   }
-  return put_content(transaction, row);
+  auto places = slabs_.append(transaction, all);
+  if (!places) return places.error();
+  auto place = places->begin();
+  for (SmallContent& content : contents) {
+    content.row.complete = true;
+    content.row.present = content.bytes.size();
+    content.row.place = content.bytes.empty() ? BytesPlace() : *place++;
+    content.row.sums = sums_of_small(content.bytes);
+    if (auto done = put_content(transaction, content.row); !done) return done;
+  }
+  return {};
 }
 
 void ContentStore::committed(const Aftermath& aftermath) {

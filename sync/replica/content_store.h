@@ -82,9 +82,13 @@ class ContentStore {
   Result<bool> record_partial(NodeId node, const FileVersion& version, const BytesPlace& place,
                               const ExtentSet& written, ContentSums sums);
 
-  // A complete content of at most kSlabMaxFileBytes, in a transaction; small_stored() once it is committed,
-  // with the writer still held. `row`: all but the place and what follows from it.
-  Result<void> put_small(Transaction& transaction, ContentRow row, std::span<const std::byte> bytes);
+  // Complete contents of at most kSlabMaxFileBytes each, once in a transaction; small_stored() once it is
+  // committed, with the writer still held. `row`: all but the place and what follows from it.
+  struct SmallContent {
+    ContentRow row;
+    std::span<const std::byte> bytes;
+  };
+  Result<void> put_small(Transaction& transaction, std::vector<SmallContent> contents);
   void small_stored() { slabs_.committed(); }
 
   DiskUsage& usage() { return *usage_; }

@@ -24,6 +24,30 @@ Error dropped() {
   return Error(Errc::kNotFound, "the changes of the file were dropped while it was pushed");
 }
 
+// After read_small(), in one transaction; those whose changes were dropped are returned.
+Result<std::vector<PushFinish*>> finish_small(DirtyStore& store, const std::vector<PushFinish*>& small) {
+  std::vector<PushFinish*> left;
+  std::vector<PushFinish*> current;
+  std::vector<ContentStore::SmallContent> contents;
+  auto transaction = store.writer.begin();
+  if (!transaction) return transaction.error();
+  for (PushFinish* const one : small) (one->is_current() ? current : left).push_back(one);
+  if (current.empty()) return left;
+  for (PushFinish* const one : current) {
+    if (auto content = one->small_content()) contents.push_back(std::move(*content));
+  }
+  const bool any = !contents.empty();
+  if (any) {
+    if (auto done = store.contents.put_small(**transaction, std::move(contents)); !done) return done.error();
+  }
+  for (PushFinish* const one : current) {
+    if (auto done = one->end_small(**transaction); !done) return done.error();
+  }
+  if (auto done = (*transaction)->commit(); !done) return done.error();
+  if (any) store.contents.small_stored();
+  return left;
+}
+
 }  // namespace
 
 PushFinish::PushFinish(DirtyStore& store, const StoredSnapshot& snapshot, const BaseNode& now,
@@ -101,7 +125,7 @@ Result<void> PushFinish::without_layer() {
   auto content = find_content((*transaction)->db(), snapshot_.node().id);
   if (!content) return content.error();
   if (size_ == 0 && !content->has_value()) {
-    if (auto done = store_.contents.put_small(**transaction, content_row(), {}); !done) return done;
+    if (auto done = store_.contents.put_small(**transaction, {{content_row(), {}}}); !done) return done;
   }
   if (auto done = bind_names(**transaction); !done) return done;
   if (auto done = put_base_node(**transaction, now_); !done) return done;
@@ -116,27 +140,23 @@ Result<void> PushFinish::read_small() {
   return {};
 }
 
-Result<bool> PushFinish::put_small(Transaction& transaction) {
-  if (!snapshot_.file().is_current(snapshot_.view())) return false;
+std::optional<ContentStore::SmallContent> PushFinish::small_content() const {
+  if (!small_) return std::nullopt;
+  return ContentStore::SmallContent{content_row(), *small_};
+}
+
+Result<void> PushFinish::end_small(Transaction& transaction) {
   // Of a part there is no small content; it is fetched when it is asked for.
-  auto done = small_ ? store_.contents.put_small(transaction, content_row(), *small_)
-                     : erase_content(transaction, snapshot_.node().id);
-  if (!done) return done.error();
-  if (done = bind_names(transaction); !done) return done.error();
-  done = erase_sealed(transaction, snapshot_.file(), row_, LayerFile::kFreed, now_);
-  return done ? Result<bool>(true) : done.error();
+  auto done = small_ ? Result<void>() : erase_content(transaction, snapshot_.node().id);
+  if (done) done = bind_names(transaction);
+  return done ? erase_sealed(transaction, snapshot_.file(), row_, LayerFile::kFreed, now_) : done;
 }
 
 Result<void> PushFinish::as_small() {
   if (auto done = read_small(); !done) return done;
-  auto transaction = store_.writer.begin();
-  if (!transaction) return transaction.error();
-  auto put = put_small(**transaction);
-  if (!put) return put.error();
-  if (!*put) return dropped();
-  auto done = (*transaction)->commit();
-  if (done && small_) store_.contents.small_stored();
-  return done;
+  const auto left = finish_small(store_, {this});
+  if (!left) return left.error();
+  return left->empty() ? Result<void>() : dropped();
 }
 
 // What goes wrong with one of them, run() tells, and does not keep the others from being done.
@@ -145,19 +165,8 @@ std::vector<PushFinish*> finish_together(DirtyStore& store, std::vector<PushFini
   for (PushFinish* const one : small) {
     if (!one->read_small()) return small;
   }
-  std::vector<PushFinish*> left;
-  {
-    auto transaction = store.writer.begin();
-    if (!transaction) return small;
-    for (PushFinish* const one : small) {
-      const auto put = one->put_small(**transaction);
-      if (!put) return small;
-      if (!*put) left.push_back(one);
-    }
-    if (!(*transaction)->commit()) return small;
-  }
-  store.contents.small_stored();
-  return left;
+  auto left = finish_small(store, small);
+  return left ? std::move(*left) : small;
 }
 
 // The bytes of the base that show through the layer are copied to where they belong, where nobody looks.

@@ -31,9 +31,12 @@ class PushFinish {
   // ---- instead, for several in one transaction ----
   bool is_small() const { return snapshot_.layer().has_value() && size_ <= kSlabMaxFileBytes; }
   Result<void> read_small();
-  // After read_small(). False: run() is to be called; nothing was written. ContentStore::small_stored() once
-  // it is committed.
-  Result<bool> put_small(Transaction& transaction);
+  // With the transaction. False: run() is to be called.
+  bool is_current() const { return snapshot_.file().is_current(snapshot_.view()); }
+  // For ContentStore::put_small(); none if not all bytes are here.
+  std::optional<ContentStore::SmallContent> small_content() const;
+  // What else there is to be done of it.
+  Result<void> end_small(Transaction& transaction);
 
  private:
   Result<void> adopt();

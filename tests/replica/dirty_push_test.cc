@@ -262,6 +262,47 @@ TEST_F(DirtyPush, WhatItReplacedAtTheSourceIsGone) {
   EXPECT_TRUE(same_bytes(whole_file(*store_, newer), filled(10, 3)));
 }
 
+// Of many some are empty, some large, and some are changed or removed meanwhile.
+TEST_F(DirtyPush, ManyAtOnce) {
+  constexpr size_t kFiles = 200;  // more than one transaction takes
+  NewNode kind;
+  kind.mode = S_IFREG | 0644;
+  std::vector<NodeId> files;
+  std::vector<Bytes> contents;
+  for (size_t i = 0; i < kFiles; ++i) {
+    files.push_back(must(local().create(kRootNode, "f" + std::to_string(i), kind)).id);
+    contents.push_back(known_bytes(files.back(), i == 17 ? 0 : i == 18 ? 200'000 : i * 301 % 60'000 + 1));
+    if (!contents.back().empty()) must(local().write(files.back(), 0, contents.back()));
+  }
+  EXPECT_EQ(store_->pending().summary().names, kFiles);
+  std::vector<PushedContent> pushed;
+  auto snapshots = store_->pending().snapshots(files);
+  ASSERT_EQ(snapshots.size(), kFiles);
+  for (auto& snapshot : snapshots) {
+    ASSERT_TRUE(snapshot.ok()) << snapshot.error().message();
+    const std::string name = "f" + std::to_string(pushed.size());
+    pushed.push_back({*snapshot,
+                      as_snapshot(**snapshot),
+                      "xxh128",
+                      "digest",
+                      {{kRootNode, name, (*snapshot)->node().id}}});
+  }
+  snapshots.clear();
+  for (const auto& again : store_->pending().snapshots(files))
+    EXPECT_EQ(again.error().code(), Errc::kRefused);
+  must(local().write(files[30], 0, filled(1, 9)));
+  must(local().unlink(kRootNode, "f31"));
+  must(store_->pending().pushed(std::move(pushed)));
+  must(store_->check());
+  for (size_t i = 0; i < kFiles; ++i) {
+    if (i == 31) continue;
+    if (i == 30) contents[i].front() = filled(1, 9).front();
+    EXPECT_TRUE(same_bytes(whole_file(*store_, files[i]), contents[i])) << i;
+    EXPECT_EQ(must(store_->node(files[i])).differences != 0, i == 30) << i;
+  }
+  EXPECT_EQ(store_->pending().summary().names, 1U) << "the removed one is at the source";
+}
+
 TEST_F(DirtyPush, OnlyAttributesNeedNoLayer) {
   const NodeId file = add_cached(filled(100, 1));
   must(local().resize(file, 100));
