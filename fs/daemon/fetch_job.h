@@ -16,7 +16,8 @@ namespace rsyncfs {
 // Loop thread only. Lives until its last answer is given or its client has gone.
 class FetchJob : public std::enable_shared_from_this<FetchJob> {
  public:
-  static constexpr size_t kMaxInFlight = 1'024;
+  // As many as a session has asked for at a time: more would only be looked at again and again.
+  static constexpr size_t kMaxInFlight = 256;
   static constexpr size_t kMaxReportedFailures = 1'000;
   static constexpr std::chrono::milliseconds kProgressInterval{200};
 
