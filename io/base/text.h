@@ -2,9 +2,9 @@
 // Small text helpers that more than one box needs.
 #pragma once
 
-#include <cstdint>
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
