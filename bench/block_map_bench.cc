@@ -20,6 +20,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "bench/must.h"
 #include "io/base/unique_fd.h"
 #include "sync/replica/content_sums.h"
 #include "sync/replica/replica.h"
@@ -30,21 +31,6 @@ namespace {
 constexpr size_t kRead = 4 << 10;
 constexpr size_t kPiece = 64 << 10;
 constexpr size_t kFileBytes = 64 << 20;
-
-template <class T>
-T must(Result<T> result) {
-  if (!result) {
-    std::fprintf(stderr, "%s\n", result.error().message().c_str());
-    std::abort();
-  }
-  return std::move(result).value();
-}
-void must(const Result<void>& result) {
-  if (!result) {
-    std::fprintf(stderr, "%s\n", result.error().message().c_str());
-    std::abort();
-  }
-}
 
 // A store with one large file, all of which is in the page cache.
 class StoredFile {

@@ -19,6 +19,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "bench/must.h"
 #include "sync/replica/replica.h"
 
 namespace rsyncfs {
@@ -28,21 +29,6 @@ constexpr size_t kDirectories = 400;
 constexpr size_t kFilesPerDirectory = 500;
 constexpr size_t kDirectoriesPerBatch = 4;
 constexpr size_t kSmallFiles = 256;
-
-template <class T>
-T must(Result<T> result) {
-  if (!result) {
-    std::fprintf(stderr, "%s\n", result.error().message().c_str());
-    std::abort();
-  }
-  return std::move(result).value();
-}
-void must(const Result<void>& result) {
-  if (!result) {
-    std::fprintf(stderr, "%s\n", result.error().message().c_str());
-    std::abort();
-  }
-}
 
 double cpu_seconds() {
   rusage usage{};
