@@ -31,6 +31,7 @@ RequestId Tree::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadByt
   if (content && *content != nullptr) {
     if (const auto bytes = (*content)->view(offset, length)) {
       replica_.cache().note_use(file);
+      syncer_.note_read(file);
       done(ReadBytes{std::move(*content), *bytes});
       return 0;
     }

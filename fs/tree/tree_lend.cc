@@ -26,6 +26,7 @@ std::shared_ptr<LentContent> Tree::lend(NodeId file, uint64_t most_bytes) {
   if (!lent) log_warn("a file cannot be given to the kernel: " + lent.error().message());
   if (!lent || *lent == nullptr) return nullptr;
   replica_.cache().note_use(file);
+  syncer_.note_read(file);
   return std::move(*lent);
 }
 

@@ -7,8 +7,8 @@
 namespace rsyncfs {
 
 namespace {
-constexpr size_t kChunkBytes = 256 * 1024;  // one write to the block file
-constexpr uint64_t kSkipBytes = 8 << 20;    // a stream this close behind a reader is waited for
+constexpr size_t kChunkBytes = 1 << 20;   // one write to the block file
+constexpr uint64_t kSkipBytes = 8 << 20;  // a stream this close behind a reader is waited for
 constexpr uint64_t kStreamAlignBytes = 128 * 1024;
 }  // namespace
 

@@ -1,69 +1,154 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/engine/neighbours.h"
 
-#include <sys/stat.h>
-
+#include <algorithm>
 #include <utility>
 
 namespace rsyncfs {
 
 namespace {
 
-constexpr uint64_t kMaxFileBytes = 128 * 1024;
-constexpr size_t kMaxFiles = 512;              // looked at per search
-constexpr std::chrono::seconds kScanPause{3};  // a longer pause between misses is no scan any more
+constexpr uint64_t kFirstBudgetBytes = 1 << 20;
+constexpr uint64_t kMostBudgetBytes = 64 << 20;
+constexpr uint64_t kCacheParts = 8;       // of a limited cache that may be filled ahead
+constexpr uint64_t kStepBytes = 4 << 20;  // looked for at once
+// A longer pause is the end of it. Compilers read for seconds before they need the next file.
+constexpr std::chrono::seconds kScanPause{3};
+constexpr unsigned kMissesOfScan = 2;     // in one directory
+constexpr size_t kMaxMissed = 64;         // directories that are remembered
+constexpr size_t kMaxDirectoryRests = 8;  // a ninth is found by the walk below the top
 
-std::vector<FileTarget> missing_files(const Replica& replica, const FileTarget& after) {
-  std::vector<FileTarget> targets;
-  auto names = replica.list_after(after.parent, after.name, kMaxFiles);
-  if (!names) return targets;
-  const std::string directory = after.directory();
-  for (auto& [entry, node] : *names) {
-    if (!S_ISREG(node.attr.mode) || node.attr.size > kMaxFileBytes || node.attr.size == 0) continue;
-    if (node.differences != 0) continue;
-    const auto state = replica.content_state(node.id);
-    if (!state || state->complete) continue;
-    FileTarget target;
-    target.node = node.id;
-    target.parent = after.parent;
-    target.path = directory.empty() ? entry.name : directory + "/" + entry.name;
-    target.name = std::move(entry.name);
-    target.size = node.attr.size;
-    target.mtime_s = node.attr.mtime_s;
-    target.mtime_ns = node.attr.mtime_ns;
-    targets.push_back(std::move(target));
-  }
-  return targets;
+uint64_t most_budget(const EngineContext& context) {
+  const uint64_t cache = context.options.cache.cache_bytes;
+  return std::clamp(cache / kCacheParts, kFirstBudgetBytes, kMostBudgetBytes);
 }
 
 }  // namespace
 
-bool Neighbours::note_miss(const FileTarget& target, Clock::time_point now) {
-  const bool scanning = now - last_miss_ < kScanPause;
-  if (target.parent != last_parent_) {
-    if (!scanning) {
-      scanned_directories_ = 0;
-    } else if (misses_in_row_ >= 2) {
-      ++scanned_directories_;
-    }
-    last_parent_ = target.parent;
-    misses_in_row_ = 0;
-  }
-  misses_in_row_ = scanning ? misses_in_row_ + 1 : 1;
-  last_miss_ = now;
-  return misses_in_row_ >= 2 || scanned_directories_ > 0;
+Neighbours::Neighbours(const EngineContext& context, Found found, std::function<void()> over)
+    : context_(context),
+      found_(std::move(found)),
+      over_(std::move(over)),
+      most_bytes_(most_budget(context)),
+      budget_bytes_(kFirstBudgetBytes),
+      walks_(context.executor) {}
+
+Neighbours::~Neighbours() {
+  *alive_ = false;
 }
 
-void Neighbours::find(const FileTarget& after, UniqueFunction<void(std::vector<FileTarget>)> found) {
-  RSYNCFS_CHECK(!looking_);
-  looking_ = true;
-  context_.store.post([this, after, found = std::move(found)]() mutable {
-    context_.loop.post(
-        [this, targets = missing_files(context_.replica, after), found = std::move(found)]() mutable {
-          looking_ = false;
-          found(std::move(targets));
-        });
+// Two misses in one directory; or the first in one, while others near it are read through.
+bool Neighbours::is_read_through(const FileTarget& target, Clock::time_point now) {
+  std::erase_if(missed_, [now](const Missed& missed) { return now - missed.last > kScanPause; });
+  auto found = std::find_if(missed_.begin(), missed_.end(),
+                            [&](const Missed& missed) { return missed.directory == target.parent; });
+  if (found == missed_.end()) {
+    if (missed_.size() >= kMaxMissed) missed_.erase(missed_.begin());
+    missed_.push_back({target.parent, 0, now});
+    found = missed_.end() - 1;
+  }
+  found->last = now;
+  return ++found->misses >= kMissesOfScan || scan_.has_value();
+}
+
+void Neighbours::note_miss(const FileTarget& target, Clock::time_point now) {
+  if (scan_ && now - last_miss_ > kScanPause) tick(now);
+  last_miss_ = now;
+  if (!is_read_through(target, now)) return;
+  const std::string directory = target.directory();
+  const WalkPosition here{target.parent, target.name};
+  if (!scan_) {
+    scan_.emplace();
+    scan_->top = directory;
+    ++round_;
+  } else if (target.parent != scan_->directory) {
+    const std::string top = common_top(scan_->top, directory);
+    // Who reads elsewhere is followed; who is only ahead of the walk is met by it.
+    if (top != scan_->top || !scan_->below) scan_->below = here;
+    scan_->top = top;
+  }
+  scan_->directory = target.parent;
+  const auto same = std::find_if(scan_->directory_rests.begin(), scan_->directory_rests.end(),
+                                 [&](const WalkPosition& rest) { return rest.directory == target.parent; });
+  if (same != scan_->directory_rests.end()) scan_->directory_rests.erase(same);
+  if (scan_->directory_rests.size() >= kMaxDirectoryRests) scan_->directory_rests.pop_front();
+  scan_->directory_rests.push_back(here);
+  look();
+}
+
+void Neighbours::note_read(NodeId file) {
+  const uint64_t bytes = unread_.take(file);
+  if (bytes == 0) return;
+  last_use_.store(Clock::now().time_since_epoch().count(), std::memory_order_relaxed);
+  const uint64_t used = used_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  // Before the half of it is used up nothing more is looked for.
+  const bool low = unread_.bytes() <= budget_bytes_.load(std::memory_order_relaxed) / 2;
+  if (!low && used < kStepBytes) return;
+  if (use_posted_.exchange(true, std::memory_order_acq_rel)) return;
+  context_.loop.post([this, alive = alive_] {
+    if (!*alive) return;
+    use_posted_.store(false, std::memory_order_release);
+    const uint64_t budget = budget_bytes_.load(std::memory_order_relaxed);
+    if (used_bytes_.load(std::memory_order_relaxed) >= budget / 2) {
+      used_bytes_.store(0, std::memory_order_relaxed);
+      budget_bytes_.store(std::min(2 * budget, most_bytes_), std::memory_order_relaxed);
+    }
+    look();
   });
+}
+
+void Neighbours::look() {
+  if (looking_ || !scan_) return;
+  const uint64_t budget = budget_bytes_.load(std::memory_order_relaxed);
+  const uint64_t unread = unread_.bytes();
+  if (unread >= budget) return;
+  const bool single = !scan_->directory_rests.empty();
+  if (!single && !scan_->below) return;
+  WalkPosition from;
+  if (single) {
+    from = std::move(scan_->directory_rests.front());
+    scan_->directory_rests.pop_front();
+  } else {
+    from = std::move(*std::exchange(scan_->below, std::nullopt));
+  }
+  looking_ = true;
+  WalkLimits limits{scan_->top, !single, std::min(budget - unread, kStepBytes)};
+  walks_.post([this, alive = alive_, round = round_, single, from = std::move(from),
+               limits = std::move(limits)]() mutable {
+    auto step = walk_tree(context_.replica, std::move(from), limits);
+    context_.loop.post([this, alive, round, single, step = std::move(step)]() mutable {
+      if (*alive) looked(single, round, std::move(step));
+    });
+  });
+}
+
+void Neighbours::looked(bool single, uint64_t round, WalkStep step) {
+  looking_ = false;
+  if (!scan_ || round != round_) return look();
+  if (step.next && single) {
+    scan_->directory_rests.push_front(std::move(*step.next));
+  } else if (step.next && !scan_->below) {
+    scan_->below = std::move(step.next);
+  }
+  const bool any = !step.files.empty();
+  for (const FileTarget& target : step.files) unread_.add(target.node, target.size);
+  if (any) found_(std::move(step.files));
+  look();
+}
+
+void Neighbours::tick(Clock::time_point now) {
+  if (!active()) return;
+  const Clock::time_point used(Clock::duration(last_use_.load(std::memory_order_relaxed)));
+  if (now - std::max(last_miss_, used) > kScanPause) end_scan();
+}
+
+void Neighbours::end_scan() {
+  scan_.reset();
+  missed_.clear();
+  unread_.clear();
+  used_bytes_.store(0, std::memory_order_relaxed);
+  budget_bytes_.store(kFirstBudgetBytes, std::memory_order_relaxed);
+  over_();
 }
 
 }  // namespace rsyncfs

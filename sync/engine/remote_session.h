@@ -10,6 +10,7 @@
 
 #include "io/base/result.h"
 #include "io/loop.h"
+#include "sync/engine/request_window.h"
 #include "sync/engine/session_settings.h"
 #include "sync/engine/status.h"
 #include "sync/engine/syncer.h"
@@ -110,6 +111,7 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   void request_done(uint64_t bytes);  // the sink was told; takes it off the books
   bool request_xattrs(uint32_t ndx);  // false: were given before in this session
   uint64_t outstanding_bytes() const { return outstanding_bytes_; }
+  RequestWindow& window() { return window_; }
   size_t outstanding() const { return wire_.unanswered() + held_; }
   Clock::time_point last_used() const { return last_used_; }
   // When bytes of a requested file last came.
@@ -154,6 +156,7 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   ServerErrors errors_;
   size_t error_bytes_ = 0;
   uint64_t outstanding_bytes_ = 0;
+  RequestWindow window_;
   size_t held_ = 0;
   std::chrono::milliseconds silence_{0};  // what is asked for takes so long to begin
   bool established_ = false;

@@ -82,6 +82,7 @@ class SyncerImpl final : public Syncer {
   RequestId hydrate(NodeId file, Done<void> done) override;
   RequestId compare(NodeId file, Done<Comparison> done) override;
   void cancel(RequestId request) override;
+  void note_read(NodeId file) override { whole_.note_read(file); }
   void note_use(NodeId directory) override { poller_.touch(directory); }
   RequestId refresh(NodeId directory, Done<void> done) override;
   void note_change(NodeId node) override;
@@ -463,7 +464,7 @@ bool SyncerImpl::waiting() const {
 void SyncerImpl::schedule_tick() {
   if (closing_) return;
   const bool busy = waiting();
-  const bool calm = pool_.sessions().size() > 1 || large_.active();
+  const bool calm = pool_.sessions().size() > 1 || large_.active() || whole_.reads_ahead();
   if (!busy && !calm) return;
   const auto due = Clock::now() + (busy ? kBusyTick : kCalmTick);
   if (tick_timer_ != 0) {

@@ -132,6 +132,8 @@ class Syncer {
   // kLimit: it is too large. What differs stays as it is.
   virtual RequestId compare(NodeId file, Done<Comparison> done) = 0;
   virtual void cancel(RequestId request) = 0;
+  // Any thread, cheap: somebody reads bytes of this file that are here.
+  virtual void note_read(NodeId /*file*/) {}
 
   // ---- what others change ----
   // Any thread, cheap: somebody looks into this directory.

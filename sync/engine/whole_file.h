@@ -47,13 +47,14 @@ class WholeFile final : public FileSink, public std::enable_shared_from_this<Who
   FileTarget target;
   State state = State::kQueued;
   bool demanded = false;
-  bool outgrown = false;     // more came than a whole file may have: to be listed anew
-  uint64_t ahead_bytes = 0;  // counted as read-ahead
-  bool shown = false;        // EngineContext::may_show()
+  bool outgrown = false;  // more came than a whole file may have: to be listed anew
+  bool shown = false;     // EngineContext::may_show()
   unsigned attempts = 0;
   unsigned lost_connections = 0;
-  std::shared_ptr<RemoteSession> session;    // kRequested
-  uint64_t booked_bytes = 0;                 // on that session
+  std::shared_ptr<RemoteSession> session;  // kRequested
+  uint64_t booked_bytes = 0;               // on that session
+  Clock::time_point requested_at{};
+  bool filled_window = false;                // of that session
   uint64_t sequence = 0;                     // order of requests
   const RemoteSession* expecting = nullptr;  // kQueued: a directory session being opened for it
   std::shared_ptr<std::vector<std::byte>> bytes = std::make_shared<std::vector<std::byte>>();

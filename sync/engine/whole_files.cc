@@ -16,10 +16,7 @@ constexpr unsigned kMaxAttempts = 3;
 constexpr unsigned kMaxLostConnections = 10;
 // Requested and unanswered on one session. A demanded file is never behind more than this.
 constexpr uint64_t kSessionWindowBytes = 4 << 20;
-constexpr size_t kSessionWindowFiles = 256;
-// Read-ahead gives way: fewer bytes under way, so that a demanded file gets in between.
-constexpr uint64_t kAheadWindowBytes = 1 << 20;
-constexpr uint64_t kAheadBudgetBytes = 16 << 20;
+constexpr size_t kSessionWindowFiles = 512;
 
 // A lost connection says less of the request than an answer that never comes, or nonsense.
 bool may_lose_another(WholeFile& file, const Error& why) {
@@ -36,15 +33,16 @@ WholeFiles::WholeFiles(const EngineContext& context, SessionPool& pool, Lister& 
       large_(large),
       totals_(totals),
       store_(context, [this](const auto& batch, const auto& result) { stored(batch, result); }),
-      neighbours_(context) {}
+      neighbours_(
+          context, [this](std::vector<FileTarget> targets) { bring_ahead(std::move(targets)); },
+          [this] { forget_ahead(); }) {}
 
 WholeFiles::~WholeFiles() = default;
 
 void WholeFiles::read(RequestId id, FileTarget target, uint64_t offset, uint32_t length,
                       Done<ReadBytes> done) {
   const auto now = Clock::now();
-  const bool known = files_.contains(target.node);
-  if (!known && neighbours_.note_miss(target, now)) read_ahead(target);
+  files_.contains(target.node) ? neighbours_.note_read(target.node) : neighbours_.note_miss(target, now);
   const WholeFilePtr file = obtain(std::move(target), true);
   WholeFile::Reader reader;
   reader.id = id;
@@ -81,10 +79,6 @@ WholeFilePtr WholeFiles::obtain(FileTarget target, bool demanded) {
     slot = std::make_shared<WholeFile>(*this, std::move(target));
     slot->demanded = demanded;
     (demanded ? demanded_ : ahead_).push_back(slot);
-    if (!demanded) {
-      slot->ahead_bytes = slot->target.size;
-      ahead_bytes_ += slot->ahead_bytes;
-    }
   } else if (demanded && !slot->demanded) {
     slot->demanded = true;
     if (slot->state == WholeFile::State::kQueued) {
@@ -124,14 +118,26 @@ void WholeFiles::pump() {
   pumping_ = false;
 }
 
-void WholeFiles::end_ahead(const WholeFilePtr& file) {
-  ahead_bytes_ -= std::exchange(file->ahead_bytes, 0);
-}
-
 void WholeFiles::drop_ahead(const WholeFilePtr& file) {
-  end_ahead(file);
+  neighbours_.drop(file->target.node);
   ahead_.remove(file);
   files_.erase(file->target.node);
+}
+
+void WholeFiles::bring_ahead(std::vector<FileTarget> targets) {
+  for (auto& target : targets) {
+    if (files_.contains(target.node)) {
+      neighbours_.drop(target.node);
+    } else {
+      obtain(std::move(target), false);
+    }
+  }
+  pump();
+}
+
+// What was not asked for yet is not asked for.
+void WholeFiles::forget_ahead() {
+  for (const auto& file : std::exchange(ahead_, {})) files_.erase(file->target.node);
 }
 
 // Requests that were on sessions that are gone are made again. When a server stopped answering, or a session
@@ -180,9 +186,15 @@ void WholeFiles::recover_lost() {
 bool WholeFiles::dispatch(const WholeFilePtr& file) {
   if (store_.full()) return false;
   const FileTarget& target = file->target;
-  const auto window = file->demanded ? kSessionWindowBytes : kAheadWindowBytes;
-  auto found = pool_.find_file(target.path, target.size, target.mtime_s, target.mtime_ns, window);
+  auto found =
+      pool_.find_file(target.path, target.size, target.mtime_s, target.mtime_ns, kSessionWindowBytes);
   if (!found.session || found.session->outstanding() >= kSessionWindowFiles) return false;
+  const uint64_t outstanding = found.session->outstanding_bytes() + target.size + kAheadOverheadBytes;
+  const uint64_t window = found.session->window().bytes();
+  // Read-ahead gives way: fewer bytes under way, so that a demanded file gets in between.
+  if (!file->demanded && outstanding > window && found.session->outstanding() > 0) return false;
+  file->requested_at = Clock::now();
+  file->filled_window = outstanding > window / 2;
   file->state = WholeFile::State::kRequested;
   file->session = found.session;
   file->sequence = ++sequence_;
@@ -277,7 +289,6 @@ void WholeFiles::queue_again(const WholeFilePtr& file) {
 
 // It has become a large one.
 void WholeFiles::hand_over(const WholeFilePtr& file) {
-  end_ahead(file);
   file->state = WholeFile::State::kFailed;
   files_.erase(file->target.node);
   for (auto& reader : std::exchange(file->readers, {}))
@@ -322,6 +333,9 @@ void WholeFiles::delivered(WholeFile& file) {
 
 void WholeFiles::received(const WholeFilePtr& file, FileEnd end) {
   file->session->request_done(file->booked_bytes);
+  const auto now = Clock::now();
+  file->session->window().answered(now, now - file->requested_at, file->bytes->size() + kAheadOverheadBytes,
+                                   file->filled_window);
   file->digest_name = checksum_name(file->session->checksum());
   file->session.reset();
   switch (end.status) {
@@ -351,7 +365,7 @@ void WholeFiles::retry(const WholeFilePtr& file, const Error& why) {
 }
 
 void WholeFiles::fail(const WholeFilePtr& file, const Error& why) {
-  end_ahead(file);
+  neighbours_.drop(file->target.node);
   if (file->state == WholeFile::State::kQueued) {
     demanded_.remove(file);
     ahead_.remove(file);
@@ -379,7 +393,6 @@ void WholeFiles::finished(const WholeFilePtr& file, FileEnd end) {
     revalidate(file);
     return;
   }
-  end_ahead(file);
   file->state = WholeFile::State::kComplete;
   file->outcome = std::move(end);
   ++totals_.files;
@@ -403,18 +416,8 @@ void WholeFiles::stored(const WholeStore::Batch& batch, const Result<void>& resu
   pump();
 }
 
-void WholeFiles::read_ahead(const FileTarget& after) {
-  if (neighbours_.looking() || ahead_bytes_ > kAheadBudgetBytes / 2) return;
-  neighbours_.find(after, [this](std::vector<FileTarget> targets) {
-    for (auto& target : targets) {
-      if (ahead_bytes_ + target.size > kAheadBudgetBytes) break;
-      if (!files_.contains(target.node)) obtain(std::move(target), false);
-    }
-    pump();
-  });
-}
-
 void WholeFiles::expire(Clock::time_point now) {
+  neighbours_.tick(now);
   std::vector<WholeFile::Reader> late;
   std::vector<Waiter<void>> late_hydrators;
   for (auto it = files_.begin(); it != files_.end();) {
@@ -442,7 +445,6 @@ void WholeFiles::expire(Clock::time_point now) {
 // Nobody waits for it any more: one that was not requested yet goes.
 void WholeFiles::abandon(const WholeFilePtr& file) {
   if (file->state != WholeFile::State::kQueued) return;
-  end_ahead(file);
   demanded_.remove(file);
   files_.erase(file->target.node);
 }

@@ -34,12 +34,15 @@ class WholeFiles final : public SessionUser, public WholeFile::Owner {
   void read(RequestId id, FileTarget target, uint64_t offset, uint32_t length, Done<ReadBytes> done);
   // Fetches without anybody waiting for a part of it; `done` after it is stored.
   void hydrate(RequestId id, FileTarget target, Done<void> done);
+  // Any thread, cheap: somebody reads this file, though it is here.
+  void note_read(NodeId file) { neighbours_.note_read(file); }
   void pump();
   void expire(Clock::time_point now);
   bool cancel(RequestId id);
   void link_failed(bool hopeless);
   void fail_everything(const Error& why);
   bool waiting() const;
+  bool reads_ahead() const { return neighbours_.active(); }
   size_t waiting_count() const;
   void add_transfers(std::vector<TransferStatus>& out) const;
 
@@ -55,7 +58,6 @@ class WholeFiles final : public SessionUser, public WholeFile::Owner {
   void received(const WholeFilePtr& file, FileEnd end) override;
   bool show(const WholeFilePtr& file);
   void recover_lost();
-  void end_ahead(const WholeFilePtr& file);
   void drop_ahead(const WholeFilePtr& file);
   void abandon(const WholeFilePtr& file);
   void queue_again(const WholeFilePtr& file);
@@ -65,7 +67,8 @@ class WholeFiles final : public SessionUser, public WholeFile::Owner {
   void fail(const WholeFilePtr& file, const Error& why);
   void finished(const WholeFilePtr& file, FileEnd end);
   void stored(const WholeStore::Batch& batch, const Result<void>& result);
-  void read_ahead(const FileTarget& after);
+  void bring_ahead(std::vector<FileTarget> targets);
+  void forget_ahead();
 
   EngineContext context_;
   SessionPool& pool_;
@@ -77,7 +80,6 @@ class WholeFiles final : public SessionUser, public WholeFile::Owner {
   std::list<WholeFilePtr> ahead_;                                  // not requested yet, read-ahead
   std::unordered_map<const RemoteSession*, std::string> opening_;  // directory sessions not listed yet
   WholeStore store_;                                               // complete, not recorded yet
-  uint64_t ahead_bytes_ = 0;                                       // read-ahead queued or under way
   bool pumping_ = false;
   uint64_t sequence_ = 0;
   Clock::time_point last_delivery_{};  // of any of the files
