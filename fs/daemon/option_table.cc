@@ -103,7 +103,7 @@ constexpr OptionSpec kSource[] = {
      }},
     {"protocol", "NUMBER", "speak at most this rsync protocol: 30, 31 or 32 (default: 32)",
      [](Options& o, Value v) { return store(parse_number(v, 30, 32), o.protocol); }},
-    {"max_sessions", "NUMBER", "connections side by side (default: 4)",
+    {"max_sessions", "NUMBER", "connections side by side (default: 8)",
      [](Options& o, Value v) { return store(parse_number(v, 1, 64), o.max_sessions); }},
     {"poll", "WHEN", "look for changes: auto, off, or SECONDS (tree: ten times less often; default: auto)",
      [](Options& o, Value v) { return store(parse_poll(v), o.poll); }},

@@ -64,7 +64,7 @@ struct MountOptions {
   bool acls = true;
   std::vector<std::string> filters;  // rsync rules, "- *.o"
   int protocol = 32;
-  unsigned max_sessions = 4;
+  unsigned max_sessions = 8;
 
   // Writing.
   bool fsync_remote = false;  // fsync(2) waits until the source has it on its disk

@@ -7,8 +7,10 @@
 namespace rsyncfs {
 
 namespace {
-constexpr size_t kChunkBytes = 1 << 20;   // one write to the block file
-constexpr uint64_t kSkipBytes = 8 << 20;  // a stream this close behind a reader is waited for
+constexpr size_t kChunkBytes = 1 << 20;  // one write to the block file
+// A stream this close behind a reader is waited for: what comes in the time that another one needs to begin.
+constexpr uint64_t kSkipBytes = 1 << 20;
+constexpr uint64_t kSkipToReadyBytes = 256 * 1024;  // where a session is ready for that
 constexpr uint64_t kStreamAlignBytes = 128 * 1024;
 }  // namespace
 
@@ -46,7 +48,15 @@ void FileStream::done(FileEnd end) {
 }
 
 bool FileStream::will_bring(uint64_t offset) const {
-  return start_ <= offset && offset <= position_ + kSkipBytes;
+  const bool ready = file_.ready && file_.ready->any();
+  return start_ <= offset && offset <= position_ + (ready ? kSkipToReadyBytes : kSkipBytes);
+}
+
+void FileStream::note_read(uint64_t offset, uint64_t end) {
+  if (!will_bring(offset) || end <= demanded_end_) return;
+  const bool was_probe = is_probe();
+  demanded_end_ = end;
+  if (was_probe && session) session->widen();
 }
 
 Result<void> LargeFile::Writer::read(uint64_t offset, std::span<std::byte> out) const {
@@ -72,11 +82,11 @@ std::vector<LargeFile::Start> LargeFile::starts() const {
     if (!lacking || coming(*lacking)) continue;
     // Begin a little before, where that is missing too: readers often step back.
     const auto gaps = received.missing(*lacking / kStreamAlignBytes * kStreamAlignBytes, *lacking + 1);
-    out.push_back({gaps.back().begin, reader.since});
+    out.push_back({gaps.back().begin, reader.end, reader.since});
   }
   if (hydrators.empty() || !streams.empty() || !out.empty() || delta) return out;
   const auto gaps = received.missing(0, target.size);
-  if (!gaps.empty()) out.push_back({gaps.front().begin, hydrators.front().since});
+  if (!gaps.empty()) out.push_back({gaps.front().begin, target.size, hydrators.front().since});
   return out;
 }
 

@@ -14,6 +14,7 @@
 #include "sync/engine/delta_fetch.h"
 #include "sync/engine/file_target.h"
 #include "sync/engine/passing_bytes.h"
+#include "sync/engine/ready_sessions.h"
 #include "sync/engine/remote_session.h"
 #include "sync/engine/waiters.h"
 #include "sync/replica/content.h"
@@ -35,8 +36,15 @@ class FileStream final : public FileSink {
     virtual void stream_bytes(const LargeFilePtr& file, uint64_t offset, SharedBytes bytes) = 0;
     virtual void stream_done(const LargeFilePtr& file, FileStream& stream, FileEnd end) = 0;
   };
-  FileStream(Owner& owner, LargeFile& file, uint64_t start, BufferPool& buffers)
-      : owner_(owner), file_(file), start_(start), buffers_(buffers), position_(start) {}
+  // `first_end`: of the read that it is opened for.
+  FileStream(Owner& owner, LargeFile& file, uint64_t start, uint64_t first_end, BufferPool& buffers)
+      : owner_(owner),
+        file_(file),
+        start_(start),
+        buffers_(buffers),
+        position_(start),
+        first_end_(first_end),
+        demanded_end_(first_end) {}
 
   Result<void> literal(uint64_t offset, std::span<const std::byte> data) override;
   Result<std::span<const std::byte>> copy(uint64_t offset, uint64_t basis_offset, uint32_t length) override;
@@ -49,6 +57,11 @@ class FileStream final : public FileSink {
   uint64_t beyond() const { return beyond_; }      // bytes that came after the end that the file had
   // So far behind at most that waiting is quicker than another stream.
   bool will_bring(uint64_t offset) const;
+  // Somebody reads there: if that is where the stream is, it goes on.
+  void note_read(uint64_t offset, uint64_t end);
+  uint64_t demanded_end() const { return demanded_end_; }
+  // It began in the middle, and nobody has read on from there: no reason to send more than was asked for.
+  bool is_probe() const { return start_ > 0 && demanded_end_ <= first_end_; }
 
   std::shared_ptr<RemoteSession> session;
   bool requested = false;
@@ -60,6 +73,8 @@ class FileStream final : public FileSink {
   const uint64_t start_;
   BufferPool& buffers_;
   uint64_t position_;
+  const uint64_t first_end_;
+  uint64_t demanded_end_;
   uint64_t beyond_ = 0;
   BufferPool::Buffer chunk_;
   size_t gathered_ = 0;  // of it
@@ -93,6 +108,7 @@ struct LargeFile : std::enable_shared_from_this<LargeFile> {
   // first.
   struct Start {
     uint64_t offset = 0;
+    uint64_t end = 0;         // of what is wanted
     Clock::time_point since;  // how long it has been waited for
   };
   std::vector<Start> starts() const;
@@ -110,8 +126,10 @@ struct LargeFile : std::enable_shared_from_this<LargeFile> {
   std::list<std::unique_ptr<FileStream>> streams;
   uint64_t unstored_bytes = 0;     // on the store strand
   uint64_t uncommitted_bytes = 0;  // written since the extents were last recorded
-  uint64_t demanded_end = 0;       // the furthest byte a reader asked for
-  std::string digest;              // of the whole file, when one stream brought all of it
+  unsigned seeks = 0;              // reads for which a stream had to begin in the middle
+  Clock::time_point last_seek{};
+  std::unique_ptr<ReadySessions> ready;  // for the next ones
+  std::string digest;                    // of the whole file, when one stream brought all of it
   std::string digest_name;
   std::optional<Error> passing;  // why nothing of it is stored
   bool shown = false;            // EngineContext::may_show()

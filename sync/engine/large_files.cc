@@ -37,7 +37,7 @@ void LargeFiles::read(RequestId id, FileTarget target, uint64_t offset, uint32_t
   reader.asked_end = offset + length;
   reader.fit(file->target.size);
   reader.done = std::move(done);
-  file->demanded_end = std::max(file->demanded_end, reader.end);
+  for (const auto& stream : file->streams) stream->note_read(reader.offset, reader.end);
   file->last_used = file->last_read = now;
   file->readers.push_back(std::move(reader));
   if (version == file->target.version()) {
@@ -157,6 +157,7 @@ void LargeFiles::revalidate(const LargeFilePtr& file) {
     return;
   }
   close_streams(file, "another version");
+  file->ready.reset();
   drop_delta(file);
   relist(file, LargeFile::State::kRevalidating);
 }
@@ -228,7 +229,6 @@ void LargeFiles::begin_again(const LargeFilePtr& file, const Error& why, std::op
   fresh->readers = std::exchange(file->readers, {});
   if (!fresh->passing) fresh->hydrators = std::exchange(file->hydrators, {});
   fresh->attempts = file->attempts;
-  fresh->demanded_end = file->demanded_end;
   fail(file, why);
   files_[fresh->target.node] = fresh;
   load(fresh);
@@ -248,6 +248,7 @@ void LargeFiles::complete(const LargeFilePtr& file) {
   }
   if (file->passing) return;
   close_streams(file, "the file is complete");
+  file->ready.reset();
   drop_delta(file);
   // A digest says that the bytes are what the source read, not that it was one version all the time.
   const bool quick = Clock::now() - file->loaded_at < kQuickly;
@@ -310,6 +311,7 @@ void LargeFiles::tick(Clock::time_point now) {
     std::move(readers.begin(), readers.end(), std::back_inserter(late));
     std::move(hydrators.begin(), hydrators.end(), std::back_inserter(late_hydrators));
     if (file->wanted() || file->delta) file->last_used = now;
+    if (file->ready) file->ready->expire(now);
     if (file->state == LargeFile::State::kReady &&
         now - file->last_used > (file->passing ? kPassingFor : kParkedFor))
       idle.push_back(file);
@@ -326,6 +328,7 @@ void LargeFiles::retire(const LargeFilePtr& file) {
   file->state = LargeFile::State::kOver;
   files_.erase(file->target.node);
   close_streams(file, "nobody reads it any more");
+  file->ready.reset();
   drop_delta(file);
   context_.store.post([file] {
     file->writer->passing.reset();
@@ -354,6 +357,7 @@ void LargeFiles::fail(const LargeFilePtr& file, const Error& why) {
   files_.erase(file->target.node);
   if (file->wanted()) totals_.note_failure(file->target.path, why);
   close_streams(file, "the fetch failed");
+  file->ready.reset();
   drop_delta(file);
   context_.store.post([this, file, void_content] {
     if (!file->writer->content && !file->writer->passing) return;

@@ -47,6 +47,9 @@ class LargeFiles final : public SessionUser, public FileStream::Owner, public De
   void serve(const LargeFilePtr& file);
   void start_streams(const LargeFilePtr& file);
   bool begin_stream(const LargeFilePtr& file, const LargeFile::Start& start, Clock::time_point now);
+  std::shared_ptr<RemoteSession> open_stream(const LargeFilePtr& file, const LargeFile::Start& start,
+                                             Clock::time_point now);
+  void note_seek(const LargeFilePtr& file, Clock::time_point now);
   bool stop_stream_for(const LargeFilePtr& wanting, Clock::time_point since, Clock::time_point now);
   void close_streams(const LargeFilePtr& file, const char* why);
   void revalidate(const LargeFilePtr& file);

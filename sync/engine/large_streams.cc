@@ -12,12 +12,15 @@ namespace rsyncfs {
 namespace {
 
 constexpr uint64_t kMaxUnstoredBytes = 32 << 20;  // received and not written: the stream waits for the disk
-constexpr uint64_t kFirstAheadBytes = 1 << 20;    // a stream runs this far ahead of its readers, growing with
-constexpr uint64_t kMostAheadBytes = 32 << 20;    // what was read from it
-constexpr uint64_t kPassingAheadParts = 4;        // of what may be held in memory, where nothing is stored
-constexpr uint64_t kCommitBytes = 16 << 20;       // recorded at least this often, so that a crash loses less
+constexpr uint64_t kFirstAheadBytes =
+    256 * 1024;                                 // a stream runs this far ahead of its readers, growing with
+constexpr uint64_t kMostAheadBytes = 32 << 20;  // what was read from it
+constexpr unsigned kSeeksOfRandomReader = 2;    // then sessions are kept ready for the next
+constexpr std::chrono::seconds kSeekPause{3};   // a longer one, and they are counted anew
+constexpr uint64_t kPassingAheadParts = 4;      // of what may be held in memory, where nothing is stored
+constexpr uint64_t kCommitBytes = 16 << 20;     // recorded at least this often, so that a crash loses less
 constexpr uint64_t kMaxBeyondBytes = 16 << 20;  // what was appended meanwhile is read and dropped, up to this
-constexpr size_t kMaxStreamsPerFile = 2;
+constexpr size_t kMaxStreamsPerFile = 4;
 constexpr uint64_t kWorthBytes = 8 << 20;  // a stream that would bring nothing new for this long is closed
 
 }  // namespace
@@ -40,19 +43,41 @@ bool LargeFiles::begin_stream(const LargeFilePtr& file, const LargeFile::Start& 
     const auto session = victim->session;
     session->fail(Error(Errc::kCanceled, "the reader went elsewhere"));
   }
+  const bool seeks = start.offset > 0 && !file->readers.empty();
+  ReadySessions::Taken ready;
+  if (seeks && file->ready) ready = file->ready->take(file->target, *this);
+  auto session = ready.session ? ready.session : open_stream(file, start, now);
+  if (!session) return false;
+  auto sink = std::make_unique<FileStream>(*this, *file, start.offset, start.end, context_.buffers);
+  sink->session = session;
+  sink->requested = ready.session != nullptr;
+  FileStream& stream = *sink;
+  file->streams.push_back(std::move(sink));
+  if (stream.requested) session->request_append(ready.ndx, start.offset, stream);
+  if (seeks) note_seek(file, now);
+  return true;
+}
+
+std::shared_ptr<RemoteSession> LargeFiles::open_stream(const LargeFilePtr& file,
+                                                       const LargeFile::Start& start, Clock::time_point now) {
   SessionSpec spec;
   spec.purpose = SessionSpec::Purpose::kStream;
   spec.paths.push_back(file->target.path);
   spec.append = start.offset > 0;
+  spec.narrow = spec.append && !file->readers.empty();
   spec.demanded = true;
   auto session = pool_.open(spec, *this);
   if (!session && !file->readers.empty() && stop_stream_for(file, start.since, now))
     session = pool_.open(std::move(spec), *this);
-  if (!session) return false;
-  auto sink = std::make_unique<FileStream>(*this, *file, start.offset, context_.buffers);
-  sink->session = std::move(session);
-  file->streams.push_back(std::move(sink));
-  return true;
+  return session;
+}
+
+void LargeFiles::note_seek(const LargeFilePtr& file, Clock::time_point now) {
+  if (now - file->last_seek > kSeekPause) file->seeks = 0;
+  file->last_seek = now;
+  if (++file->seeks < kSeeksOfRandomReader) return;
+  if (!file->ready) file->ready = std::make_unique<ReadySessions>(pool_);
+  file->ready->keep(file->target, now);
 }
 
 // A file that is only brought along gives way to one that is read; of those that are read, one that has had
@@ -140,11 +165,12 @@ void LargeFiles::adjust_parking(const LargeFilePtr& file) {
   for (const auto& stream : file->streams) {
     if (!stream->requested) continue;
     const uint64_t most = file->passing ? PassingBytes::limit() / kPassingAheadParts : kMostAheadBytes;
-    const uint64_t ahead =
+    const uint64_t grown =
         std::clamp(stream->position() - stream->start(), std::min(kFirstAheadBytes, most), most);
-    uint64_t window = file->hydrators.empty() ? file->demanded_end + ahead : UINT64_MAX;
+    const uint64_t ahead = stream->is_probe() ? 0 : grown;
+    uint64_t window = file->hydrators.empty() ? stream->demanded_end() + ahead : UINT64_MAX;
     for (const auto& reader : file->readers) {
-      if (reader.offset >= stream->start()) window = std::max(window, reader.end + ahead);
+      if (stream->will_bring(reader.offset)) window = std::max(window, reader.end + ahead);
     }
     const bool needed = stream->position() < window;
     stream->session->set_paused(!needed || file->unstored_bytes > kMaxUnstoredBytes);

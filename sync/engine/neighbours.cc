@@ -12,6 +12,7 @@ constexpr uint64_t kFirstBudgetBytes = 1 << 20;
 constexpr uint64_t kMostBudgetBytes = 64 << 20;
 constexpr uint64_t kCacheParts = 8;       // of a limited cache that may be filled ahead
 constexpr uint64_t kStepBytes = 4 << 20;  // looked for at once
+constexpr uint64_t kPieces = 8;           // of the budget; when one is used up more is looked for
 // A longer pause is the end of it. Compilers read for seconds before they need the next file.
 constexpr std::chrono::seconds kScanPause{3};
 constexpr unsigned kMissesOfScan = 2;     // in one directory
@@ -81,9 +82,9 @@ void Neighbours::note_read(NodeId file) {
   if (bytes == 0) return;
   last_use_.store(Clock::now().time_since_epoch().count(), std::memory_order_relaxed);
   const uint64_t used = used_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-  // Before the half of it is used up nothing more is looked for.
-  const bool low = unread_.bytes() <= budget_bytes_.load(std::memory_order_relaxed) / 2;
-  if (!low && used < kStepBytes) return;
+  // The loop is woken for pieces, not for files.
+  const uint64_t piece = budget_bytes_.load(std::memory_order_relaxed) / kPieces;
+  if (used / piece == (used - bytes) / piece) return;
   if (use_posted_.exchange(true, std::memory_order_acq_rel)) return;
   context_.loop.post([this, alive = alive_] {
     if (!*alive) return;
@@ -130,9 +131,8 @@ void Neighbours::looked(bool single, uint64_t round, WalkStep step) {
   } else if (step.next && !scan_->below) {
     scan_->below = std::move(step.next);
   }
-  const bool any = !step.files.empty();
-  for (const FileTarget& target : step.files) unread_.add(target.node, target.size);
-  if (any) found_(std::move(step.files));
+  std::erase_if(step.files, [this](const FileTarget& file) { return !unread_.add(file.node, file.size); });
+  if (!step.files.empty()) found_(std::move(step.files));
   look();
 }
 

@@ -17,6 +17,9 @@ namespace {
 constexpr size_t kMaxKeptErrorBytes = 1 << 20;
 // A server's own io timeout is usually tens of seconds; a paused stream says hello this often.
 constexpr std::chrono::seconds kKeepAliveEvery{2};
+// SessionSpec::narrow: what may be on the wire beyond what was read.
+constexpr uint32_t kNarrowBytes = 32 * 1024;
+constexpr uint32_t kWideBytes = 1U << 30;
 // Waiting for the list of a whole tree: a large cold tree is silent for long, and nobody is held up by it.
 constexpr int kTreeListPatience = 4;
 
@@ -85,6 +88,7 @@ void RemoteSession::attached(Result<std::unique_ptr<Stream>> stream) {
   }
   stream_ = std::move(*stream);
   waiting_since_ = Clock::now();
+  if (spec_.narrow) stream_->limit_window(kNarrowBytes);
   stream_->start(*this);
   flush();
 }
@@ -227,6 +231,10 @@ void RemoteSession::set_paused(bool paused) {
   paused_ = paused;
   waiting_since_ = Clock::now();
   if (stream_) stream_->set_paused(paused);
+}
+
+void RemoteSession::widen() {
+  if (spec_.narrow && stream_) stream_->limit_window(kWideBytes);
 }
 
 void RemoteSession::tick(Clock::time_point now, std::chrono::milliseconds stall) {

@@ -28,6 +28,7 @@ struct SessionSpec {
   bool append = false;             // kStream from an offset
   bool delta = false;              // kStream of what differs from an older version
   bool demanded = false;           // somebody waits for it
+  bool narrow = false;             // little of it may be on the wire that nobody has asked for
   bool for_push = false;           // a part of a push: SessionPool::reserve_for_push()
 };
 
@@ -120,6 +121,8 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
 
   void set_paused(bool paused);
   bool paused() const { return paused_; }
+  // More than SessionSpec::narrow lets through is wanted of it.
+  void widen();
   // Keeps a paused session alive, and fails it when it does not answer within `stall`; until it is
   // established, within SyncerOptions::connect_timeout where that is longer.
   void tick(Clock::time_point now, std::chrono::milliseconds stall);

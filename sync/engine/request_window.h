@@ -24,13 +24,15 @@ class RequestWindow {
   // An answer of so many bytes is complete, `age` after it was asked for. `full`: the window was what kept
   // more from being asked for.
   void answered(Clock::time_point now, Clock::duration age, uint64_t bytes, bool full) {
+    if (period_began_ == Clock::time_point{}) period_began_ = now;
     if (now - period_began_ > kPeriod) {
+      // Routes change. What queued up must be gone for that to be seen, or it counted as the link's own.
       period_began_ = now;
-      former_least_ = least_;
       least_ = Clock::duration::max();
+      bytes_ = std::max(kLeastBytes, bytes_ / kDrainParts);
     }
     least_ = std::min(least_, age);
-    const Clock::duration base = std::min(least_, former_least_);
+    const Clock::duration base = least_;
     if (age > 2 * base + kSlack) {
       // By an eighth in each round.
       bytes_ = std::max(kLeastBytes, bytes_ - std::min(bytes_, bytes) / kShrinkParts);
@@ -42,11 +44,11 @@ class RequestWindow {
  private:
   static constexpr uint64_t kShrinkParts = 8;
   static constexpr std::chrono::milliseconds kSlack{10};  // what a server and a loop need by themselves
-  static constexpr std::chrono::seconds kPeriod{15};      // routes change: older least ages do not count
+  static constexpr uint64_t kDrainParts = 4;
+  static constexpr std::chrono::seconds kPeriod{30};
 
   uint64_t bytes_ = kFirstBytes;
   Clock::duration least_ = Clock::duration::max();
-  Clock::duration former_least_ = Clock::duration::max();
   Clock::time_point period_began_{};
 };
 

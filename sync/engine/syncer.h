@@ -40,7 +40,7 @@ struct SyncerOptions {
   std::string compress = "none";  // none, zlibx, zstd
   std::string checksum;           // "" = negotiate
   std::vector<std::string> filters;
-  unsigned max_sessions = 4;  // side by side; fewer where the server says "max connections"
+  unsigned max_sessions = 8;  // side by side; fewer where the server says "max connections"
 
   PollOptions poll;
   CacheLimits cache;

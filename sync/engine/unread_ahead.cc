@@ -3,12 +3,13 @@
 
 namespace rsyncfs {
 
-void UnreadAhead::add(NodeId file, uint64_t bytes) {
+bool UnreadAhead::add(NodeId file, uint64_t bytes) {
   const std::lock_guard lock(mutex_);
   const auto [place, added] = files_.try_emplace(file, bytes + kAheadOverheadBytes);
-  if (!added) return;
+  if (!added) return false;
   bytes_.fetch_add(place->second, std::memory_order_relaxed);
   count_.store(files_.size(), std::memory_order_release);
+  return true;
 }
 
 uint64_t UnreadAhead::take(NodeId file) {

@@ -19,7 +19,8 @@ constexpr uint64_t kAheadOverheadBytes = 512;
 // Any thread.
 class UnreadAhead {
  public:
-  void add(NodeId file, uint64_t bytes);
+  // False: it is one of them already.
+  bool add(NodeId file, uint64_t bytes);
   // It was asked for, or is not brought after all: what it counted for; 0 if it is none of them. Costs next
   // to nothing while there are none.
   uint64_t take(NodeId file);

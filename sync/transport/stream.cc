@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/transport/stream.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
@@ -144,6 +147,12 @@ void Stream::set_paused(bool paused) {
   if (state_->paused == paused) return;
   state_->paused = paused;
   if (!paused) state_->read();
+}
+
+void Stream::limit_window(uint32_t bytes) {
+  const auto clamp = static_cast<int>(bytes);
+  // Best effort: a pipe has no window.
+  (void)::setsockopt(state_->in, IPPROTO_TCP, TCP_WINDOW_CLAMP, &clamp, sizeof clamp);
 }
 
 size_t Stream::unsent() const {

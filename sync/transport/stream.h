@@ -56,6 +56,10 @@ class Stream {
   // Stops (and takes up again) reading: back-pressure.
   void set_paused(bool paused);
 
+  // So much the peer may send before it was read, as far as the transport can be told (tcp(7),
+  // TCP_WINDOW_CLAMP). More than there is room for means as much as there is.
+  void limit_window(uint32_t bytes);
+
   size_t unsent() const;
   uint64_t bytes_in() const;
   uint64_t bytes_out() const;

@@ -96,7 +96,10 @@ Result<std::string> EngineRig::read(NodeId node, uint64_t offset, uint32_t lengt
   if (!content) return content.error();
   if (*content) {
     replica_->cache().note_use(node);
-    if (const auto view = (*content)->view(offset, length)) return text(*view);
+    if (const auto view = (*content)->view(offset, length)) {
+      syncer_->note_read(node);
+      return text(*view);
+    }
   }
   const auto bytes =
       wait<ReadBytes>([&](Done<ReadBytes> done) { syncer_->read(node, offset, length, std::move(done)); });
