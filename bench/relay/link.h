@@ -17,9 +17,9 @@ using Duration = Clock::duration;
 
 constexpr size_t kSegmentBytes = 1448;  // what TCP carries in an Ethernet frame
 constexpr size_t kLongestPieceBytes = 64 * 1024;
-constexpr size_t kBufferBytes = 64 * 1024;             // what waits at most before the slowest hop
-constexpr size_t kInitialWindow = 10 * kSegmentBytes;  // RFC 6928
-constexpr size_t kUnlimitedWindow = 1024 * 1024;       // where the link has no limit
+constexpr size_t kLeastBufferBytes = 64 * 1024;
+constexpr size_t kInitialWindow = 10 * kSegmentBytes;                         // RFC 6928
+constexpr size_t kUnlimitedWindow = 1024 * 1024;                              // where the link has no limit
 constexpr Duration kShortestRetransmission = std::chrono::milliseconds(200);  // Linux: TCP_RTO_MIN
 
 struct Profile {
@@ -38,11 +38,13 @@ struct Profile {
     if (bytes_per_second == 0) return kLongestPieceBytes;
     return std::clamp<size_t>(bytes_per_second / 4000, kSegmentBytes, kLongestPieceBytes);
   }
+  // What waits at most before the slowest hop: what that carries in five milliseconds.
+  size_t buffer_bytes() const { return std::max<size_t>(bytes_per_second / 200, kLeastBufferBytes); }
   // What a connection has on its way at most: what the link holds, and the buffer.
   size_t longest_window() const {
     if (bytes_per_second == 0) return kUnlimitedWindow;
     const double seconds = std::chrono::duration<double>(round_trip).count();
-    return static_cast<size_t>(seconds * static_cast<double>(bytes_per_second)) + kBufferBytes;
+    return static_cast<size_t>(seconds * static_cast<double>(bytes_per_second)) + buffer_bytes();
   }
 };
 
@@ -68,7 +70,7 @@ class Direction {
     return free_at_ + profile_.one_way();
   }
   // From when on the buffer takes another piece.
-  Time has_room_at() const { return free_at_ - profile_.transmission(kBufferBytes); }
+  Time has_room_at() const { return free_at_ - profile_.transmission(profile_.buffer_bytes()); }
 
  private:
   const Profile& profile_;

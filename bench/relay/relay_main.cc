@@ -54,7 +54,7 @@
 namespace rsyncfs::relay {
 namespace {
 
-constexpr int kSocketBytes = 32 * 1024;  // the kernel doubles it
+constexpr int kSocketBytes = 64 * 1024;  // the kernel doubles it
 constexpr int kBacklog = 128;
 constexpr int kEventsAtOnce = 64;
 constexpr size_t kLongestCommand = 64;
@@ -136,6 +136,8 @@ UniqueFd new_socket() {
   set(out.get(), SOL_SOCKET, SO_RCVBUF, kSocketBytes);
   set(out.get(), SOL_SOCKET, SO_SNDBUF, kSocketBytes);
   set(out.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  // Those of loopback are as long as that buffer, which then is acknowledged late.
+  set(out.get(), IPPROTO_TCP, TCP_MAXSEG, kSegmentBytes);
   return out;
 }
 
