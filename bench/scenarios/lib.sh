@@ -108,6 +108,7 @@ count_bytes() {
   url=rsync://127.0.0.1:$((port + 1))/m
 }
 # counts [PORT]: connections and bytes of all of them so far, when nothing has moved for a second
+# shellcheck disable=SC2120  # peers.sh gives it one
 counts() {
   local before="" now connections out in
   while true; do

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # What the scenarios have in common that measure rsyncfs beside its peers over a link as a network is (bench/relay): sshfs, rclone
 # mount with its cache (--vfs-cache-mode full, over sftp), the rsync command, and the source's own directory on the local disk.
+# shellcheck disable=SC2154,SC2120,SC2119  # what lib.sh has
 # Sourced after lib.sh; then setup_peers instead of setup, and serve_over_link instead of serve.
 # Environment: LINK (lan, wan or mobile; default wan), PEERS (of the mounts beside rsyncfs; default "sshfs rclone"; RCLONE and SSHFS
 # name other programs).
@@ -86,7 +87,7 @@ END
 
 # A system under test: rsyncfs, sshfs or rclone; cold means that nothing of the source is here.
 place_of() { [ "$1" = rsyncfs ] && echo "$work/mnt" || echo "$work/$1"; }
-counts_of() { [ "$1" = rsyncfs ] && counts || counts "$ssh_counts_port"; }
+counts_of() { if [ "$1" = rsyncfs ]; then counts; else counts "$ssh_counts_port"; fi; }
 mount_cold() {
   case $1 in
     rsyncfs) forget; mount_tree ;;
