@@ -8,7 +8,7 @@ set -euo pipefail
 scenario=$(basename "$0")
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 rsyncfs=${RSYNCFS:-$top/build/release/rsyncfs}
-counting_proxy=$top/build/release/bench/counting_proxy
+relay=$top/build/release/bench/relay
 # shellcheck disable=SC2034  # for those who source this
 rounds=${ROUNDS:-3}
 round=1      # 0 is the one that warms up
@@ -21,6 +21,8 @@ setup() {
   mkdir "$work/tree" "$work/mnt"
   export RSYNCFS_STATE_DIR=$work/state RSYNCFS_RUNTIME_DIR=$work/run
   rows=()
+  helpers=()  # processes that end with the scenario
+  mounts=()   # of others than rsyncfs, that may still be there then
   trap teardown EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM
@@ -31,10 +33,12 @@ teardown() {
   exec >&2  # nobody may read the other one any more
   cd "$top"
   ! mountpoint -q "$work/mnt" || "$rsyncfs" umount "$work/mnt" || umount -l "$work/mnt" || true
-  if [ -n "${proxy:-}" ]; then
-    kill "$proxy" || true
-    wait "$proxy" 2>/dev/null || true
-  fi
+  local each
+  for each in "${mounts[@]}"; do ! mountpoint -q "$each" || fusermount3 -u "$each" || umount -l "$each" || true; done
+  for each in "${helpers[@]}"; do
+    kill "$each" || true
+    wait "$each" 2>/dev/null || true
+  done
   if [ -s "$work/rsyncd.pid" ]; then
     local server
     server=$(cat "$work/rsyncd.pid")
@@ -88,21 +92,27 @@ END
   url=rsync://127.0.0.1:$port/m
 }
 
-# After serve: whatever uses $url goes through a proxy that counts.
-count_bytes() {
-  [ -x "$counting_proxy" ] || { echo "$counting_proxy is missing: build the release preset" >&2; exit 1; }
-  local counted=$((port + 1))
-  counts_port=$((port + 2))
-  "$counting_proxy" "$counted" "$port" "$counts_port" &
-  proxy=$!
-  until (exec 3<>"/dev/tcp/127.0.0.1/$counts_port") 2>/dev/null; do sleep 0.05; done
-  url=rsync://127.0.0.1:$counted/m
+# ask PORT WORD: what a relay has to say
+ask() { (exec 3<>"/dev/tcp/127.0.0.1/$1" && echo "$2" >&3 && cat <&3); }
+# start_relay PORT SERVER_PORT CONTROL_PORT LINK
+start_relay() {
+  [ -x "$relay" ] || { echo "$relay is missing: build the release preset" >&2; exit 1; }
+  "$relay" "$@" &
+  helpers+=($!)
+  until ask "$3" counts >/dev/null 2>&1; do sleep 0.05; done
 }
-# counts: connections and bytes of all of them so far, when nothing has moved for a second
+# count_bytes [LINK]: after serve; whatever uses $url goes through a relay that counts, and is such a link
+count_bytes() {
+  counts_port=$((port + 2))
+  start_relay $((port + 1)) "$port" "$counts_port" "${1:-none}"
+  url=rsync://127.0.0.1:$((port + 1))/m
+}
+# counts [PORT]: connections and bytes of all of them so far, when nothing has moved for a second
+# shellcheck disable=SC2120  # peers.sh gives it one
 counts() {
   local before="" now connections out in
   while true; do
-    now=$(cat <"/dev/tcp/127.0.0.1/$counts_port")
+    now=$(ask "${1:-$counts_port}" counts)
     read -r connections out in _ <<<"$now"
     [ "$before" != "$connections $out $in" ] || break
     before="$connections $out $in"
