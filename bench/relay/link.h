@@ -87,6 +87,7 @@ class Window {
         idle_(profile.round_trip + kShortestRetransmission),
         window_(profile.bytes_per_second == 0 ? longest_ : kInitialWindow) {}
 
+  size_t on_its_way() const { return on_its_way_; }
   size_t room() const { return window_ > on_its_way_ ? window_ - on_its_way_ : 0; }
   // Before room() is asked for something new.
   void restart_if_idle(Time now) {
@@ -111,6 +112,25 @@ class Window {
   size_t window_;
   size_t on_its_way_ = 0;
   Time last_sent_{};
+};
+
+// What a receiver would announce over the real distance: Linux doubles what was read in a round trip
+// (tcp_rcv_space_adjust), and the sockets of loopback do not know of that distance.
+class Reading {
+ public:
+  // So many bytes were read of the connection until now.
+  void look(Time now, uint64_t read, Duration round_trip) {
+    if (now - since_ < round_trip) return;
+    window_ = now - since_ < 2 * round_trip ? 2 * (read - read_before_) : 0;
+    since_ = now;
+    read_before_ = read;
+  }
+  size_t window() const { return window_; }
+
+ private:
+  Time since_{};
+  uint64_t read_before_ = 0;
+  size_t window_ = 0;
 };
 
 }  // namespace rsyncfs::relay

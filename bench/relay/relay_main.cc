@@ -14,7 +14,9 @@
 //   round trip (link.h). The buffer before that is small and shared in turn: who sends faster is held back by
 //   the socket, after what the link holds.
 // - A connection has a window (link.h), so a long answer needs some round trips to come up to speed. What was
-//   delivered is acknowledged half a round trip later.
+//   delivered is acknowledged half a round trip later. What is on its way is no more than the receiver
+//   announces, where that does not read; one that reads would, over the real distance, announce more and
+//   more.
 // - Opening costs a round trip before the client's first byte. connect() on loopback returns at once, so what
 // the
 //   client writes is left in its socket until the SYN-ACK would be there; half a round trip later, when the
@@ -28,9 +30,11 @@
 // What is not: there is no loss, headers cost nothing, Nagle's algorithm sees loopback's acknowledgements,
 // and a connection that the server refuses is one that is reset.
 #include <arpa/inet.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -44,6 +48,7 @@
 #include <deque>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -58,6 +63,8 @@ constexpr int kSocketBytes = 64 * 1024;  // the kernel doubles it
 constexpr int kBacklog = 128;
 constexpr int kEventsAtOnce = 64;
 constexpr size_t kLongestCommand = 64;
+constexpr uint8_t kEstablished = 1;  // TCP_ESTABLISHED of the kernel's net/tcp_states.h
+constexpr Duration kLookAgain = std::chrono::milliseconds(1);
 
 enum Side { kClient = 0, kServer = 1 };
 Side other(Side side) {
@@ -73,8 +80,10 @@ struct End {
   bool has_ended = false;    // said all it has to say
   bool is_told_end = false;  // its peer's end was passed on to it
   bool end_arrived = false;  // its peer's end arrived, maybe behind bytes that it does not take yet
+  uint64_t delivered = 0;    // that its socket took
   std::string undelivered;   // arrived, not taken by the socket yet; within the peer's window
   Window window;             // of what it sends
+  Reading reading;           // how it takes what it gets
 
   explicit End(const Profile& profile) : window(profile) {}
 };
@@ -185,6 +194,9 @@ class Relay {
   void put(Side from, uint64_t id, Kind kind, std::string bytes, Time now);
   // Whether the sender goes on.
   bool read_piece(Side from, uint64_t id, Time now);
+  // What this end has room for beyond what is on its way to it.
+  size_t room_at(Side to, uint64_t id, size_t on_its_way, Time now);
+  void look_at_held(Time now);
   void queue_sender(Side from, uint64_t id);
   void arrive(Side to, Piece piece, Time now);
   void write_undelivered(Side to, uint64_t id, Time now);
@@ -206,6 +218,7 @@ class Relay {
   std::array<Way, 2> ways_;
   std::deque<std::pair<Time, uint64_t>> opening_;  // when the client has the SYN-ACK
   std::unordered_map<uint64_t, Connection> connections_;
+  std::deque<std::tuple<Time, Side, uint64_t>> held_;  // senders whose receiver has no room, by when to look
   uint64_t accepted_ = 0;
   bool is_frozen_ = false;
 };
@@ -238,6 +251,7 @@ void Relay::run() {
     const Time now = Clock::now();
     if (!is_frozen_) {
       open_what_is_due(now);
+      look_at_held(now);
       for (const Side from : {kClient, kServer}) {
         acknowledge_what_is_due(from, now);
         read_what_fits(from, now);
@@ -263,6 +277,7 @@ std::optional<Time> Relay::next() const {
   std::optional<Time> out;
   const auto at = [&out](Time time) { out = out ? std::min(*out, time) : time; };
   if (!opening_.empty()) at(opening_.front().first);
+  if (!held_.empty()) at(std::get<Time>(held_.front()));
   for (const Way& way : ways_) {
     if (!way.pieces.empty()) at(way.pieces.front().arrives);
     if (!way.acknowledgements.empty()) at(way.acknowledgements.front().arrives);
@@ -352,6 +367,11 @@ bool Relay::read_piece(Side from, uint64_t id, Time now) {
   end.window.restart_if_idle(now);
   std::string bytes(std::min(end.window.room(), profile_.piece_bytes()), '\0');
   if (bytes.empty()) return false;  // an acknowledgement queues it again
+  bytes.resize(std::min(bytes.size(), room_at(other(from), id, end.window.on_its_way(), now)));
+  if (bytes.empty()) {
+    held_.emplace_back(now + kLookAgain, from, id);
+    return false;
+  }
   const ssize_t got = ::read(end.socket.get(), bytes.data(), bytes.size());
   if (got > 0) {
     bytes.resize(static_cast<size_t>(got));
@@ -367,6 +387,29 @@ bool Relay::read_piece(Side from, uint64_t id, Time now) {
     broke(from, id, now);
   }
   return false;
+}
+
+size_t Relay::room_at(Side to, uint64_t id, size_t on_its_way, Time now) {
+  End& end = find(id)->ends[to];
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  int unsent = 0;
+  if (!end.is_open || ::getsockopt(end.socket.get(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
+      ::ioctl(end.socket.get(), SIOCOUTQ, &unsent) != 0 || info.tcpi_state != kEstablished)
+    return profile_.longest_window();  // not connected yet, or closing
+  const auto held = static_cast<size_t>(unsent);
+  end.reading.look(now, end.delivered - held, profile_.round_trip);
+  const size_t window = std::max<size_t>(info.tcpi_snd_wnd, end.reading.window());
+  const size_t used = on_its_way + held;
+  return window > used ? window - used : 0;
+}
+
+void Relay::look_at_held(Time now) {
+  while (!held_.empty() && std::get<Time>(held_.front()) <= now) {
+    const auto [time, from, id] = held_.front();
+    held_.pop_front();
+    if (find(id) != nullptr) queue_sender(from, id);
+  }
 }
 
 void Relay::deliver_what_is_due(Side from, Time now) {
@@ -409,6 +452,7 @@ void Relay::write_undelivered(Side to, uint64_t id, Time now) {
     }
   }
   end.undelivered.erase(0, written);
+  end.delivered += written;
   if (written > 0) ways_[other(to)].acknowledgements.push_back({now + profile_.one_way(), id, written});
   if (end.undelivered.empty() && end.end_arrived && !end.is_told_end) {
     ::shutdown(end.socket.get(), SHUT_WR);

@@ -11,7 +11,7 @@ constexpr size_t kChunkBytes = 1 << 20;  // one write to the block file
 // A stream this close behind a reader is waited for: what comes in the time that another one needs to begin.
 constexpr uint64_t kSkipBytes = 1 << 20;
 constexpr uint64_t kSkipToReadyBytes = 256 * 1024;  // where a session is ready for that
-constexpr uint64_t kStreamAlignBytes = 128 * 1024;
+constexpr uint64_t kStreamAlignBytes = 4096;
 }  // namespace
 
 Result<void> FileStream::literal(uint64_t /*offset*/, std::span<const std::byte> data) {
@@ -56,7 +56,7 @@ void FileStream::note_read(uint64_t offset, uint64_t end) {
   if (!will_bring(offset) || end <= demanded_end_) return;
   const bool was_probe = is_probe();
   demanded_end_ = end;
-  if (was_probe && session) session->widen();
+  if (was_probe && session) session->expect(0);
 }
 
 Result<void> LargeFile::Writer::read(uint64_t offset, std::span<std::byte> out) const {
@@ -80,7 +80,7 @@ std::vector<LargeFile::Start> LargeFile::starts() const {
   for (const Reader& reader : readers) {
     const auto lacking = lacks(reader);
     if (!lacking || coming(*lacking)) continue;
-    // Begin a little before, where that is missing too: readers often step back.
+    // Whole pages, where the rest of the first one is missing, too.
     const auto gaps = received.missing(*lacking / kStreamAlignBytes * kStreamAlignBytes, *lacking + 1);
     out.push_back({gaps.back().begin, reader.end, reader.since});
   }

@@ -50,10 +50,13 @@ bool LargeFiles::begin_stream(const LargeFilePtr& file, const LargeFile::Start& 
   if (!session) return false;
   auto sink = std::make_unique<FileStream>(*this, *file, start.offset, start.end, context_.buffers);
   sink->session = session;
-  sink->requested = ready.session != nullptr;
+  sink->requested = ready.ndx.has_value();
   FileStream& stream = *sink;
   file->streams.push_back(std::move(sink));
-  if (stream.requested) session->request_append(ready.ndx, start.offset, stream);
+  if (stream.requested) {
+    session->expect(stream.first_bytes());
+    session->request_append(*ready.ndx, start.offset, stream);
+  }
   if (seeks) note_seek(file, now);
   return true;
 }
@@ -139,6 +142,7 @@ void LargeFiles::session_listed(RemoteSession& session) {
     if (stream->start() == 0) {
       session.request_file(*ndx, *stream, 0);
     } else {
+      if (stream->is_probe()) session.expect(stream->first_bytes());
       session.request_append(*ndx, stream->start(), *stream);
     }
     return;

@@ -37,16 +37,24 @@ void ReadySessions::keep(const FileTarget& target, Clock::time_point now) {
 }
 
 ReadySessions::Taken ReadySessions::take(const FileTarget& target, SessionUser& user) {
+  auto best = sessions_.end();
+  Taken taken;
   for (auto it = sessions_.begin(); it != sessions_.end(); ++it) {
-    if (!(*it)->armed()) continue;
+    if (!(*it)->armed()) {
+      if (best == sessions_.end()) best = it;  // the oldest
+      continue;
+    }
     const auto ndx = (*it)->list().find(target.path);
     if (!ndx || !target.matches((*it)->list().entry(*ndx))) continue;
-    Taken taken{std::move(*it), *ndx};
-    sessions_.erase(it);
-    taken.session->set_user(user);
-    return taken;
+    best = it;
+    taken.ndx = *ndx;
+    break;
   }
-  return {};
+  if (best == sessions_.end()) return taken;
+  taken.session = std::move(*best);
+  sessions_.erase(best);
+  taken.session->set_user(user);
+  return taken;
 }
 
 bool ReadySessions::any() const {

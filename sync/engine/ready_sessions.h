@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "sync/engine/file_target.h"
@@ -25,10 +26,11 @@ class ReadySessions final : public SessionUser {
 
   // Somebody reads here and there: sees to it that the next reads find one each, as far as there is room.
   void keep(const FileTarget& target, Clock::time_point now);
-  // One that lists the target as it is wanted, from now on `user`'s; null: none is ready.
+  // One that lists the target as it is wanted, or at least is on its way, from now on `user`'s; null: there
+  // is none.
   struct Taken {
     std::shared_ptr<RemoteSession> session;
-    uint32_t ndx = 0;
+    std::optional<uint32_t> ndx;  // nullopt: its list is still to come
   };
   Taken take(const FileTarget& target, SessionUser& user);
   bool any() const;  // take() may give one

@@ -17,9 +17,9 @@ namespace {
 constexpr size_t kMaxKeptErrorBytes = 1 << 20;
 // A server's own io timeout is usually tens of seconds; a paused stream says hello this often.
 constexpr std::chrono::seconds kKeepAliveEvery{2};
-// SessionSpec::narrow: what may be on the wire beyond what was read.
-constexpr uint32_t kNarrowBytes = 32 * 1024;
-constexpr uint32_t kWideBytes = 1U << 30;
+// SessionSpec::narrow: what may be on the wire beyond what was read; what TCP begins with anyway (RFC 6928).
+constexpr uint32_t kNarrowBytes = 16 * 1024;
+constexpr uint32_t kWideBytes = 1 << 20;
 // Waiting for the list of a whole tree: a large cold tree is silent for long, and nobody is held up by it.
 constexpr int kTreeListPatience = 4;
 
@@ -68,7 +68,8 @@ void RemoteSession::start() {
   const Source& source = options_.source;
   auto done = [this](Result<std::unique_ptr<Stream>> stream) { attached(std::move(stream)); };
   if (source.kind == Source::Kind::kDaemon) {
-    attempt_ = connect_tcp(loop_, resolver_, options_.connect_timeout, std::move(done));
+    attempt_ = connect_tcp(loop_, resolver_, options_.connect_timeout, std::move(done),
+                           spec_.narrow ? kNarrowBytes : 0);
     return;
   }
   auto argv = remote_shell_command(options_.remote_shell, source.user, source.host, options_.rsync_path,
@@ -88,7 +89,6 @@ void RemoteSession::attached(Result<std::unique_ptr<Stream>> stream) {
   }
   stream_ = std::move(*stream);
   waiting_since_ = Clock::now();
-  if (spec_.narrow) stream_->limit_window(kNarrowBytes);
   stream_->start(*this);
   flush();
 }
@@ -233,8 +233,10 @@ void RemoteSession::set_paused(bool paused) {
   if (stream_) stream_->set_paused(paused);
 }
 
-void RemoteSession::widen() {
-  if (spec_.narrow && stream_) stream_->limit_window(kWideBytes);
+void RemoteSession::expect(uint64_t bytes) {
+  if (!spec_.narrow || !stream_) return;
+  stream_->limit_unread(
+      bytes == 0 ? 0 : static_cast<uint32_t>(std::clamp<uint64_t>(bytes, kNarrowBytes, kWideBytes)));
 }
 
 void RemoteSession::tick(Clock::time_point now, std::chrono::milliseconds stall) {

@@ -121,8 +121,8 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
 
   void set_paused(bool paused);
   bool paused() const { return paused_; }
-  // More than SessionSpec::narrow lets through is wanted of it.
-  void widen();
+  // SessionSpec::narrow: so many bytes are wanted of it; 0: all that follows.
+  void expect(uint64_t bytes);
   // Keeps a paused session alive, and fails it when it does not answer within `stall`; until it is
   // established, within SyncerOptions::connect_timeout where that is longer.
   void tick(Clock::time_point now, std::chrono::milliseconds stall);

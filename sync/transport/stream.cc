@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/transport/stream.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +14,8 @@ namespace rsyncfs {
 namespace {
 // Of one system call; more wait for the next.
 constexpr size_t kMaxParts = 256;
+// What a connection that was limited begins with when it is not any more.
+constexpr uint32_t kFreedReceiveBytes = 128 * 1024;
 
 // Buffers that no recv is using, for the next one: sessions come and go, and one that is paused needs none.
 constexpr size_t kIdleReceiveBytes = 1 << 20;
@@ -149,10 +149,13 @@ void Stream::set_paused(bool paused) {
   if (!paused) state_->read();
 }
 
-void Stream::limit_window(uint32_t bytes) {
-  const auto clamp = static_cast<int>(bytes);
+void Stream::limit_unread(uint32_t bytes) {
   // Best effort: a pipe has no window.
-  (void)::setsockopt(state_->in, IPPROTO_TCP, TCP_WINDOW_CLAMP, &clamp, sizeof clamp);
+  const auto size = static_cast<int>(bytes != 0 ? bytes : kFreedReceiveBytes);
+  (void)::setsockopt(state_->in, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+  if (bytes != 0) return;
+  const int locks = 0;  // the kernel adapts it again (Linux 5.14)
+  (void)::setsockopt(state_->in, SOL_SOCKET, SO_BUF_LOCK, &locks, sizeof locks);
 }
 
 size_t Stream::unsent() const {

@@ -56,9 +56,9 @@ class Stream {
   // Stops (and takes up again) reading: back-pressure.
   void set_paused(bool paused);
 
-  // So much the peer may send before it was read, as far as the transport can be told (tcp(7),
-  // TCP_WINDOW_CLAMP). More than there is room for means as much as there is.
-  void limit_window(uint32_t bytes);
+  // About so much the peer may send before it was read, as far as the transport can be told (socket(7),
+  // SO_RCVBUF); 0: as the kernel finds right from now on.
+  void limit_unread(uint32_t bytes);
 
   size_t unsent() const;
   uint64_t bytes_in() const;

@@ -19,7 +19,7 @@ namespace {
 // An address that does not answer holds up the next one for no longer than this (RFC 8305).
 constexpr std::chrono::milliseconds kNextAddressDelay{250};
 
-void tune(int fd) {
+void tune(int fd, uint32_t unread_bytes) {
   const int on = 1;
   const int idle_s = 20;
   const int interval_s = 5;
@@ -30,12 +30,15 @@ void tune(int fd) {
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+  // Before it is connected: what was announced once cannot be taken back.
+  const auto buffer = static_cast<int>(unread_bytes);
+  if (buffer != 0) (void)::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
 }
 
 // The attempt's state outlives the handle while a connect is under way.
 struct TcpState : std::enable_shared_from_this<TcpState> {
-  TcpState(Loop& l, Resolver& r, std::chrono::milliseconds time, StreamDone d)
-      : loop(l), resolver(r), limit(time), done(std::move(d)) {}
+  TcpState(Loop& l, Resolver& r, std::chrono::milliseconds time, StreamDone d, uint32_t unread)
+      : loop(l), resolver(r), limit(time), done(std::move(d)), unread_bytes(unread) {}
 
   void start() {
     limit_timer = loop.run_after(limit, [self = shared_from_this()] {
@@ -73,7 +76,7 @@ struct TcpState : std::enable_shared_from_this<TcpState> {
 
   void begin_connect(const Address& address, UniqueFd socket) {
     const int fd = socket.get();
-    tune(fd);
+    tune(fd, unread_bytes);
     under_way[fd] = loop.connect(
         fd, reinterpret_cast<const sockaddr*>(&address.storage), address.length,  // NOLINT
         [self = shared_from_this(), socket = std::move(socket)](const Result<size_t>& result) mutable {
@@ -134,6 +137,7 @@ struct TcpState : std::enable_shared_from_this<TcpState> {
   Resolver& resolver;
   const std::chrono::milliseconds limit;
   StreamDone done;
+  const uint32_t unread_bytes;
   Resolver::Request look_up = 0;
   TimerId limit_timer = 0;
   TimerId next_timer = 0;
@@ -158,8 +162,8 @@ class TcpAttempt final : public ConnectAttempt {
 }  // namespace
 
 std::unique_ptr<ConnectAttempt> connect_tcp(Loop& loop, Resolver& resolver, std::chrono::milliseconds limit,
-                                            StreamDone done) {
-  auto state = std::make_shared<TcpState>(loop, resolver, limit, std::move(done));
+                                            StreamDone done, uint32_t unread_bytes) {
+  auto state = std::make_shared<TcpState>(loop, resolver, limit, std::move(done), unread_bytes);
   state->start();
   return std::make_unique<TcpAttempt>(std::move(state));
 }
