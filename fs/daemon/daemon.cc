@@ -152,6 +152,7 @@ SyncerOptions Daemon::syncer_options() {
   options.password = plan_.password;
   options.remote_shell = given.remote_shell;
   options.rsync_path = given.rsync_path;
+  options.runtime_directory = plan_.runtime_directory;
   options.timeout = given.timeout;
   options.connect_timeout = given.connect_timeout;
   options.max_protocol = given.protocol;

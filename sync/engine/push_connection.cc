@@ -62,25 +62,29 @@ PushConnection::PushConnection(Loop& loop, SessionPool& pool, const SyncerOption
   config_.anchored = pool_.features().anchored;
   config_.acknowledge = pool_.features().acknowledgements;
   PushEvents& events = *this;
+  // Only what has shown itself: a list that is misread is not to be risked.
+  if (pool_.features().abilities_seen) config_.taken_for = pool_.features().abilities;
+  if (auto prepared = pool_.take_ready()) {
+    config_.logged_in = std::move(prepared->login);
+    stream_ = std::move(prepared->stream);
+  }
   wire_ = std::make_unique<PushSession>(config_, events);
 }
 
 PushConnection::~PushConnection() = default;
 
 void PushConnection::start() {
+  if (stream_) {
+    stream_->start(*this);
+    return flush();
+  }
   const Source& source = options_.source;
   auto done = [this](Result<std::unique_ptr<Stream>> stream) { attached(std::move(stream)); };
   if (source.kind == Source::Kind::kDaemon) {
     attempt_ = connect_tcp(loop_, pool_.resolver(), options_.connect_timeout, std::move(done));
     return;
   }
-  auto argv = remote_shell_command(options_.remote_shell, source.user, source.host, options_.rsync_path,
-                                   shell_arguments(config_), options_.connect_timeout);
-  if (!argv) {
-    end(argv.error());
-    return;
-  }
-  attempt_ = spawn_stream(loop_, std::move(*argv), std::move(done));
+  attempt_ = pool_.shell().connect(shell_arguments(config_), std::move(done));
 }
 
 void PushConnection::attached(Result<std::unique_ptr<Stream>> stream) {
@@ -106,6 +110,7 @@ bool PushConnection::full() const {
 void PushConnection::on_bytes(std::span<const std::byte> data) {
   if (ended_ || !stream_) return;
   touch();
+  heard_ = true;
   pool_.slot_received();
   const Result<void> result = wire_->receive(data);
   if (ended_) return;
@@ -189,19 +194,38 @@ void PushConnection::close(const Error& why) {
   loop_.post([self = self_.lock()]() mutable { self.reset(); });
 }
 
-// A server with a limit of connections counts one of ours for a moment after it was closed.
+// A server with a limit of connections counts one of ours for a moment after it was closed. A connection that
+// was ready may have been at its end when it was taken, and a server another one than it was.
 bool PushConnection::try_again(const Result<void>& why) {
-  if (why || why.error().code() != Errc::kRefused || established_ || ++refusals_ > kMaxRefusals) return false;
+  if (why || why.error().code() == Errc::kCanceled) return false;
+  if (config_.taken_for && wire_->misjudged()) {
+    pool_.slot_misjudged(why.error());
+    config_.taken_for.reset();
+    begin_again(std::chrono::milliseconds(0));
+    return true;
+  }
+  if (config_.logged_in && !heard_) {
+    begin_again(std::chrono::milliseconds(0));
+    return true;
+  }
+  if (why.error().code() != Errc::kRefused || established_ || ++refusals_ > kMaxRefusals) return false;
+  pool_.slot_refused();
+  begin_again(kRefusalPause * refusals_);
+  return true;
+}
+
+void PushConnection::begin_again(std::chrono::milliseconds pause) {
   attempt_.reset();
+  config_.logged_in.reset();
+  heard_ = established_ = false;
   // It may be on the stack of its own callback.
   loop_.post([stream = std::shared_ptr<Stream>(std::move(stream_))]() mutable { stream.reset(); });
   PushEvents& events = *this;
-  loop_.run_after(kRefusalPause * refusals_, [self = self_.lock(), &events] {
+  loop_.run_after(pause, [self = self_.lock(), &events] {
     if (self->ended_) return;
     self->wire_ = std::make_unique<PushSession>(self->config_, events);
     self->start();
   });
-  return true;
 }
 
 void PushConnection::end(Result<void> why) {

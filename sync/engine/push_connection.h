@@ -60,6 +60,7 @@ class PushConnection final : private Stream::Handler, private PushEvents {
   void attached(Result<std::unique_ptr<Stream>> stream);
   void end(Result<void> why);
   bool try_again(const Result<void>& why);
+  void begin_again(std::chrono::milliseconds pause);
   void release(const Error& why);
   Error with_last_words(const Error& why) const;
 
@@ -83,6 +84,7 @@ class PushConnection final : private Stream::Handler, private PushEvents {
   std::unique_ptr<PushSession> wire_;
   std::unique_ptr<ConnectAttempt> attempt_;
   std::unique_ptr<Stream> stream_;
+  bool heard_ = false;  // anything on this connection
   bool established_ = false;
   bool finished_ = false;
   bool ended_ = false;

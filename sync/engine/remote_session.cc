@@ -40,31 +40,52 @@ PullConfig make_config(const SyncerOptions& options, const ServerFeatures& featu
     config.compress_level = 1;
   }
   config.paths = spec.paths;
+  config.taken_for = expected_abilities(options, features);
+  if (spec.first_offset) {
+    // Its place is behind the directories above it.
+    const auto depth = std::ranges::count(spec.paths.front(), '/');
+    config.first_request = {.ndx = static_cast<uint32_t>(depth), .offset = *spec.first_offset};
+  }
   return config;
 }
 
 }  // namespace
 
-RemoteSession::RemoteSession(Loop& loop, Resolver& resolver, const SyncerOptions& options,
-                             ServerFeatures features, SessionSpec spec, SessionUser& user, Keeper& keeper)
+RemoteSession::RemoteSession(Loop& loop, Resolver& resolver, RemoteShell& shell, const SyncerOptions& options,
+                             ServerFeatures features, SessionSpec spec, SessionUser& user, Keeper& keeper,
+                             std::optional<PreparedStream> prepared)
     : loop_(loop),
       resolver_(resolver),
+      shell_(shell),
       options_(options),
+      features_(features),
       spec_(std::move(spec)),
-      config_(make_config(options, features, spec_)),
+      config_(make_config(options, features_, spec_)),
       user_(&user),
       keeper_(keeper),
-      wire_(config_, *this),
       opened_at_(Clock::now()),
       opened_at_s_(std::chrono::duration_cast<std::chrono::seconds>(
                        std::chrono::system_clock::now().time_since_epoch())
                        .count()),
       last_used_(opened_at_),
-      waiting_since_(opened_at_) {}
+      waiting_since_(opened_at_) {
+  if (prepared) {
+    config_.logged_in = std::move(prepared->login);
+    stream_ = std::move(prepared->stream);
+  }
+  PullEvents& events = *this;
+  wire_ = std::make_unique<PullSession>(config_, events);
+}
 
 RemoteSession::~RemoteSession() = default;
 
 void RemoteSession::start() {
+  if (!stream_) return connect();
+  stream_->start(*this);
+  flush();
+}
+
+void RemoteSession::connect() {
   const Source& source = options_.source;
   auto done = [this](Result<std::unique_ptr<Stream>> stream) { attached(std::move(stream)); };
   if (source.kind == Source::Kind::kDaemon) {
@@ -72,13 +93,7 @@ void RemoteSession::start() {
                            spec_.narrow ? kNarrowBytes : 0);
     return;
   }
-  auto argv = remote_shell_command(options_.remote_shell, source.user, source.host, options_.rsync_path,
-                                   shell_arguments(config_), options_.connect_timeout);
-  if (!argv) {
-    loop_.post([this, error = argv.error()] { fail(error); });
-    return;
-  }
-  attempt_ = spawn_stream(loop_, std::move(*argv), std::move(done));
+  attempt_ = shell_.connect(shell_arguments(config_), std::move(done));
 }
 
 void RemoteSession::attached(Result<std::unique_ptr<Stream>> stream) {
@@ -94,27 +109,32 @@ void RemoteSession::attached(Result<std::unique_ptr<Stream>> stream) {
 }
 
 void RemoteSession::flush() {
-  if (stream_ && !ended_) stream_->send(wire_.output());
+  if (stream_ && !ended_) stream_->send(wire_->output());
 }
 
 void RemoteSession::on_bytes(std::span<const std::byte> data) {
   if (ended_) return;  // given up, but what had come before is still being delivered
   waiting_since_ = Clock::now();
+  heard_ = true;
   keeper_.session_received(*this);
-  const Result<void> result = wire_.receive(data);
+  const Result<void> result = wire_->receive(data);
   if (ended_) return;
+  if (!foreseen_) {
+    fail(Error(Errc::kProtocol, "the list is not what was foreseen"));
+    return;
+  }
   if (!result) {
     fail(result.error());
     return;
   }
-  awaiting_ = wire_.state() != PullState::kArmed || wire_.unanswered() > 0;
+  awaiting_ = wire_->state() != PullState::kArmed || wire_->unanswered() > 0;
   user_->session_drained(*this);
   flush();
 }
 
 void RemoteSession::on_end(Result<void> why) {
   if (ended_) return;
-  const Result<void> end = wire_.end_of_input();
+  const Result<void> end = wire_->end_of_input();
   if (ended_) return;
   const bool told_why = !end && end.error().code() != Errc::kDisconnected;
   if (!why && !told_why) {
@@ -139,8 +159,19 @@ void RemoteSession::on_established() {
   keeper_.session_established(*this);
 }
 
-void RemoteSession::on_list(const FileList& /*list*/) {
+// The first request was for the right entry, if there is one.
+bool RemoteSession::list_is_foreseen(const FileList& list) const {
+  if (!config_.first_request) return true;
+  const auto ndx = list.find(spec_.paths.front());
+  return !ndx || *ndx == config_.first_request->ndx;
+}
+
+void RemoteSession::on_list(const FileList& list) {
+  foreseen_ = list_is_foreseen(list);
+  if (!foreseen_) return;
+  listed_ = true;
   awaiting_ = false;
+  keeper_.session_showed(*this);
   user_->session_listed(*this);
 }
 
@@ -149,11 +180,13 @@ void RemoteSession::on_xattrs(uint32_t ndx, std::vector<std::pair<std::string, s
 }
 
 void RemoteSession::on_message(MessageKind kind, std::string_view text) {
-  if (kind == MessageKind::kError || kind == MessageKind::kWarning) {
+  const bool trusted = listed_ || !config_.taken_for || features_.abilities_seen;
+  if (trusted && (kind == MessageKind::kError || kind == MessageKind::kWarning)) {
     log_info("server: " + std::string(text));
     if (kind == MessageKind::kError) keep_error(text);
   } else {
     log_debug("server: " + std::string(text));
+    if (kind == MessageKind::kError) keep_error(text);
   }
 }
 
@@ -170,12 +203,43 @@ std::string RemoteSession::shown_root() const {
 }
 
 std::optional<Clock::time_point> RemoteSession::list_heard_at() const {
-  if (wire_.state() == PullState::kOpening) return std::nullopt;
+  if (wire_->state() == PullState::kOpening) return std::nullopt;
   return waiting_since_;
 }
 
+// What did not wait for the server's answers, and went wrong for it, is done again before anybody hears of
+// it: at most once for each reason.
+bool RemoteSession::begin_again(const Error& why) {
+  if (listed_ || why.code() == Errc::kCanceled || !stream_) return false;
+  if (!foreseen_) {
+    config_.first_request.reset();
+    foreseen_ = true;
+  } else if (config_.logged_in && !heard_) {
+    // It was at its end when it was taken.
+  } else if (config_.taken_for && may_be_misjudged(features_, wire_->misjudged(), why)) {
+    config_.taken_for.reset();
+    keeper_.session_misjudged(why);
+  } else {
+    return false;
+  }
+  log_debug("once more, on another connection: " + why.message());
+  config_.logged_in.reset();
+  past_in_ += stream_->bytes_in();
+  past_out_ += stream_->bytes_out();
+  stream_.reset();
+  errors_ = {};
+  error_bytes_ = 0;
+  heard_ = established_ = false;
+  awaiting_ = true;
+  waiting_since_ = Clock::now();
+  PullEvents& events = *this;
+  wire_ = std::make_unique<PullSession>(config_, events);
+  connect();
+  return true;
+}
+
 void RemoteSession::fail(const Error& why) {
-  if (ended_) return;
+  if (ended_ || begin_again(why)) return;
   ended_ = true;
   if (why.code() != Errc::kCanceled) broken_ = why;
   attempt_.reset();
@@ -189,14 +253,14 @@ void RemoteSession::request_file(uint32_t ndx, FileSink& sink, uint64_t bytes) {
   last_used_ = waiting_since_ = Clock::now();
   awaiting_ = true;
   outstanding_bytes_ += bytes;
-  wire_.request_file(ndx, BlockSums{}, sink);
+  wire_->request_file(ndx, BlockSums{}, sink);
   flush();
 }
 
 void RemoteSession::request_append(uint32_t ndx, uint64_t offset, FileSink& sink) {
   last_used_ = waiting_since_ = Clock::now();
   awaiting_ = true;
-  wire_.request_append(ndx, offset, sink);
+  wire_->request_append(ndx, offset, sink);
   flush();
 }
 
@@ -204,9 +268,9 @@ void RemoteSession::request_delta(uint32_t ndx, const BlockSums& sums, FileSink&
                                   std::chrono::milliseconds silence, uint64_t bytes) {
   last_used_ = waiting_since_ = Clock::now();
   awaiting_ = true;
-  silence_ = wire_.unanswered() > 0 ? std::max(silence_, silence) : silence;
+  silence_ = wire_->unanswered() > 0 ? std::max(silence_, silence) : silence;
   outstanding_bytes_ += bytes;
-  wire_.request_file(ndx, sums, sink);
+  wire_->request_file(ndx, sums, sink);
   flush();
 }
 
@@ -216,9 +280,9 @@ void RemoteSession::request_done(uint64_t bytes) {
 }
 
 bool RemoteSession::request_xattrs(uint32_t ndx) {
-  if (!wire_.request_xattrs(ndx)) return false;
+  if (!wire_->request_xattrs(ndx)) return false;
   last_used_ = Clock::now();
-  if (wire_.unanswered() > 0) {  // else it was answered at once
+  if (wire_->unanswered() > 0) {  // else it was answered at once
     waiting_since_ = last_used_;
     awaiting_ = true;
   }
@@ -244,13 +308,14 @@ void RemoteSession::tick(Clock::time_point now, std::chrono::milliseconds stall)
   if (paused_) {
     if (now - last_keep_alive_ >= kKeepAliveEvery) {
       last_keep_alive_ = now;
-      wire_.keep_alive();
+      wire_->keep_alive();
       flush();
     }
     return;
   }
   if (!awaiting_) return;
-  const bool tree_list = spec_.purpose == SessionSpec::Purpose::kTree && wire_.state() == PullState::kListing;
+  const bool tree_list =
+      spec_.purpose == SessionSpec::Purpose::kTree && wire_->state() == PullState::kListing;
   auto limit = (tree_list ? stall * kTreeListPatience : stall) + silence_;
   // A remote shell is a stream before it has logged in, and a daemon may look its client up before it speaks.
   if (!established_) limit = std::max(limit, options_.connect_timeout);
@@ -274,7 +339,7 @@ SessionStatus RemoteSession::status() const {
   if (!stream_) {
     out.state = "connecting";
   } else {
-    switch (wire_.state()) {
+    switch (wire_->state()) {
       case PullState::kOpening:
         out.state = "opening";
         break;
@@ -291,17 +356,17 @@ SessionStatus RemoteSession::status() const {
     }
   }
   if (armed()) out.entries = list().size();
-  out.unanswered = wire_.unanswered();
+  out.unanswered = wire_->unanswered();
   out.bytes_in = bytes_in();
   out.bytes_out = bytes_out();
   return out;
 }
 
 std::string RemoteSession::describe() const {
-  std::string out = "connected, protocol " + std::to_string(wire_.protocol()) + ", ";
-  out += checksum_name(wire_.checksum());
-  if (wire_.compression() == CompressionKind::kZstd) out += ", zstd";
-  if (wire_.compression() == CompressionKind::kZlibx) out += ", zlibx";
+  std::string out = "connected, protocol " + std::to_string(wire_->protocol()) + ", ";
+  out += checksum_name(wire_->checksum());
+  if (wire_->compression() == CompressionKind::kZstd) out += ", zstd";
+  if (wire_->compression() == CompressionKind::kZlibx) out += ", zlibx";
   return out;
 }
 

@@ -10,6 +10,7 @@
 
 #include "io/base/result.h"
 #include "io/loop.h"
+#include "sync/engine/ready_connection.h"
 #include "sync/engine/request_window.h"
 #include "sync/engine/session_settings.h"
 #include "sync/engine/status.h"
@@ -17,6 +18,7 @@
 #include "sync/engine/unreadable_places.h"
 #include "sync/rsync/pull_session.h"
 #include "sync/transport/connect.h"
+#include "sync/transport/remote_shell.h"
 
 namespace rsyncfs {
 
@@ -30,6 +32,9 @@ struct SessionSpec {
   bool demanded = false;           // somebody waits for it
   bool narrow = false;             // little of it may be on the wire that nobody has asked for
   bool for_push = false;           // a part of a push: SessionPool::reserve_for_push()
+  // kStream, of one path: asked for before the list is seen. Whoever is told of the list asks for it as if it
+  // had not been, or ends the session.
+  std::optional<uint64_t> first_offset;
 };
 
 // A server with a limit of connections counts the last session of a push for a moment after it was closed.
@@ -61,6 +66,10 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
    public:
     virtual ~Keeper() = default;
     virtual void session_established(RemoteSession& session) = 0;
+    // It got its list: what the server is, is known.
+    virtual void session_showed(RemoteSession& session) = 0;
+    // It was not what it was taken for, and is met again.
+    virtual void session_misjudged(const Error& why) = 0;
     virtual void session_received(RemoteSession& session) = 0;
     virtual void session_xattrs(RemoteSession& session, uint32_t ndx,
                                 std::vector<std::pair<std::string, std::string>> values) = 0;
@@ -69,8 +78,9 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
     virtual bool refused_for_a_moment(const Error& why) const = 0;
   };
 
-  RemoteSession(Loop& loop, Resolver& resolver, const SyncerOptions& options, ServerFeatures features,
-                SessionSpec spec, SessionUser& user, Keeper& keeper);
+  RemoteSession(Loop& loop, Resolver& resolver, RemoteShell& shell, const SyncerOptions& options,
+                ServerFeatures features, SessionSpec spec, SessionUser& user, Keeper& keeper,
+                std::optional<PreparedStream> prepared);
   ~RemoteSession() override;
   RemoteSession(const RemoteSession&) = delete;
   RemoteSession& operator=(const RemoteSession&) = delete;
@@ -87,10 +97,10 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   bool established() const { return established_; }
   // Why it ended, when that was not our wish.
   const std::optional<Error>& broken() const { return broken_; }
-  bool armed() const { return !ended_ && wire_.state() == PullState::kArmed; }
-  const FileList& list() const { return wire_.list(); }
-  ChecksumKind checksum() const { return wire_.checksum(); }
-  int32_t checksum_seed() const { return wire_.checksum_seed(); }
+  bool armed() const { return !ended_ && wire_->state() == PullState::kArmed; }
+  const FileList& list() const { return wire_->list(); }
+  ChecksumKind checksum() const { return wire_->checksum(); }
+  int32_t checksum_seed() const { return wire_->checksum_seed(); }
   const ServerErrors& errors() const { return errors_; }
   // The tree's root as those texts spell it; not absolute: below a directory that only the server knows.
   std::string shown_root() const;
@@ -113,7 +123,7 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   bool request_xattrs(uint32_t ndx);  // false: were given before in this session
   uint64_t outstanding_bytes() const { return outstanding_bytes_; }
   RequestWindow& window() { return window_; }
-  size_t outstanding() const { return wire_.unanswered() + held_; }
+  size_t outstanding() const { return wire_->unanswered() + held_; }
   Clock::time_point last_used() const { return last_used_; }
   // When bytes of a requested file last came.
   void note_delivery(Clock::time_point now) { last_delivery_ = now; }
@@ -128,11 +138,13 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   void tick(Clock::time_point now, std::chrono::milliseconds stall);
 
   SessionStatus status() const;
-  uint64_t bytes_in() const { return stream_ ? stream_->bytes_in() : 0; }
-  uint64_t bytes_out() const { return stream_ ? stream_->bytes_out() : 0; }
+  uint64_t bytes_in() const { return past_in_ + (stream_ ? stream_->bytes_in() : 0); }
+  uint64_t bytes_out() const { return past_out_ + (stream_ ? stream_->bytes_out() : 0); }
   std::string describe() const;  // "connected, protocol 32, xxh128"
-  int protocol() const { return wire_.protocol(); }
-  CompressionKind compression() const { return wire_.compression(); }
+  int protocol() const { return wire_->protocol(); }
+  ServerAbilities shown() const { return wire_->shown(); }
+  int server_io_timeout_s() const { return wire_->server_io_timeout_s(); }
+  CompressionKind compression() const { return wire_->compression(); }
 
  private:
   void on_bytes(std::span<const std::byte> data) override;
@@ -141,28 +153,38 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   void on_list(const FileList& list) override;
   void on_xattrs(uint32_t ndx, std::vector<std::pair<std::string, std::string>> values) override;
   void on_message(MessageKind kind, std::string_view text) override;
+  void connect();
   void attached(Result<std::unique_ptr<Stream>> stream);
+  bool begin_again(const Error& why);
+  bool list_is_foreseen(const FileList& list) const;
   void keep_error(std::string_view text);
   void flush();
   Error with_last_words(const Error& why) const;
 
   Loop& loop_;
   Resolver& resolver_;
+  RemoteShell& shell_;
   const SyncerOptions& options_;
+  const ServerFeatures features_;  // as they were known at first
   const SessionSpec spec_;
   PullConfig config_;
   SessionUser* user_;
   Keeper& keeper_;
-  PullSession wire_;
+  std::unique_ptr<PullSession> wire_;
   std::unique_ptr<ConnectAttempt> attempt_;
   std::unique_ptr<Stream> stream_;
+  uint64_t past_in_ = 0;  // by connections that are given up
+  uint64_t past_out_ = 0;
   ServerErrors errors_;
   size_t error_bytes_ = 0;
   uint64_t outstanding_bytes_ = 0;
   RequestWindow window_;
   size_t held_ = 0;
   std::chrono::milliseconds silence_{0};  // what is asked for takes so long to begin
+  bool heard_ = false;                    // anything on this connection
   bool established_ = false;
+  bool listed_ = false;
+  bool foreseen_ = true;  // the list is what the first request went out for
   bool ended_ = false;
   std::optional<Error> broken_;
   bool paused_ = false;

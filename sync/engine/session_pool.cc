@@ -20,6 +20,11 @@ constexpr std::chrono::seconds kLimitStays{60};
 // A server counts a connection for a moment after we have closed it.
 constexpr std::chrono::seconds kCountedAfterEnd{1};
 
+// Since rsync 3.5.0 a connection must say what for within 60 s, or the module's timeout.
+constexpr std::chrono::seconds kReadyFor{40};
+// After one that was refused or closed.
+constexpr std::chrono::seconds kReadyPause{60};
+
 bool is_too_many(const Error& why) {
   return why.code() == Errc::kRefused && why.message().find("max connections") != std::string::npos;
 }
@@ -30,21 +35,29 @@ bool is_stream(const SessionSpec& spec) {
 
 }  // namespace
 
-SessionPool::SessionPool(Loop& loop, const SyncerOptions& options, std::function<void()> changed,
-                         std::function<void(const Error&)> link_failed)
+SessionPool::SessionPool(Loop& loop, const SyncerOptions& options, const ServerFeatures& known,
+                         std::function<void()> changed, std::function<void(const Error&)> link_failed)
     : loop_(loop),
       options_(options),
       resolver_(loop, options.source.host, options.source.port == 0 ? kRsyncPort : options.source.port),
+      shell_(loop, {.command = options.remote_shell,
+                    .user = options.source.user,
+                    .host = options.source.host,
+                    .rsync_path = options.rsync_path,
+                    .connect_limit = options.connect_timeout,
+                    .socket_directory = options.runtime_directory}),
       changed_(std::move(changed)),
       link_failed_(std::move(link_failed)),
+      features_(known),
       limit_(std::max(1U, options.max_sessions)) {
-  features_.acls = options.acls;
-  features_.xattrs = options.xattrs;
+  features_.acls = features_.acls && options.acls;
+  features_.xattrs = features_.xattrs && options.xattrs;
 }
 
 SessionPool::~SessionPool() {
   *alive_ = false;
   if (retry_timer_ != 0) loop_.cancel_timer(retry_timer_);
+  drop_ready();
 }
 
 std::shared_ptr<RemoteSession> SessionPool::open(SessionSpec spec, SessionUser& user) {
@@ -54,8 +67,8 @@ std::shared_ptr<RemoteSession> SessionPool::open(SessionSpec spec, SessionUser& 
     return nullptr;
   }
   if (!make_room(spec)) return nullptr;
-  auto session =
-      std::make_shared<RemoteSession>(loop_, resolver_, options_, features_, std::move(spec), user, *this);
+  auto session = std::make_shared<RemoteSession>(loop_, resolver_, shell_, options_, features_,
+                                                 std::move(spec), user, *this, take_ready());
   sessions_.push_back(session);
   ++past_.opened;
   session->start();
@@ -77,8 +90,61 @@ bool SessionPool::take_slot() {
   return true;
 }
 
+std::optional<PreparedStream> SessionPool::take_ready() {
+  if (!ready_ || !ready_->ready()) return std::nullopt;
+  auto out = ready_->take();
+  drop_ready();
+  return out;
+}
+
+// Where sessions are opened because somebody waits, the next one is likely to be.
+void SessionPool::keep_ready() {
+  const bool restricted = limit_ < std::max(1U, options_.max_sessions) || in_use() >= limit_;
+  if (closing_ || !options_.keep_ready || restricted || link_.down() ||
+      options_.source.kind != Source::Kind::kDaemon)
+    return;
+  if (ready_for_.count() == 0 || Clock::now() < no_ready_until_) return;
+  if (!ready_) {
+    ready_ = std::make_unique<ReadyConnection>(loop_, resolver_, options_, features_,
+                                               [this](const Error& why) { ready_over(why); });
+    ready_timer_ = loop_.run_after(ready_for_, [this] {
+      ready_timer_ = 0;
+      drop_ready();
+    });
+  }
+}
+
+void SessionPool::drop_ready() {
+  if (ready_timer_ != 0) loop_.cancel_timer(std::exchange(ready_timer_, 0));
+  if (!ready_) return;
+  past_.bytes_in += ready_->bytes_in();
+  past_.bytes_out += ready_->bytes_out();
+  ready_.reset();
+}
+
+// Without it there may be one more.
+void SessionPool::give_up_ready() {
+  if (!ready_) return;
+  drop_ready();
+  ready_given_up_at_ = Clock::now();
+  no_ready_until_ = ready_given_up_at_ + kReadyPause;
+}
+
+void SessionPool::ready_over(const Error& why) {
+  log_debug("a connection that was kept ready: " + why.message());
+  no_ready_until_ = Clock::now() + kReadyPause;
+  loop_.post([this, alive = alive_] {
+    if (*alive) drop_ready();
+  });
+}
+
+std::optional<SessionStatus> SessionPool::ready_status() const {
+  return ready_ ? std::optional(ready_->status()) : std::nullopt;
+}
+
 void SessionPool::slot_established(std::string description, int protocol) {
   ever_established_ = true;
+  keep_ready();
   features_.protocol = protocol;
   link_.connected(std::move(description));
 }
@@ -172,6 +238,7 @@ std::shared_ptr<RemoteSession> SessionPool::share(RemoteSession& session) const 
 
 void SessionPool::close_all(const Error& why) {
   closing_ = true;
+  drop_ready();
   const auto all = sessions_;
   for (const auto& session : all) session->fail(why);
 }
@@ -208,6 +275,26 @@ void SessionPool::session_established(RemoteSession& session) {
   link_.connected(session.describe());
 }
 
+void SessionPool::session_showed(RemoteSession& session) {
+  features_.abilities = session.shown();
+  features_.abilities_seen = true;
+  const std::chrono::seconds timeout(session.server_io_timeout_s());
+  ready_for_ = timeout.count() > 0 ? std::min(kReadyFor, timeout * 2 / 3) : kReadyFor;
+  if (session.spec().demanded) keep_ready();
+}
+
+// The next one goes step by step, and shows what it is.
+void SessionPool::session_misjudged(const Error& why) {
+  log_info("the server is not what it was taken for: " + why.message());
+  forget_abilities();
+}
+
+void SessionPool::forget_abilities() {
+  features_.abilities.reset();
+  features_.abilities_seen = false;
+  features_.may_guess = false;
+}
+
 void SessionPool::session_received(RemoteSession& /*session*/) {
   link_.alive();
 }
@@ -232,19 +319,26 @@ void SessionPool::session_over(RemoteSession& session, const Error& why, bool wa
     schedule_changed();
     return;
   }
-  if (!was_established && refused_for_a_moment(why)) return schedule_changed_in(kRefusalPause);
+  if (!was_established && refused_for_a_moment(why)) {
+    give_up_ready();
+    return schedule_changed_in(kRefusalPause);
+  }
   consider_end(why, was_established);
 }
 
 bool SessionPool::refused_for_a_moment(const Error& why) const {
+  if (!is_too_many(why)) return false;
+  if (ready_ || Clock::now() - ready_given_up_at_ < kCountedAfterEnd) return true;
   const bool known_limit = limit_ < std::max(1U, options_.max_sessions);
-  if (!is_too_many(why) || in_use() > (known_limit ? limit_ : 1)) return false;
+  if (in_use() > (known_limit ? limit_ : 1)) return false;
   return Clock::now() - worked_until_ < kCountedAfterEnd;
 }
 
 void SessionPool::consider_end(const Error& why, bool was_established) {
   log_info("session ended: " + why.message());
   const auto now = Clock::now();
+  // It may have waited for something that was not said: the next one goes step by step.
+  if (why.code() == Errc::kTimedOut && !features_.abilities_seen) forget_abilities();
   if (drop_refused_feature(why)) {
     log_warn("the server refuses what lists are asked for with: going on without (" + why.message() + ")");
   } else if (!was_established && try_other_dialect(why)) {
@@ -255,11 +349,13 @@ void SessionPool::consider_end(const Error& why, bool was_established) {
     log_info("the server allows " + std::to_string(limit_) + " connections at once");
   } else if (was_established && why.code() == Errc::kTimedOut) {
     link_.stalled(why, now);
+    shell_.leave_shared();
     link_failed_(why);
   } else if (!was_established || why.code() == Errc::kDisconnected) {
     // What ends a session that worked is no news about the others; without any other the link is gone.
     if (in_use() == 0 || !was_established) {
       link_.attempt_failed(why, now);
+      if (why.code() == Errc::kTimedOut) shell_.leave_shared();
       link_failed_(why);
     } else {
       link_.session_broke(now);

@@ -5,12 +5,14 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "io/loop.h"
 #include "sync/engine/link.h"
+#include "sync/engine/ready_connection.h"
 #include "sync/engine/remote_session.h"
 #include "sync/engine/syncer.h"
 
@@ -28,9 +30,9 @@ class SessionPool final : public RemoteSession::Keeper {
  public:
   // `changed` is called (from a fresh stack) whenever a session may be opened or used that could not be
   // before. `link_failed` is called when an attempt to reach the source failed, or an established session
-  // stalled.
-  SessionPool(Loop& loop, const SyncerOptions& options, std::function<void()> changed,
-              std::function<void(const Error&)> link_failed);
+  // stalled. `known`: what an earlier mount found the server to be.
+  SessionPool(Loop& loop, const SyncerOptions& options, const ServerFeatures& known,
+              std::function<void()> changed, std::function<void(const Error&)> link_failed);
   ~SessionPool() override;
   SessionPool(const SessionPool&) = delete;
   SessionPool& operator=(const SessionPool&) = delete;
@@ -58,6 +60,11 @@ class SessionPool final : public RemoteSession::Keeper {
   // Its news of the link, as a session's.
   void slot_established(std::string description, int protocol);
   void slot_received() { link_.alive(); }
+  void slot_misjudged(const Error& why) { session_misjudged(why); }
+  // The server said "max connections": the connection that is kept ready is given up.
+  void slot_refused() { give_up_ready(); }
+  // A connection to begin with, for whoever has got a slot.
+  std::optional<PreparedStream> take_ready();
   void return_slot(const Error& why, bool was_established, uint64_t bytes_in, uint64_t bytes_out);
 
   // Who is told of extended attribute values, whoever opened the session. Set once, before the first session.
@@ -74,12 +81,17 @@ class SessionPool final : public RemoteSession::Keeper {
   const ServerFeatures& features() const { return features_; }
   ServerFeatures& features() { return features_; }
   Resolver& resolver() { return resolver_; }
+  RemoteShell& shell() { return shell_; }
   SessionTotals totals() const;
+  // The connection that nobody needs yet, if there is one.
+  std::optional<SessionStatus> ready_status() const;
   uint64_t ended_count() const { return ended_count_; }  // sessions that are over; grows
   const std::vector<std::shared_ptr<RemoteSession>>& sessions() const { return sessions_; }
 
  private:
   void session_established(RemoteSession& session) override;
+  void session_showed(RemoteSession& session) override;
+  void session_misjudged(const Error& why) override;
   void session_received(RemoteSession& session) override;
   void session_over(RemoteSession& session, const Error& why, bool was_established) override;
   bool refused_for_a_moment(const Error& why) const override;
@@ -88,6 +100,11 @@ class SessionPool final : public RemoteSession::Keeper {
   bool make_room(const SessionSpec& spec);
   size_t in_use() const { return sessions_.size() + slots_; }
   size_t reserved_from(const SessionSpec& spec) const;
+  void forget_abilities();
+  void keep_ready();
+  void drop_ready();
+  void give_up_ready();
+  void ready_over(const Error& why);
   void consider_end(const Error& why, bool was_established);
   bool drop_refused_feature(const Error& why);
   bool try_other_dialect(const Error& why);
@@ -98,6 +115,7 @@ class SessionPool final : public RemoteSession::Keeper {
   Loop& loop_;
   const SyncerOptions& options_;
   Resolver resolver_;
+  RemoteShell shell_;
   std::function<void()> changed_;
   std::function<void(const Error&)> link_failed_;
   SessionUser* xattr_user_ = nullptr;
@@ -107,6 +125,11 @@ class SessionPool final : public RemoteSession::Keeper {
   Clock::time_point limit_lowered_at_{};
   std::vector<std::shared_ptr<RemoteSession>> sessions_;
   size_t slots_ = 0;  // taken by take_slot()
+  std::unique_ptr<ReadyConnection> ready_;
+  TimerId ready_timer_ = 0;  // ends it
+  std::chrono::seconds ready_for_{0};
+  Clock::time_point no_ready_until_{};  // it was refused, or did not live long
+  Clock::time_point ready_given_up_at_{};
   bool push_under_way_ = false;
   SessionTotals past_;
   bool ever_established_ = false;

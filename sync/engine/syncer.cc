@@ -18,6 +18,7 @@
 #include "sync/engine/poller.h"
 #include "sync/engine/push_fences.h"
 #include "sync/engine/pusher.h"
+#include "sync/engine/server_memory.h"
 #include "sync/engine/session_pool.h"
 #include "sync/engine/source_comparison.h"
 #include "sync/engine/whole_files.h"
@@ -48,8 +49,10 @@ class SyncerImpl final : public Syncer {
         budget_(replica, options_.cache),
         eager_(events, replica, [this](NodeId file, Done<void> done) { hydrate(file, std::move(done)); }),
         context_{loop, executor, store_, replica, options_, eager_, ids_, budget_, buffers_},
+        memory_(recall_server(replica)),
         pool_(
-            loop, options_, [this] { changed(); }, [this](const Error& why) { link_failed(why); }),
+            loop, options_, memory_.stored(), [this] { changed(); },
+            [this](const Error& why) { link_failed(why); }),
         fences_(replica.pending()),
         moving_(context_, fences_),
         lister_(context_, pool_, fences_),
@@ -101,6 +104,7 @@ class SyncerImpl final : public Syncer {
   void watch_budget();
   void link_failed(const Error& why);
   void note_link();
+  void note_server();
   void close_idle_sessions(Clock::time_point now);
   Result<FileTarget> target_of(NodeId file) const;
   bool waiting() const;
@@ -121,6 +125,7 @@ class SyncerImpl final : public Syncer {
   EngineContext context_;
   LocalWork work_;
   FetchTotals totals_;
+  ServerMemory memory_;
   SessionPool pool_;
   PushFences fences_;
   MovingFiles moving_;
@@ -201,6 +206,7 @@ void SyncerImpl::shut_down(Task done) {
       first_contact_ = nullptr;
       call(why);
     }
+    note_server();
     poller_.stop();
     eager_.stop();
     grown_.fail_everything();
@@ -423,6 +429,7 @@ void SyncerImpl::pump() {
   comparison_.pump();
   pusher_.pump();
   note_link();
+  note_server();
 }
 
 void SyncerImpl::changed() {
@@ -433,6 +440,15 @@ void SyncerImpl::changed() {
 
 void SyncerImpl::note_link() {
   link_down_.store(pool_.link().down(), std::memory_order_relaxed);
+}
+
+void SyncerImpl::note_server() {
+  std::string news = memory_.news(pool_.features());
+  if (news.empty()) return;
+  context_.store.post([this, news = std::move(news)] {
+    const auto remembered = ServerMemory::remember(context_.replica, news);
+    if (!remembered) log_warn("what the server is like is not recorded: " + remembered.error().message());
+  });
 }
 
 void SyncerImpl::link_failed(const Error& why) {
@@ -538,6 +554,7 @@ SyncerStatus SyncerImpl::make_status() {
                       : compression == CompressionKind::kZlibx ? "zlibx"
                                                                : "none";
   }
+  if (auto ready = pool_.ready_status()) out.sessions.push_back(std::move(*ready));
   out.tree_listed = lister_.tree_fresh();
   out.tree_entries = lister_.tree_entries();
   out.tree_listed_at_s = lister_.tree_listed_at_s();

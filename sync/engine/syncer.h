@@ -31,6 +31,7 @@ struct SyncerOptions {
   std::string password;                               // daemon auth
   std::string remote_shell;                           // rsh=; "" = ssh
   std::string rsync_path = "rsync";                   // the program on the far side of a shell
+  std::string runtime_directory;                      // for ssh to share a connection; "" = it does not
   std::chrono::milliseconds timeout{30'000};          // no progress for this long fails a request
   std::chrono::milliseconds connect_timeout{10'000};  // one connection attempt
   int max_protocol = 32;
@@ -41,6 +42,7 @@ struct SyncerOptions {
   std::string checksum;           // "" = negotiate
   std::vector<std::string> filters;
   unsigned max_sessions = 8;  // side by side; fewer where the server says "max connections"
+  bool keep_ready = true;     // a connection to a daemon, opened before it is needed
 
   PollOptions poll;
   CacheLimits cache;

@@ -2,7 +2,6 @@
 #include "sync/rsync/opening.h"
 
 #include <algorithm>
-#include <array>
 
 #include "io/base/text.h"
 #include "sync/rsync/server_text.h"
@@ -23,10 +22,11 @@ constexpr std::string_view kChecksumNames = "xxh128 xxh3 xxh64 md5 md4 sha1";
 constexpr std::string_view kCompressionNames = "zstd zlibx";
 constexpr size_t kMaxNames = 255;
 
-constexpr size_t kMaxLines = 10'000;  // greeting, message of the day, login
 constexpr int kFirstNegotiatingShellProtocol = 32;
 constexpr int kMinProtocol = 30;
 constexpr int kMaxBelievableProtocol = 40;
+// Names to list, and entries of special files, are as since then, or as before.
+constexpr int kFramedNamesProtocol = 31;
 
 bool names_include(std::string_view names, std::string_view name) {
   while (!names.empty()) {
@@ -55,28 +55,33 @@ Error nothing_common(const char* what, std::string_view ours, std::string_view t
 
 }  // namespace
 
-Error unusable_server(const SessionConfig& config) {
-  return Error(Errc::kUnsupported, config.compression == CompressionKind::kZstd
-                                       ? "the server cannot negotiate compression; zlibx may work"
-                                       : "the server is older than it was taken for");
-}
-
 Opening::Opening(const SessionConfig& config, OpeningScript script, size_t max_line_bytes, ByteQueue& out)
     : config_(config),
       script_(std::move(script)),
-      max_line_bytes_(max_line_bytes),
       out_(out),
-      step_(config.peer == PeerKind::kDaemon ? Step::kGreeting : Step::kVersion) {
+      assumed_(config.taken_for),
+      step_(config.peer == PeerKind::kDaemon ? Step::kLines : Step::kVersion) {
   agreement_.protocol = config.max_protocol;
-  if (config.peer == PeerKind::kDaemon) {
-    out_.append(client_greeting(config.max_protocol));
-    out_.append(config.module + "\n");
-    if (config.one_flight) send_arguments();
-  } else {
+  if (assumed_) agreement_.protocol = std::min(agreement_.protocol, assumed_->protocol);
+  if (config.peer == PeerKind::kShell) {
     out_.append_le32(static_cast<uint32_t>(config.max_protocol));
     arguments_sent_ = true;
+  } else if (config.logged_in) {
+    go_on_logged_in(*config.logged_in);
+    return;
+  } else {
+    login_.emplace(config, max_line_bytes, script_.on_motd, out_);
   }
-  if (config.one_flight) send_rest();
+  if (assumed_ && !assumed_->asks_login) send_what_may_be();
+}
+
+void Opening::go_on_logged_in(const LoggedIn& login) {
+  version_ = login.server_version;
+  asked_ = login.asked;
+  names_digests_ = login.greeting.names_digests;
+  agreement_.protocol = negotiated_protocol(login.greeting, config_.max_protocol);
+  if (assumed_ && assumed_->protocol != agreement_.protocol) assumed_.reset();
+  on_ok();
 }
 
 Result<void> Opening::receive(std::span<const std::byte> data) {
@@ -90,7 +95,7 @@ Result<void> Opening::receive(std::span<const std::byte> data) {
 }
 
 Result<bool> Opening::advance() {
-  if (step_ == Step::kGreeting || step_ == Step::kLogin) return take_line();
+  if (step_ == Step::kLines) return advance_login();
   WireReader in(input_.readable());
   Result<void> taken;
   switch (step_) {
@@ -119,8 +124,7 @@ Result<bool> Opening::advance() {
       if (in.ok()) step_ = Step::kEstablished;
       break;
     }
-    case Step::kGreeting:
-    case Step::kLogin:
+    case Step::kLines:
     case Step::kEstablished:
       return false;
   }
@@ -131,68 +135,59 @@ Result<bool> Opening::advance() {
   return true;
 }
 
-Result<bool> Opening::take_line() {
-  const auto data = input_.readable();
-  const auto end =
-      std::find(data.begin() + static_cast<std::ptrdiff_t>(scanned_), data.end(), std::byte{'\n'});
-  const auto size = static_cast<size_t>(end - data.begin());
-  if (size > max_line_bytes_) return Error(Errc::kLimit, "over-long line from the server");
-  if (end == data.end()) {
-    scanned_ = size;
-    return false;
+Result<bool> Opening::advance_login() {
+  const auto took = login_->take(input_);
+  if (!took.ok()) return took.error();
+  Result<void> taken;
+  switch (*took) {
+    case DaemonLogin::Took::kNothing:
+      return false;
+    case DaemonLogin::Took::kLine:
+      break;
+    case DaemonLogin::Took::kGreeting:
+      taken = on_greeting();
+      break;
+    case DaemonLogin::Took::kChallenge:
+      taken = on_challenge();
+      break;
+    case DaemonLogin::Took::kOk:
+      on_ok();
+      break;
   }
-  std::string line(reinterpret_cast<const char*>(data.data()), size);
-  input_.consume(size + 1);
-  scanned_ = 0;
-  if (++lines_ > kMaxLines) return Error(Errc::kLimit, "too many lines before the server's login");
-  if (line.ends_with('\r')) line.pop_back();
-  const auto taken = step_ == Step::kGreeting ? on_greeting(line) : on_login_line(line);
   if (!taken.ok()) return taken.error();
   return true;
 }
 
-Result<void> Opening::on_greeting(std::string_view line) {
-  if (line.starts_with("@ERROR")) return session_error(line, Errc::kRefused);
-  auto greeting = parse_daemon_greeting(line);
-  if (!greeting.ok()) return greeting.error();
-  greeting_ = std::move(*greeting);
-  server_version_ = line;
-  agreement_.protocol = negotiated_protocol(greeting_, config_.max_protocol);
+Error Opening::misjudge(Errc code, const char* message) {
+  misjudged_ = true;
+  return Error(code, message);
+}
+
+Result<void> Opening::on_greeting() {
+  const DaemonGreeting& greeting = login_->so_far().greeting;
+  names_digests_ = greeting.names_digests;
+  const bool assumed_framed = agreement_.protocol >= kFramedNamesProtocol;
+  agreement_.protocol = negotiated_protocol(greeting, config_.max_protocol);
   if (agreement_.protocol < kMinProtocol) {
     return Error(Errc::kUnsupported, "the server speaks a pre-release of rsync protocol 30");
   }
-  if (config_.one_flight && agreement_.protocol != config_.max_protocol) {
-    return Error(Errc::kUnsupported, "the server is older than it was taken for");
-  }
-  step_ = Step::kLogin;
+  if (assumed_framed == (agreement_.protocol >= kFramedNamesProtocol)) return {};
+  if (rest_sent_) return misjudge(Errc::kUnsupported, "the server is of another age than it was taken for");
+  assumed_.reset();
   return {};
 }
 
-Result<void> Opening::on_login_line(std::string_view line) {
-  constexpr std::string_view kChallenge = "@RSYNCD: AUTHREQD ";
-  if (line.starts_with(kChallenge)) return log_in(line.substr(kChallenge.size()));
-  if (line == "@RSYNCD: OK") {
-    if (!arguments_sent_) send_arguments();
-    // Daemons that name their digests are new enough to honour 'v': no need to see their flags first.
-    if (greeting_.names_digests && !rest_sent_) send_rest();
-    step_ = Step::kCompat;
-    return {};
-  }
-  if (line.starts_with("@ERROR")) return session_error(line, Errc::kRefused);
-  if (line == "@RSYNCD: EXIT") return Error(Errc::kDisconnected, "the server ended the conversation");
-  script_.on_motd(line);
+// The server reads on when it is content with the response; otherwise it says so and closes.
+Result<void> Opening::on_challenge() {
+  asked_ = true;
+  if (arguments_sent_) return misjudge(Errc::kAuth, "the module asks for a login that was not expected");
+  send_what_may_be();
   return {};
 }
 
-Result<void> Opening::log_in(std::string_view challenge) {
-  if (config_.one_flight) return Error(Errc::kAuth, "the module asks for a login that was not expected");
-  if (config_.user.empty()) return Error(Errc::kAuth, "the module asks for a user name and password");
-  const auto digest = choose_auth_digest(greeting_);
-  if (!digest.ok()) return digest.error();
-  const auto response = auth_response(*digest, config_.password, challenge);
-  if (!response.ok()) return response.error();
-  out_.append(config_.user + " " + *response + "\n");
-  return {};
+void Opening::on_ok() {
+  send_what_may_be();
+  step_ = Step::kCompat;
 }
 
 Result<void> Opening::on_version(int32_t version) {
@@ -200,15 +195,16 @@ Result<void> Opening::on_version(int32_t version) {
     return Error(Errc::kProtocol,
                  "the remote command does not speak rsync (does its shell print something?)");
   }
+  const int assumed = agreement_.protocol;
   agreement_.protocol = std::min(config_.max_protocol, static_cast<int>(version));
   if (agreement_.protocol < kMinProtocol) {
     return Error(Errc::kUnsupported, "the remote rsync speaks protocol " + std::to_string(version) +
                                          "; 30 (rsync 3.0) or later is needed");
   }
-  if (config_.one_flight && agreement_.protocol != config_.max_protocol) {
-    return Error(Errc::kUnsupported, "the server is older than it was taken for");
+  if (rest_sent_ && (assumed >= kFramedNamesProtocol) != (agreement_.protocol >= kFramedNamesProtocol)) {
+    return misjudge(Errc::kUnsupported, "the server is of another age than it was taken for");
   }
-  if (version >= kFirstNegotiatingShellProtocol && !rest_sent_) send_rest();
+  if (version >= kFirstNegotiatingShellProtocol && !rest_sent_) send_rest(true);
   step_ = Step::kCompat;
   return {};
 }
@@ -221,14 +217,16 @@ Result<void> Opening::on_compat_flags(uint32_t flags) {
   agreement_.id0_names = (flags & kCompatId0Names) != 0;
   agreement_.seed_first = (flags & kCompatSeedFirst) != 0;
   agreement_.spares_xattrs = agreement_.protocol >= 31 && (flags & kCompatAvoidXattrOptimisation) == 0;
-  agreement_.unusable = !agreement_.varint_flags && (rest_sent_ || negotiates_compression());
+  const bool negotiates = agreement_.varint_flags;
+  agreement_.unusable = !negotiates && ((rest_sent_ && assumed_names_) || negotiates_compression());
+  if (negotiates && rest_sent_ && !assumed_names_)
+    return misjudge(Errc::kUnsupported, "the server is younger than it was taken for");
   agreement_.checksum = config_.checksum.value_or(ChecksumKind::kMd5);
   agreement_.compression = config_.compression;
-  const bool strings = agreement_.varint_flags;
-  if (!rest_sent_) send_rest();
-  step_ = strings && negotiates_checksum()      ? Step::kChecksums
-          : strings && negotiates_compression() ? Step::kCompressions
-                                                : Step::kSeed;
+  if (!rest_sent_) send_rest(negotiates);
+  step_ = negotiates && negotiates_checksum()      ? Step::kChecksums
+          : negotiates && negotiates_compression() ? Step::kCompressions
+                                                   : Step::kSeed;
   return {};
 }
 
@@ -257,19 +255,48 @@ void Opening::send_arguments() {
   arguments_sent_ = true;
 }
 
-void Opening::send_rest() {
+// Daemons that name their digests are new enough to honour 'v': no need to see their flags first.
+std::optional<bool> Opening::expects_negotiation() const {
+  if (names_digests_) return true;
+  return assumed_ ? std::optional(assumed_->negotiates) : std::nullopt;
+}
+
+void Opening::send_what_may_be() {
+  if (!arguments_sent_) send_arguments();
+  const auto negotiates = expects_negotiation();
+  if (negotiates && !rest_sent_) send_rest(*negotiates);
+}
+
+void Opening::send_rest(bool negotiates) {
   rest_sent_ = true;
+  assumed_names_ = negotiates;
   Agreement assumed = agreement_;
-  if (step_ != Step::kCompat) assumed.varint_flags = assumed.id0_names = true;
-  if (assumed.varint_flags) {
+  assumed.varint_flags = assumed.id0_names = negotiates;
+  // The flags have come.
+  if (step_ == Step::kCompat) assumed.id0_names = agreement_.id0_names;
+  if (negotiates) {
     if (negotiates_checksum()) write_vstring(out_, kChecksumNames);
     if (negotiates_compression()) write_vstring(out_, kCompressionNames);
   }
   script_.first_data(assumed, out_);
 }
 
+ServerAbilities Opening::shown() const {
+  return {.protocol = agreement_.protocol, .negotiates = agreement_.varint_flags, .asks_login = asked_};
+}
+
+Error Opening::unusable() {
+  return misjudge(Errc::kUnsupported, config_.compression == CompressionKind::kZstd
+                                          ? "the server cannot negotiate compression; zlibx may work"
+                                          : "the server is older than it was taken for");
+}
+
+bool Opening::misjudged(const Error& why) const {
+  return config_.taken_for && (misjudged_ || (agreement_.unusable && why.code() != Errc::kUnsupported));
+}
+
 Error Opening::cut_short() const {
-  if (step_ == Step::kGreeting || step_ == Step::kVersion) {
+  if (step_ == Step::kVersion || (login_ && !login_->greeted())) {
     return Error(Errc::kDisconnected, "the server closed the connection before saying anything");
   }
   return Error(Errc::kDisconnected, "the server closed the connection during the opening");

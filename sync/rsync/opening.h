@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,7 +14,7 @@
 
 #include "io/base/byte_queue.h"
 #include "io/base/result.h"
-#include "sync/rsync/auth.h"
+#include "sync/rsync/daemon_login.h"
 #include "sync/rsync/session_config.h"
 #include "sync/rsync/wire.h"
 
@@ -36,14 +37,10 @@ struct Agreement {
   bool unusable = false;
 };
 
-// What to say of a server that turned out to be Agreement::unusable and gives no reason itself.
-Error unusable_server(const SessionConfig& config);
-
 // What a role says in the opening.
 struct OpeningScript {
   std::vector<std::string> daemon_arguments;
-  // Its first data, framed, behind the negotiation: called once. Before the flags are seen the server is
-  // taken for one that has 'v'.
+  // Its first data, framed, behind the negotiation: called once, with what is known or assumed by then.
   std::function<void(const Agreement&, ByteQueue&)> first_data;
   // Gets lines that are no part of the protocol.
   std::function<void(std::string_view)> on_motd;
@@ -59,49 +56,53 @@ class Opening {
   bool established() const { return step_ == Step::kEstablished; }
   ByteQueue& rest() { return input_; }
   const Agreement& agreement() const { return agreement_; }
-  const std::string& server_version() const { return server_version_; }
+  const std::string& server_version() const { return login_ ? login_->so_far().server_version : version_; }
+  // What the server has shown itself to be; once established().
+  ServerAbilities shown() const;
   // The connection ended before established(): why.
   Error cut_short() const;
+  // The server is Agreement::unusable and sends what cannot be understood.
+  Error unusable();
+  // Whether the session, which ended for `why`, would not have without SessionConfig::taken_for.
+  bool misjudged(const Error& why) const;
 
  private:
-  enum class Step : uint8_t {
-    kGreeting,
-    kLogin,
-    kVersion,
-    kCompat,
-    kChecksums,
-    kCompressions,
-    kSeed,
-    kEstablished
-  };
+  enum class Step : uint8_t { kLines, kVersion, kCompat, kChecksums, kCompressions, kSeed, kEstablished };
 
   Result<bool> advance();  // one step; false: more input is needed
-  Result<bool> take_line();
-  Result<void> on_greeting(std::string_view line);
-  Result<void> on_login_line(std::string_view line);
-  Result<void> log_in(std::string_view challenge);
+  Result<bool> advance_login();
+  void go_on_logged_in(const LoggedIn& login);
+  Result<void> on_greeting();
+  Result<void> on_challenge();
+  void on_ok();
   Result<void> on_version(int32_t version);
   Result<void> on_compat_flags(uint32_t flags);
   Result<void> on_checksum_names(std::string_view names);
   Result<void> on_compression_names(std::string_view names);
+  Error misjudge(Errc code, const char* message);
+  // Whether the server will take 'v'; absent: not known before its flags.
+  std::optional<bool> expects_negotiation() const;
   void send_arguments();
-  void send_rest();
+  void send_rest(bool negotiates);
+  void send_what_may_be();
   bool negotiates_checksum() const { return !config_.checksum.has_value(); }
   bool negotiates_compression() const { return config_.compression == CompressionKind::kZstd; }
 
   const SessionConfig& config_;
   const OpeningScript script_;
-  const size_t max_line_bytes_;
   ByteQueue& out_;
   ByteQueue input_;
-  size_t scanned_ = 0;  // bytes of input_ known to hold no line end
-  size_t lines_ = 0;
+  std::optional<DaemonLogin> login_;
+  std::optional<ServerAbilities> assumed_;
   Step step_;
-  DaemonGreeting greeting_;
-  std::string server_version_;
+  bool names_digests_ = false;
+  bool asked_ = false;   // for a login
+  std::string version_;  // of a connection that was logged in before
   Agreement agreement_;
   bool arguments_sent_ = false;
-  bool rest_sent_ = false;  // negotiation strings and the first data
+  bool rest_sent_ = false;      // negotiation strings and the first data
+  bool assumed_names_ = false;  // the rest was for a server that negotiates
+  bool misjudged_ = false;
 };
 
 }  // namespace rsyncfs

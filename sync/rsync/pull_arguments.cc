@@ -46,6 +46,8 @@ Result<void> validate_pull_config(const PullConfig& config) {
     if (path.find_first_of(kNul) != std::string::npos || config.root.size() + path.size() > kMaxPath - 3)
       return Error(Errc::kUsage, "not a path");
   }
+  if (config.first_request && config.first_request->offset > kMaxAppendOffset)
+    return Error(Errc::kUsage, "no append stream begins so deep in a file");
   for (const std::string& filter : config.filters) {
     if (filter.empty() || filter.find_first_of(kLineEnds) != std::string::npos || filter.size() > kMaxFilter)
       return Error(Errc::kUsage, "not a filter rule");

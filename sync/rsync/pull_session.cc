@@ -103,12 +103,14 @@ class PullSession::Impl : public MuxHandler {
   std::string_view server_version() const {
     return opening_ ? std::string_view(opening_->server_version()) : std::string_view();
   }
+  ServerAbilities shown() const { return opening_ ? opening_->shown() : ServerAbilities(); }
+  bool misjudged() const { return opening_ && failure_ && opening_->misjudged(*failure_); }
 
  private:
   void check_armed() const { RSYNCFS_CHECK(state_ == PullState::kArmed && replies_); }
 
   // Filter rules and the names to list.
-  void ask_for_list(const Agreement& agreed, ByteQueue& out) const {
+  void ask_for_list(const Agreement& agreed, ByteQueue& out) {
     ByteQueue data;
     for (const std::string& filter : config_.filters) {
       data.append_le32(static_cast<uint32_t>(filter.size()));
@@ -117,9 +119,12 @@ class PullSession::Impl : public MuxHandler {
     data.append_le32(0);
     const std::string names = config_.paths.empty() ? std::string() : files_from_data(config_);
     // Protocol 30 takes the names outside any frame.
-    if (agreed.protocol >= 31) data.append(names);
+    const bool framed = agreed.protocol >= 31;
+    if (framed) data.append(names);
+    if (!framed) config_.first_request.reset();
+    if (config_.first_request) write_first_request(*config_.first_request, data);
     mux_write_data(out, data.readable());
-    if (agreed.protocol < 31) out.append(names);
+    if (!framed) out.append(names);
   }
 
   Result<void> take(std::span<const std::byte> data) {
@@ -143,7 +148,7 @@ class PullSession::Impl : public MuxHandler {
   }
 
   Result<void> on_mux_data(std::span<const std::byte> data) override {
-    if (agreement().unusable) return unusable_server(config_);
+    if (agreement().unusable) return opening_->unusable();
     return stream_.feed(data, [this](std::span<const std::byte> bytes) { return parse(bytes); });
   }
 
@@ -198,6 +203,7 @@ class PullSession::Impl : public MuxHandler {
     }
     const bool append_mode = std::ranges::count(config_.extra_args, "--append") > 0;
     replies_.emplace(agreement(), limits_, append_mode, list_, decoder_->xattr_numbers(), events_);
+    if (config_.first_request) replies_->expect_first(*config_.first_request);
     decoder_.reset();
     state_ = PullState::kArmed;
     words().listed();
@@ -339,6 +345,12 @@ int PullSession::server_io_timeout_s() const {
 }
 std::string_view PullSession::server_version() const {
   return impl_->server_version();
+}
+ServerAbilities PullSession::shown() const {
+  return impl_->shown();
+}
+bool PullSession::misjudged() const {
+  return impl_->misjudged();
 }
 
 }  // namespace rsyncfs

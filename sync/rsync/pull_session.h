@@ -23,6 +23,12 @@
 
 namespace rsyncfs {
 
+// A regular file, from `offset` (which needs --append), by its place in the list.
+struct FirstRequest {
+  uint32_t ndx = 0;
+  uint64_t offset = 0;
+};
+
 struct PullConfig : SessionConfig {
   bool hard_links = true;            // -H
   bool acls = true;                  // -A
@@ -33,6 +39,11 @@ struct PullConfig : SessionConfig {
   // one level deep, "d" only the entry itself; "./" is the root's children. Any bytes but NUL. Sent as
   // --files-from.
   std::vector<std::string> paths;
+  // Asked for before the list is seen, where its place there is known: that of a single path is behind the
+  // directories above it. In PullEvents::on_list() it must be requested, which then sends nothing, or the
+  // session be closed. Not a regular file: the server ends the session behind its list. Before protocol 31 it
+  // is not done.
+  std::optional<FirstRequest> first_request;
   // With paths: answer a missing path by an entry of mode 0 (--delete-missing-args) instead of an error text.
   // A missing parent still sets FileList::kIoErrorVanished. Without it a missing path is just not listed, and
   // if nothing at all is found the session ends with kNotFound. `rrsync -ro` does not allow it.
@@ -150,6 +161,9 @@ class PullSession {
   CompressionKind compression() const;
   int server_io_timeout_s() const;          // MSG_IO_TIMEOUT, 0 = none
   std::string_view server_version() const;  // the daemon's greeting, "@RSYNCD: 32.0 ..."; "" over a pipe
+  ServerAbilities shown() const;            // from on_list() on
+  // After an error: without SessionConfig::taken_for there would not have been one.
+  bool misjudged() const;
 
  private:
   class Impl;

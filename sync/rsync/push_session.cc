@@ -24,8 +24,11 @@ class PushSession::Impl : public MuxHandler, public GeneratorHandler {
         events_(events),
         limits_(limits),
         mux_(limits.max_text_bytes, std::min(limits.max_frame_bytes, kMaxMuxFrame)),
-        messages_(LastWords(true),
-                  [this](MessageKind kind, std::string_view text) { events_.on_message(kind, text); }) {
+        messages_(LastWords(true), [this](MessageKind kind, std::string_view text) {
+          // Words of a confusion that is nobody's affair.
+          if (config_.taken_for && agreement().unusable) return;
+          events_.on_message(kind, text);
+        }) {
     if (auto valid = validate_push_config(config_); !valid.ok()) {
       failure_ = valid.error();
       return;
@@ -94,6 +97,7 @@ class PushSession::Impl : public MuxHandler, public GeneratorHandler {
   std::string_view server_version() const {
     return opening_ ? std::string_view(opening_->server_version()) : std::string_view();
   }
+  bool misjudged() const { return opening_ && failure_ && opening_->misjudged(*failure_); }
 
  private:
   // What the server will have agreed to, if it is what it was taken for.
@@ -137,7 +141,7 @@ class PushSession::Impl : public MuxHandler, public GeneratorHandler {
   }
 
   Result<void> on_mux_data(std::span<const std::byte> data) override {
-    if (agreement().unusable) return unusable_server(config_);
+    if (agreement().unusable) return opening_->unusable();
     // Whoever compares its sums would find every file changed.
     if (config_.kind == PushKind::kData && !agreement().seed_first)
       return Error(Errc::kUnsupported, "the server is too old for its block sums to be compared");
@@ -305,6 +309,9 @@ int PushSession::server_io_timeout_s() const {
 }
 std::string_view PushSession::server_version() const {
   return impl_->server_version();
+}
+bool PushSession::misjudged() const {
+  return impl_->misjudged();
 }
 
 }  // namespace rsyncfs

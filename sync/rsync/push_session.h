@@ -209,6 +209,8 @@ class PushSession {
   CompressionKind compression() const;
   int server_io_timeout_s() const;          // MSG_IO_TIMEOUT, 0 = none
   std::string_view server_version() const;  // the daemon's greeting, "@RSYNCD: 32.0 ..."; "" over a pipe
+  // After an error: without SessionConfig::taken_for there would not have been one, and nothing was done.
+  bool misjudged() const;
 
  private:
   class Impl;

@@ -9,6 +9,28 @@
 
 namespace rsyncfs {
 
+namespace {
+
+// "I have this much": block sums are announced but, in append mode, not sent.
+SumHead append_head(uint64_t offset) {
+  if (offset == 0) return {};
+  const uint64_t count = (offset + kMaxBlockLength - 1) / kMaxBlockLength;
+  return {static_cast<uint32_t>(count), kMaxBlockLength, 0, static_cast<uint32_t>(offset % kMaxBlockLength)};
+}
+
+void write_transfer(NdxCoder& coder, uint32_t ndx, const SumHead& head, ByteQueue& out) {
+  coder.write(out, static_cast<int32_t>(ndx));
+  out.append_le16(kItemTransfer);
+  head.write(out);
+}
+
+}  // namespace
+
+void write_first_request(const FirstRequest& first, ByteQueue& out) {
+  NdxCoder coder;
+  write_transfer(coder, first.ndx, append_head(first.offset), out);
+}
+
 Replies::Replies(const Agreement& agreement, const PullLimits& limits, bool append_mode, const FileList& list,
                  std::unordered_map<uint32_t, std::vector<uint32_t>> numbers, PullEvents& events)
     : agreement_(agreement),
@@ -37,12 +59,10 @@ void Replies::request_file(uint32_t ndx, const BlockSums& sums, FileSink& sink, 
     request.head = {static_cast<uint32_t>(sums.blocks.size()), sums.block_length, sums.strong_length,
                     sums.remainder};
   }
-  out_ndx_.write(out, static_cast<int32_t>(ndx));
-  out.append_le16(kItemTransfer);
   // An --append sender reads no sums: they would be taken for the next request.
   RSYNCFS_CHECK(!append_mode_ || request.head.count == 0);
   if (append_mode_) requested_.insert(ndx);
-  request.head.write(out);
+  write_head(request, out);
   for (size_t i = 0; i < request.head.count; ++i) {
     out.append_le32(sums.blocks[i].rolling);
     out.append(sums.blocks[i].strong.span().first(sums.strong_length));
@@ -57,16 +77,17 @@ void Replies::request_append(uint32_t ndx, uint64_t offset, FileSink& sink, Byte
   RSYNCFS_CHECK(append_mode_ && requested_.insert(ndx).second);
   PendingRequest request{.ndx = ndx, .sink = &sink, .head = {}, .offset = offset, .append = true};
   if (offset > kMaxAppendOffset) return refuse_append(sink);
-  if (offset > 0) {
-    // "I have this much": block sums are announced but, in append mode, not sent.
-    const uint64_t count = (offset + kMaxBlockLength - 1) / kMaxBlockLength;
-    request.head = {static_cast<uint32_t>(count), kMaxBlockLength, 0,
-                    static_cast<uint32_t>(offset % kMaxBlockLength)};
-  }
-  out_ndx_.write(out, static_cast<int32_t>(ndx));
-  out.append_le16(kItemTransfer);
-  request.head.write(out);
+  request.head = append_head(offset);
+  write_head(request, out);
   pending_.push_back(request);
+}
+
+void Replies::write_head(const PendingRequest& request, ByteQueue& out) {
+  if (!first_) return write_transfer(out_ndx_, request.ndx, request.head, out);
+  RSYNCFS_CHECK(request.ndx == first_->ndx && request.head == append_head(first_->offset));
+  first_.reset();
+  ByteQueue sent;
+  write_transfer(out_ndx_, request.ndx, request.head, sent);
 }
 
 // A source may list files of any size; the wire counts their blocks in 31 bits.

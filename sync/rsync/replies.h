@@ -55,6 +55,9 @@ struct XattrAnswer {
   std::map<uint32_t, std::string> values;  // by number
 };
 
+// As it is written behind what is to be listed.
+void write_first_request(const FirstRequest& first, ByteQueue& out);
+
 class Replies : private TokenHandler {
  public:
   // `list` and `numbers` (see FileListDecoder::xattr_numbers) belong to the session. `append_mode`: the
@@ -62,6 +65,8 @@ class Replies : private TokenHandler {
   Replies(const Agreement& agreement, const PullLimits& limits, bool append_mode, const FileList& list,
           std::unordered_map<uint32_t, std::vector<uint32_t>> numbers, PullEvents& events);
 
+  // It is on its way already: the request that comes first is that, and writes nothing.
+  void expect_first(const FirstRequest& first) { first_ = first; }
   // Each writes its request's bytes to `out`, unframed.
   void request_file(uint32_t ndx, const BlockSums& sums, FileSink& sink, ByteQueue& out);
   void request_append(uint32_t ndx, uint64_t offset, FileSink& sink, ByteQueue& out);
@@ -87,6 +92,7 @@ class Replies : private TokenHandler {
   void begin_xattrs(uint32_t ndx);
   std::set<uint32_t> wanted_xattrs(uint32_t set) const;
   void check_requestable(uint32_t ndx) const;
+  void write_head(const PendingRequest& request, ByteQueue& out);
   static void refuse_append(FileSink& sink);
   void begin_file(const PendingRequest& request);
   void finish_file(const ChecksumValue& sent);
@@ -102,6 +108,7 @@ class Replies : private TokenHandler {
   const FileList& list_;
   std::unordered_map<uint32_t, std::vector<uint32_t>> xattr_numbers_;
   PullEvents& events_;
+  std::optional<FirstRequest> first_;  // until it is requested
   NdxCoder out_ndx_;
   NdxCoder in_ndx_;
   std::deque<PendingRequest> pending_;

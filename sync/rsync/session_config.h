@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "sync/rsync/auth.h"
 #include "sync/rsync/checksum.h"
 
 namespace rsyncfs {
@@ -19,6 +20,21 @@ enum class CompressionKind : uint8_t { kNone, kZlibx, kZstd };
 enum class PeerKind : uint8_t { kDaemon, kShell };
 
 enum class MessageKind : uint8_t { kError, kWarning, kInfo, kMotd };
+
+// What a server was found to be, or is taken for: then what it will say need not be waited for.
+struct ServerAbilities {
+  int protocol = 32;       // that it agrees to
+  bool negotiates = true;  // takes 'v': names of checksums are exchanged, flags of entries are varints
+  bool asks_login = false;
+  bool operator==(const ServerAbilities&) const = default;
+};
+
+// A daemon's connection up to "@RSYNCD: OK", made before it was known what for (sync/rsync/daemon_login.h).
+struct LoggedIn {
+  DaemonGreeting greeting;
+  std::string server_version;  // the greeting, as it came
+  bool asked = false;          // for a login
+};
 
 struct SessionConfig {
   PeerKind peer = PeerKind::kDaemon;
@@ -35,10 +51,12 @@ struct SessionConfig {
   int io_timeout_s = 0;                  // --timeout to the server, 0: none
   std::vector<std::string> extra_args;   // more server options, e.g. "--append"
 
-  // The server is known to be rsync 3.2.7 or later, to speak max_protocol and to ask for no login: the whole
-  // opening is written at construction and costs one round trip. If it turns out otherwise: kUnsupported or
-  // kAuth; open a new session without it.
-  bool one_flight = false;
+  // Nothing that follows from it is waited for: where no login is asked for, the whole opening is written at
+  // construction and costs one round trip. If it turns out otherwise the session ends, and is misjudged():
+  // open a new one without it. Absent: step by step.
+  std::optional<ServerAbilities> taken_for;
+  // Daemon only: the connection is there already, and the server waits for the arguments.
+  std::optional<LoggedIn> logged_in;
 
   // Shell only: have the server's messages in the stream (--no-msgs2stderr) and not on its standard error,
   // which is where rsync since 3.2.3 puts them. Without it neither a missing root nor a declined file has a

@@ -56,6 +56,7 @@ bool Replies::request_xattrs(uint32_t ndx, ByteQueue& out) {
     return true;
   }
   xattr_waiters_[set].push_back(ndx);
+  RSYNCFS_CHECK(!first_);
   out_ndx_.write(out, static_cast<int32_t>(ndx));
   out.append_le16(kItemXattr);
   uint32_t previous = 0;

@@ -37,11 +37,15 @@ std::unique_ptr<ConnectAttempt> spawn_stream(Loop& loop, std::vector<std::string
 
 // The command line that runs `server_args` on `host` through a remote shell: words of `remote_shell` (quotes
 // as in rsync's RSYNC_RSH), [-l user], host, rsync_path, then each argument escaped for the remote shell.
-// The path (the last argument) keeps a leading "~" or "~user".
+// The path (the last argument) keeps a leading "~" or "~user". `shell_options` go before the host.
 Result<std::vector<std::string>> remote_shell_command(std::string_view remote_shell, std::string_view user,
                                                       std::string_view host, std::string_view rsync_path,
                                                       const std::vector<std::string>& server_args,
-                                                      std::chrono::milliseconds connect_limit);
+                                                      std::chrono::milliseconds connect_limit,
+                                                      const std::vector<std::string>& shell_options = {});
+
+// Words as in RSYNC_RSH. kUsage: a quote is not closed, or there is none.
+Result<std::vector<std::string>> shell_words(std::string_view text);
 
 // One word, escaped so that a POSIX shell gives it back unchanged.
 std::string shell_escape(std::string_view word);

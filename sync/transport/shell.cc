@@ -231,36 +231,6 @@ size_t home_length(std::string_view path) {
   return names_user ? length : 0;
 }
 
-// Words of RSYNC_RSH: separated by blanks, single or double quotes keep them together (rsync's do_cmd()).
-Result<std::vector<std::string>> split_words(std::string_view text) {
-  std::vector<std::string> words;
-  std::string word;
-  bool inside = false;
-  char quote = 0;
-  for (const char c : text) {
-    if (quote != 0) {
-      if (c == quote) {
-        quote = 0;
-      } else {
-        word += c;
-      }
-    } else if (c == '\'' || c == '"') {
-      quote = c;
-      inside = true;
-    } else if (c == ' ' || c == '\t') {
-      if (inside) words.push_back(std::exchange(word, {}));
-      inside = false;
-    } else {
-      word += c;
-      inside = true;
-    }
-  }
-  if (quote != 0) return Error(Errc::kUsage, "rsh: a quote is not closed in '" + std::string(text) + "'");
-  if (inside) words.push_back(std::move(word));
-  if (words.empty()) return Error(Errc::kUsage, "rsh: it is empty");
-  return words;
-}
-
 }  // namespace
 
 std::unique_ptr<ConnectAttempt> spawn_stream(Loop& loop, std::vector<std::string> argv, StreamDone done) {
@@ -295,10 +265,41 @@ std::string shell_escape(std::string_view word) {
   return out;
 }
 
+// Separated by blanks, single or double quotes keep them together (rsync's do_cmd()).
+Result<std::vector<std::string>> shell_words(std::string_view text) {
+  std::vector<std::string> words;
+  std::string word;
+  bool inside = false;
+  char quote = 0;
+  for (const char c : text) {
+    if (quote != 0) {
+      if (c == quote) {
+        quote = 0;
+      } else {
+        word += c;
+      }
+    } else if (c == '\'' || c == '"') {
+      quote = c;
+      inside = true;
+    } else if (c == ' ' || c == '\t') {
+      if (inside) words.push_back(std::exchange(word, {}));
+      inside = false;
+    } else {
+      word += c;
+      inside = true;
+    }
+  }
+  if (quote != 0) return Error(Errc::kUsage, "rsh: a quote is not closed in '" + std::string(text) + "'");
+  if (inside) words.push_back(std::move(word));
+  if (words.empty()) return Error(Errc::kUsage, "rsh: it is empty");
+  return words;
+}
+
 Result<std::vector<std::string>> remote_shell_command(std::string_view remote_shell, std::string_view user,
                                                       std::string_view host, std::string_view rsync_path,
                                                       const std::vector<std::string>& server_args,
-                                                      std::chrono::milliseconds connect_limit) {
+                                                      std::chrono::milliseconds connect_limit,
+                                                      const std::vector<std::string>& shell_options) {
   std::vector<std::string> argv;
   if (remote_shell.empty()) {
     // Nobody is there to answer a prompt when the mount reconnects in the background.
@@ -307,10 +308,11 @@ Result<std::vector<std::string>> remote_shell_command(std::string_view remote_sh
     argv = {"ssh", "-oBatchMode=yes", "-oConnectTimeout=" + std::to_string(limit_s),
             "-oServerAliveInterval=15"};
   } else {
-    auto words = split_words(remote_shell);
+    auto words = shell_words(remote_shell);
     if (!words) return words.error();
     argv = std::move(*words);
   }
+  argv.insert(argv.end(), shell_options.begin(), shell_options.end());
   if (!user.empty()) {
     argv.emplace_back("-l");
     argv.emplace_back(user);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "sync/transport/connect.h"
+#include "sync/transport/remote_shell.h"
 
 namespace rsyncfs {
 namespace {
@@ -66,6 +67,22 @@ TEST(ShellCommandTest, OnlyAUsersNameFollowsABareTilde) {
   EXPECT_EQ(path_word("~$(id)/c"), "\\~\\$\\(id\\)/c");
   EXPECT_EQ(path_word("~a\nb"), "'~a\nb'");
   EXPECT_EQ(path_word(""), "''");
+}
+
+TEST(ShellCommandTest, OnlyAnSshThatWasNotToldHowSharesItsConnection) {
+  EXPECT_TRUE(may_share_connection({}));
+  EXPECT_TRUE(may_share_connection({"/usr/bin/ssh", "-F", "/x", "-p22"}));
+  for (const Words& words :
+       {Words{"rsh"}, Words{"sshpass", "ssh"}, Words{"ssh", "-M"}, Words{"ssh", "-S", "/x"},
+        Words{"ssh", "-S/x"}, Words{"ssh", "-o", "controlpath=/x"}, Words{"ssh", "-oControlMaster=no"}}) {
+    EXPECT_FALSE(may_share_connection(words)) << words.back();
+  }
+  const std::string plain = "user x\nhostname h\ncontrolmaster false\ncontrolpersist no\n";
+  EXPECT_TRUE(leaves_sharing_open(plain));
+  EXPECT_TRUE(leaves_sharing_open(plain + "controlpath none\n"));
+  EXPECT_FALSE(leaves_sharing_open(plain + "controlpath /x/%C"));
+  EXPECT_FALSE(leaves_sharing_open("hostname h\ncontrolmaster auto\n"));
+  EXPECT_FALSE(leaves_sharing_open("")) << "no OpenSSH";
 }
 
 }  // namespace

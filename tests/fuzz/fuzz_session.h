@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -75,6 +76,7 @@ class Client : public PullEvents {
  public:
   explicit Client(PullConfig config)
       : append_(std::ranges::count(config.extra_args, "--append") > 0),
+        first_(config.first_request),
         session_(std::move(config), *this, small_limits()) {}
 
   // Feeds `data` in pieces; false when the session has failed.
@@ -101,21 +103,22 @@ class Client : public PullEvents {
     constexpr uint32_t kMaxRequests = 50;
     for (uint32_t i = 0; i < list.size() && i < kMaxRequests; ++i) {
       RSYNCFS_CHECK(!list.basename(list.entry(i)).empty());
-      if (!list.entry(i).usable()) continue;
+      if (!list.entry(i).usable() || (first_ && first_->ndx != i)) continue;
       if (S_ISREG(list.entry(i).mode)) {
         sinks_.push_back(std::make_unique<Sink>());
         if (append_) {
           session_.request_append(i, i * kMaxBlockLength + i, *sinks_.back());
         } else {
-          session_.request_file(i, i % 2 == 0 ? BlockSums() : some_sums(), *sinks_.back());
+          session_.request_file(i, i % 2 == 0 || first_ ? BlockSums() : some_sums(), *sinks_.back());
         }
       }
-      static_cast<void>(session_.request_xattrs(i));
+      if (!first_) static_cast<void>(session_.request_xattrs(i));
     }
   }
   void on_message(MessageKind /*kind*/, std::string_view text) override { last_ = text; }
 
   const bool append_;
+  const std::optional<FirstRequest> first_;
   std::vector<std::unique_ptr<Sink>> sinks_;
   std::string last_;
   PullSession session_;

@@ -14,8 +14,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   config.max_protocol = 30 + (data[0] >> 2 & 3) % 3;
   if ((data[0] & 16) != 0) config.compression = rsyncfs::CompressionKind::kZstd;
   if ((data[0] & 32) != 0) config.checksum = rsyncfs::ChecksumKind::kMd5;
-  config.one_flight = (data[0] & 64) != 0;
+  if ((data[0] & 64) != 0) config.taken_for = rsyncfs::ServerAbilities{.negotiates = (data[0] & 32) == 0};
   if ((data[0] & 128) != 0) config.paths = {"a/", "b"};
+  if ((data[0] & 128) != 0 && (data[0] & 64) != 0) config.first_request = rsyncfs::FirstRequest{.ndx = 1};
   rsyncfs::fuzz::Client client(config);
   client.feed(std::as_bytes(std::span(data + 1, size - 1)), 3);
   client.end();

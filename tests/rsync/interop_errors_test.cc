@@ -57,7 +57,7 @@ TEST(PullErrors, LoginsThatFail) {
   EXPECT_EQ(wrong.message(), "auth failed on module m");
   config.user = "bob";
   EXPECT_EQ(list_error(daemon.port(), config).code(), Errc::kAuth);
-  config.one_flight = true;
+  config.taken_for.emplace();
   EXPECT_EQ(list_error(daemon.port(), config).code(), Errc::kAuth);
 }
 

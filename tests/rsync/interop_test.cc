@@ -154,7 +154,7 @@ TEST(PullInterop, OneFlightOpening) {
   make_tree(dir.path());
   RsyncDaemon daemon(RsyncDaemon::serving(dir.path()));
   PullConfig config = paths_config({"a/", "one"});
-  config.one_flight = true;
+  config.taken_for.emplace();
   config.compression = CompressionKind::kZstd;
   auto pull = BlockingPull::over_tcp(daemon.port(), config);
   ASSERT_OK(pull->wait_for_list());

@@ -402,7 +402,7 @@ TEST_P(PushData, EntriesMayComeLater) {
 // Everything in one flight, the list too.
 TEST_P(PushData, OneFlight) {
   PushConfig config = config_for(PushKind::kData, 1);
-  config.one_flight = true;
+  config.taken_for.emplace();
   const auto push = target_.open(config);
   push->contents = {{0, "1"}};
   ASSERT_OK(push->finish());

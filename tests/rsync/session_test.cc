@@ -331,8 +331,8 @@ TEST(PullSession, ServersThatAreNotWhatTheySay) {
   EXPECT_EQ(error("Welcome to this host\n"), Errc::kProtocol);
   EXPECT_EQ(error(Wire().le32(32).varint(0x1ff).text()), Errc::kProtocol);  // an incremental list
   PullConfig fast = FakeServer::bare_config();
-  fast.one_flight = true;
-  EXPECT_EQ(error(Wire().le32(31).text(), fast), Errc::kUnsupported);
+  fast.taken_for.emplace();
+  EXPECT_EQ(error(Wire().le32(30).text(), fast), Errc::kUnsupported);
   // A new server that does not take 'v' refuses an option, and will say so.
   FakeServer refusing(fast);
   ASSERT_TRUE(refusing.send(Wire().le32(32).u8(0x1a).le32(1)).ok());
@@ -342,6 +342,26 @@ TEST(PullSession, ServersThatAreNotWhatTheySay) {
                         .number(MuxTag::kErrorExit, 4));
   EXPECT_EQ(code_of(ended), Errc::kUnsupported);
   EXPECT_NE(ended.error().message().find("--acls"), std::string::npos);
+}
+
+TEST(PullSession, AFirstRequestGoesOutWithTheNamesToList) {
+  PullConfig config = FakeServer::bare_config();
+  config.paths = {"a"};
+  config.taken_for.emplace();
+  config.first_request = {.ndx = 0};
+  FakeServer server(config);
+  const std::string whole_file = Wire().u8(1).le16(0x8000).raw(std::string(16, '\0')).text();
+  EXPECT_TRUE(server.sent().ends_with(Wire().data(std::string("\0\0\0\0a\0\0", 7) + whole_file).text()));
+  ASSERT_TRUE(server.send(FakeServer::opening_and_list()).ok());
+  MemorySink first;
+  MemorySink second;
+  server.session->request_file(0, {}, first);
+  EXPECT_EQ(server.sent(), "");
+  server.session->request_file(1, {}, second);
+  EXPECT_EQ(server.sent(), Wire().data(whole_file).text());
+  ASSERT_TRUE(server.send(Wire().data(FakeServer::reply(1, "one") + FakeServer::reply(1, "two"))).ok());
+  EXPECT_EQ(first.data, "one");
+  EXPECT_EQ(second.data, "two");
 }
 
 TEST(PullSession, DaemonsOfAllAges) {
@@ -354,10 +374,13 @@ TEST(PullSession, DaemonsOfAllAges) {
   FakeServer old(config);
   EXPECT_EQ(old.sent(), "@RSYNCD: 32.0 sha512 sha256 sha1 md5 md4\nm\n");
   ASSERT_TRUE(old.send("@RSYNCD: 31.0\nmotd line\n\n@RSYNCD: AUTHREQD challenge\n").ok());
-  EXPECT_EQ(old.sent(), "u D1j1YkMSgZygokGFV/sAVA\n");
+  std::string arguments = old.sent();
+  const std::string_view response = "u D1j1YkMSgZygokGFV/sAVA\n";
+  EXPECT_TRUE(arguments.starts_with(response));
   EXPECT_EQ(old.messages.size(), 2u);
   ASSERT_TRUE(old.send("@RSYNCD: OK\n").ok());
-  const std::string arguments = old.sent();
+  EXPECT_EQ(old.sent(), "");
+  arguments.erase(0, response.size());
   EXPECT_TRUE(
       arguments.starts_with(std::string("--server\0--sender\0-logDtpre.LsfxCIvu\0--numeric-ids\0", 51)));
   EXPECT_TRUE(arguments.ends_with(std::string(".\0m/\0\0", 6)));

@@ -46,6 +46,14 @@ struct Flow {
   std::deque<Piece> waiting;
   size_t bytes = 0;
   bool ended = false;  // the sender has closed
+
+  // The piece that came last.
+  void change(const UnreliableLink::Tamper& tamper, bool up) {
+    std::string& last = waiting.back().bytes;
+    bytes -= last.size();
+    tamper(last, up);
+    bytes += last.size();
+  }
 };
 
 }  // namespace
@@ -55,6 +63,8 @@ struct UnreliableLink::Pair {
   int server = -1;
   Flow up;
   Flow down;
+  size_t number = 0;  // of all connections
+  bool heard = true;  // the client, something since it last spoke
   bool broken = false;
 
   void close(bool by_reset) {
@@ -144,6 +154,33 @@ void UnreliableLink::reset() {
   wake();
 }
 
+void UnreliableLink::count_flights() {
+  const std::lock_guard lock(mutex_);
+  std::fill(flights_.begin(), flights_.end(), 0);
+}
+
+std::vector<int> UnreliableLink::flights() const {
+  const std::lock_guard lock(mutex_);
+  return flights_;
+}
+
+void UnreliableLink::tamper(Tamper with) {
+  const std::lock_guard lock(mutex_);
+  tamper_ = std::move(with);
+}
+
+void UnreliableLink::note_sent(Pair& pair, size_t before) {
+  const std::lock_guard lock(mutex_);
+  if (pair.up.bytes == before) return;
+  if (std::exchange(pair.heard, false)) ++flights_[pair.number];
+  if (tamper_) pair.up.change(tamper_, true);
+}
+
+void UnreliableLink::note_answered(Pair& pair, size_t before) {
+  const std::lock_guard lock(mutex_);
+  if (pair.down.bytes != before && tamper_) pair.down.change(tamper_, false);
+}
+
 void UnreliableLink::wake() const {
   const uint64_t one = 1;
   static_cast<void>(!::write(wake_fd_, &one, sizeof one));
@@ -162,7 +199,9 @@ void UnreliableLink::accept_one() {
   const int on = 1;
   for (const int fd : {client, server}) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   ::fcntl(server, F_SETFL, ::fcntl(server, F_GETFL) | O_NONBLOCK);
-  pairs_.push_back({.client = client, .server = server, .up = {}, .down = {}});
+  const std::lock_guard lock(mutex_);
+  pairs_.push_back({.client = client, .server = server, .up = {}, .down = {}, .number = flights_.size()});
+  flights_.push_back(0);
 }
 
 void UnreliableLink::run() {
@@ -203,12 +242,20 @@ void UnreliableLink::run() {
       const short client = fds[at++].revents;
       const short server = fds[at++].revents;
       if (weather.stalled) continue;
-      if ((client & (POLLIN | POLLHUP | POLLERR)) != 0 && !pair.up.ended)
+      if ((client & (POLLIN | POLLHUP | POLLERR)) != 0 && !pair.up.ended) {
+        const size_t before = pair.up.bytes;
         pair.read(pair.client, pair.up, weather);
-      if ((server & (POLLIN | POLLHUP | POLLERR)) != 0 && !pair.down.ended)
+        note_sent(pair, before);
+      }
+      if ((server & (POLLIN | POLLHUP | POLLERR)) != 0 && !pair.down.ended) {
+        const size_t before = pair.down.bytes;
         pair.read(pair.server, pair.down, weather);
+        note_answered(pair, before);
+      }
+      const size_t to_hear = pair.down.bytes;
       const bool whole =
           pair.write(pair.server, pair.up, weather) && pair.write(pair.client, pair.down, weather);
+      pair.heard = pair.heard || pair.down.bytes < to_hear;
       cut = cut || !whole;
     }
     for (Pair& pair : pairs_) {

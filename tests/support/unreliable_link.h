@@ -4,10 +4,13 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/support/port_lease.h"
 
@@ -36,6 +39,16 @@ class UnreliableLink {
   // All connections end by a reset.
   void reset();
 
+  void count_flights();
+  // Of each connection, in the order in which they were made: how often, since count_flights(), its client
+  // went on because of what it had heard; the first time included. With a delay() of some tens of ms that is
+  // the number of round trips that it waited for, beside TCP's own.
+  std::vector<int> flights() const;
+
+  // What passes, once it is to go on: up is to the server. On the link's thread.
+  using Tamper = std::function<void(std::string& bytes, bool up)>;
+  void tamper(Tamper with);
+
  private:
   struct Weather {
     std::chrono::milliseconds delay{0};
@@ -49,14 +62,18 @@ class UnreliableLink {
   void set(const Weather& weather);
   void run();
   void accept_one();
+  void note_sent(Pair& pair, size_t before);
+  void note_answered(Pair& pair, size_t before);
   void wake() const;
 
   const uint16_t server_port_;
   PortLease lease_;
   int listener_ = -1;
   int wake_fd_ = -1;
-  std::mutex mutex_;  // guards all below but the thread
+  mutable std::mutex mutex_;  // guards all below but the thread
   Weather weather_;
+  std::vector<int> flights_;
+  Tamper tamper_;
   bool resets_ = false;
   bool ending_ = false;
   std::list<Pair> pairs_;  // the thread's
