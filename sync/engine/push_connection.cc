@@ -29,22 +29,26 @@ Nobody& nobody() {
 
 std::shared_ptr<PushConnection> PushConnection::open(Loop& loop, SessionPool& pool,
                                                      const SyncerOptions& options, PushConfig config,
-                                                     PushUser& user) {
+                                                     PushUser& user, std::unique_ptr<Stream> ready) {
   if (!pool.take_slot()) return nullptr;
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): a private constructor
-  std::shared_ptr<PushConnection> out(new PushConnection(loop, pool, options, std::move(config), user));
+  std::shared_ptr<PushConnection> out(
+      new PushConnection(loop, pool, options, std::move(config), user, std::move(ready)));
   out->self_ = out;
+  out->note(out->stream_ ? "begins on a stream that is there" : "begins");
   out->start();
   return out;
 }
 
 PushConnection::PushConnection(Loop& loop, SessionPool& pool, const SyncerOptions& options, PushConfig config,
-                               PushUser& user)
+                               PushUser& user, std::unique_ptr<Stream> ready)
     : loop_(loop),
       pool_(pool),
       options_(options),
       config_(std::move(config)),
       user_(&user),
+      stream_(std::move(ready)),
+      given_(!config_.entries.empty()),
       waiting_since_(Clock::now()) {
   const std::string below = std::move(config_.root);
   apply_settings(options_, pool_.features(), config_);
@@ -68,6 +72,11 @@ PushConnection::PushConnection(Loop& loop, SessionPool& pool, const SyncerOption
 PushConnection::~PushConnection() = default;
 
 void PushConnection::start() {
+  if (stream_) {
+    stream_->start(*this);
+    flush();
+    return;
+  }
   const Source& source = options_.source;
   auto done = [this](Result<std::unique_ptr<Stream>> stream) { attached(std::move(stream)); };
   if (source.kind == Source::Kind::kDaemon) {
@@ -92,6 +101,17 @@ void PushConnection::attached(Result<std::unique_ptr<Stream>> stream) {
   stream_ = std::move(*stream);
   touch();
   stream_->start(*this);
+  flush();
+}
+
+void PushConnection::give(std::vector<PushEntry> entries, PushUser& user) {
+  user_ = &user;
+  given_ = true;
+  note("gets its list");
+  touch();
+  if (ended_) return;
+  config_.entries = entries;  // once more, if it has to be opened again
+  if (const auto set = wire_->set_entries(std::move(entries)); !set) return end(set.error());
   flush();
 }
 
@@ -158,6 +178,7 @@ void PushConnection::on_established() {
   text += checksum_name(wire_->checksum());
   if (wire_->compression() == CompressionKind::kZstd) text += ", zstd";
   if (wire_->compression() == CompressionKind::kZlibx) text += ", zlibx";
+  note("is established");
   pool_.slot_established(std::move(text), wire_->protocol());
   user_->on_established();
 }
@@ -175,10 +196,22 @@ void PushConnection::on_message(MessageKind kind, std::string_view text) {
   user_->on_message(kind, text);
 }
 
+void PushConnection::on_list_done() {
+  note("has gone through its list");
+  user_->on_list_done();
+}
+
+// Where the time goes.
+void PushConnection::note(const char* what) const {
+  if (!log_enabled(LogLevel::kDebug)) return;
+  log_debug("session that " + std::string(push_kind_name(config_.kind)) + ": " + what);
+}
+
 void PushConnection::release(const Error& why) {
+  note("ends");
   ended_ = true;
   attempt_.reset();
-  pool_.return_slot(why, established_, bytes_in(), bytes_out());
+  pool_.return_slot(why, established_, given_, bytes_in(), bytes_out());
 }
 
 void PushConnection::close(const Error& why) {
@@ -189,9 +222,11 @@ void PushConnection::close(const Error& why) {
   loop_.post([self = self_.lock()]() mutable { self.reset(); });
 }
 
-// A server with a limit of connections counts one of ours for a moment after it was closed.
+// A server with a limit of connections counts one of ours for a moment after it was closed. What was opened
+// before it was needed is not in anybody's way.
 bool PushConnection::try_again(const Result<void>& why) {
-  if (why || why.error().code() != Errc::kRefused || established_ || ++refusals_ > kMaxRefusals) return false;
+  if (why || why.error().code() != Errc::kRefused || established_ || !given_) return false;
+  if (++refusals_ > kMaxRefusals) return false;
   attempt_.reset();
   // It may be on the stack of its own callback.
   loop_.post([stream = std::shared_ptr<Stream>(std::move(stream_))]() mutable { stream.reset(); });

@@ -26,6 +26,7 @@ class UnreliableLink {
 
   // Everything passes, at once.
   void heal() { set({}); }
+  // Each way; connections that are made from then on take their handshake, as a client of theirs sees it.
   void delay(std::chrono::milliseconds by) { set({.delay = by}); }
   // Nothing passes, and nobody is told: a pulled cable.
   void stall() { set({.stalled = true}); }
@@ -48,7 +49,7 @@ class UnreliableLink {
 
   void set(const Weather& weather);
   void run();
-  void accept_one();
+  void accept_one(std::chrono::milliseconds one_way);
   void wake() const;
 
   const uint16_t server_port_;
