@@ -29,22 +29,26 @@ Nobody& nobody() {
 
 std::shared_ptr<PushConnection> PushConnection::open(Loop& loop, SessionPool& pool,
                                                      const SyncerOptions& options, PushConfig config,
-                                                     PushUser& user) {
+                                                     PushUser& user, std::unique_ptr<Stream> ready) {
   if (!pool.take_slot()) return nullptr;
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): a private constructor
-  std::shared_ptr<PushConnection> out(new PushConnection(loop, pool, options, std::move(config), user));
+  std::shared_ptr<PushConnection> out(
+      new PushConnection(loop, pool, options, std::move(config), user, std::move(ready)));
   out->self_ = out;
+  out->note(out->stream_ ? "begins on a stream that is there" : "begins");
   out->start();
   return out;
 }
 
 PushConnection::PushConnection(Loop& loop, SessionPool& pool, const SyncerOptions& options, PushConfig config,
-                               PushUser& user)
+                               PushUser& user, std::unique_ptr<Stream> ready)
     : loop_(loop),
       pool_(pool),
       options_(options),
       config_(std::move(config)),
       user_(&user),
+      stream_(std::move(ready)),
+      given_(!config_.entries.empty()),
       waiting_since_(Clock::now()) {
   const std::string below = std::move(config_.root);
   apply_settings(options_, pool_.features(), config_);
@@ -64,9 +68,12 @@ PushConnection::PushConnection(Loop& loop, SessionPool& pool, const SyncerOption
   PushEvents& events = *this;
   // Only what has shown itself: a list that is misread is not to be risked.
   if (pool_.features().abilities_seen) config_.taken_for = pool_.features().abilities;
-  if (auto prepared = pool_.take_ready()) {
-    config_.logged_in = std::move(prepared->login);
-    stream_ = std::move(prepared->stream);
+  was_ready_ = stream_ != nullptr;
+  if (!was_ready_) {
+    if (auto prepared = pool_.take_ready()) {
+      config_.logged_in = std::move(prepared->login);
+      stream_ = std::move(prepared->stream);
+    }
   }
   wire_ = std::make_unique<PushSession>(config_, events);
 }
@@ -96,6 +103,17 @@ void PushConnection::attached(Result<std::unique_ptr<Stream>> stream) {
   stream_ = std::move(*stream);
   touch();
   stream_->start(*this);
+  flush();
+}
+
+void PushConnection::give(std::vector<PushEntry> entries, PushUser& user) {
+  user_ = &user;
+  given_ = true;
+  note("gets its list");
+  touch();
+  if (ended_) return;
+  config_.entries = entries;  // once more, if it has to be opened again
+  if (const auto set = wire_->set_entries(std::move(entries)); !set) return end(set.error());
   flush();
 }
 
@@ -163,6 +181,7 @@ void PushConnection::on_established() {
   text += checksum_name(wire_->checksum());
   if (wire_->compression() == CompressionKind::kZstd) text += ", zstd";
   if (wire_->compression() == CompressionKind::kZlibx) text += ", zlibx";
+  note("is established");
   pool_.slot_established(std::move(text), wire_->protocol());
   user_->on_established();
 }
@@ -180,10 +199,22 @@ void PushConnection::on_message(MessageKind kind, std::string_view text) {
   user_->on_message(kind, text);
 }
 
+void PushConnection::on_list_done() {
+  note("has gone through its list");
+  user_->on_list_done();
+}
+
+// Where the time goes.
+void PushConnection::note(const char* what) const {
+  if (!log_enabled(LogLevel::kDebug)) return;
+  log_debug("session that " + std::string(push_kind_name(config_.kind)) + ": " + what);
+}
+
 void PushConnection::release(const Error& why) {
+  note("ends");
   ended_ = true;
   attempt_.reset();
-  pool_.return_slot(why, established_, bytes_in(), bytes_out());
+  pool_.return_slot(why, established_, given_, bytes_in(), bytes_out());
 }
 
 void PushConnection::close(const Error& why) {
@@ -204,11 +235,13 @@ bool PushConnection::try_again(const Result<void>& why) {
     begin_again(std::chrono::milliseconds(0));
     return true;
   }
-  if (config_.logged_in && !heard_) {
+  if ((config_.logged_in || was_ready_) && !heard_) {
     begin_again(std::chrono::milliseconds(0));
     return true;
   }
-  if (why.error().code() != Errc::kRefused || established_ || ++refusals_ > kMaxRefusals) return false;
+  // What was opened before it was needed is not in anybody's way.
+  if (why.error().code() != Errc::kRefused || established_ || !given_) return false;
+  if (++refusals_ > kMaxRefusals) return false;
   pool_.slot_refused();
   begin_again(kRefusalPause * refusals_);
   return true;
@@ -217,7 +250,7 @@ bool PushConnection::try_again(const Result<void>& why) {
 void PushConnection::begin_again(std::chrono::milliseconds pause) {
   attempt_.reset();
   config_.logged_in.reset();
-  heard_ = established_ = false;
+  was_ready_ = heard_ = established_ = false;
   // It may be on the stack of its own callback.
   loop_.post([stream = std::shared_ptr<Stream>(std::move(stream_))]() mutable { stream.reset(); });
   PushEvents& events = *this;

@@ -30,13 +30,20 @@ class PushUser : public PushEvents {
 class PushConnection final : private Stream::Handler, private PushEvents {
  public:
   // Null when no slot is free, or the link must not be tried: the pool calls `changed` when it is worth
-  // another try. `config` without what all sessions have in common (sync/engine/session_settings.h).
+  // another try. `config` without what all sessions have in common (sync/engine/session_settings.h); without
+  // entries the server is led up to where its list should come: give(). `ready`: a stream to the server that
+  // nobody has used yet; null: one is made.
   static std::shared_ptr<PushConnection> open(Loop& loop, SessionPool& pool, const SyncerOptions& options,
-                                              PushConfig config, PushUser& user);
+                                              PushConfig config, PushUser& user,
+                                              std::unique_ptr<Stream> ready = nullptr);
   ~PushConnection() override;
   PushConnection(const PushConnection&) = delete;
   PushConnection& operator=(const PushConnection&) = delete;
 
+  // The list, of a connection that was opened without; its user is from now on told. Errors end it.
+  void give(std::vector<PushEntry> entries, PushUser& user);
+  // Whoever opened it has heard all that he wants to hear.
+  void set_user(PushUser& user) { user_ = &user; }
   // After calls on the wire: sends what it has to say.
   void flush();
   PushSession& wire() { return *wire_; }
@@ -55,13 +62,14 @@ class PushConnection final : private Stream::Handler, private PushEvents {
 
  private:
   PushConnection(Loop& loop, SessionPool& pool, const SyncerOptions& options, PushConfig config,
-                 PushUser& user);
+                 PushUser& user, std::unique_ptr<Stream> ready);
   void start();
   void attached(Result<std::unique_ptr<Stream>> stream);
   void end(Result<void> why);
   bool try_again(const Result<void>& why);
   void begin_again(std::chrono::milliseconds pause);
   void release(const Error& why);
+  void note(const char* what) const;
   Error with_last_words(const Error& why) const;
 
   void on_bytes(std::span<const std::byte> data) override;
@@ -74,6 +82,7 @@ class PushConnection final : private Stream::Handler, private PushEvents {
   void on_success(size_t index) override { user_->on_success(index); }
   void on_deleted(std::string_view path, bool directory) override { user_->on_deleted(path, directory); }
   void on_message(MessageKind kind, std::string_view text) override;
+  void on_list_done() override;
   void on_finished() override { finished_ = true; }
 
   Loop& loop_;
@@ -84,7 +93,9 @@ class PushConnection final : private Stream::Handler, private PushEvents {
   std::unique_ptr<PushSession> wire_;
   std::unique_ptr<ConnectAttempt> attempt_;
   std::unique_ptr<Stream> stream_;
-  bool heard_ = false;  // anything on this connection
+  bool was_ready_ = false;  // the stream was there before it was needed
+  bool heard_ = false;      // anything on this connection
+  bool given_ = false;  // the server has its list, or will get it
   bool established_ = false;
   bool finished_ = false;
   bool ended_ = false;

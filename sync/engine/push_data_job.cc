@@ -159,8 +159,21 @@ void PushDataJob::look_first() {
   }
   if (paths.empty()) return remember();
   look_before(
-      std::move(paths), [this](const Findings& found) { return all_as_expected(found); },
+      std::move(paths), [this](const Findings& found) { return all_as_expected(found); }, next_sessions(),
       [this](const Findings& found) { judge(found); });
+}
+
+// Of the first way that there is something for; as long as nothing that is looked at is in the way.
+std::vector<PushJob::NextSession> PushDataJob::next_sessions() {
+  std::vector<NextSession> out;
+  for (Way way = Way::kNew; out.empty(); way = next_way(way)) {
+    divide(way);
+    keeps_ = way == Way::kReplace && keeps_replaced();
+    if (!shares_.empty()) out.push_back({config_of(shares_.front(), way), shares_.size()});
+    if (way == Way::kReplace) break;
+  }
+  shares_.clear();
+  return out;
 }
 
 const std::optional<ExpectedEntry>& PushDataJob::expected_at(const File& file) {
@@ -294,7 +307,7 @@ void PushDataJob::start_share(size_t which, Way way) {
   std::vector<PushFile> session;
   for (const size_t i : share.files) session.push_back(files_[i].push);
   shares_[which].run = std::make_unique<PushDataRun>(
-      context(), pool(), config_of(share, way), std::move(session),
+      context(), around().sessions, config_of(share, way), std::move(session),
       [this, which, way](PushDataResult result) { share_over(which, way, std::move(result)); });
 }
 

@@ -61,6 +61,7 @@ class PushDataJob final : public PushJob {
   void start_share(size_t which, Way way);
   void share_over(size_t which, Way way, PushDataResult result);
   PushConfig config_of(const Share& share, Way way) const;
+  std::vector<NextSession> next_sessions();
   void ran(Way way);
   std::optional<Error> end_of_shares() const;
   void settle(File& file, const PushedFile& result, const PushDataResult& all);

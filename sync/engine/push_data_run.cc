@@ -11,12 +11,12 @@ namespace {
 constexpr size_t kPieceBytes = 1 << 20;  // read and sent at once
 }
 
-PushDataRun::PushDataRun(const EngineContext& context, SessionPool& pool, PushConfig config,
+PushDataRun::PushDataRun(const EngineContext& context, PushSessions& sessions, PushConfig config,
                          std::vector<PushFile> files, UniqueFunction<void(PushDataResult)> done)
     : context_(context), files_(std::move(files)), done_(std::move(done)) {
   result_.files.resize(files_.size());
   for (const PushFile& file : files_) config.entries.push_back(file.entry);
-  connection_ = PushConnection::open(context.loop, pool, context.options, std::move(config), *this);
+  connection_ = sessions.open(std::move(config), *this);
   if (connection_) return;
   context_.loop.post([this, alive = alive_] {
     if (*alive) on_ended(Error(Errc::kCanceled, "no session can be had now"));

@@ -12,6 +12,7 @@
 #include "sync/engine/push_connection.h"
 #include "sync/engine/push_errors.h"
 #include "sync/engine/push_sender.h"
+#include "sync/engine/push_sessions.h"
 #include "sync/engine/waiters.h"
 
 namespace rsyncfs {
@@ -45,8 +46,8 @@ struct PushDataResult {
 class PushDataRun final : private PushUser {
  public:
   // `config` without entries. `done`: once, never from inside the constructor's call.
-  PushDataRun(const EngineContext& context, SessionPool& pool, PushConfig config, std::vector<PushFile> files,
-              UniqueFunction<void(PushDataResult)> done);
+  PushDataRun(const EngineContext& context, PushSessions& sessions, PushConfig config,
+              std::vector<PushFile> files, UniqueFunction<void(PushDataResult)> done);
   ~PushDataRun() override;
   PushDataRun(const PushDataRun&) = delete;
   PushDataRun& operator=(const PushDataRun&) = delete;

@@ -36,11 +36,12 @@ void PushJob::look(std::vector<std::string> paths, UniqueFunction<void(std::vect
             [done = std::shared_ptr<RemoteCheck>(std::move(check_))]() mutable { done.reset(); });
         if (!found) return break_off(found.error());
         then(std::move(*found));
-      });
+      },
+      [this] { static_cast<void>(around_.sessions.drop_prepared()); });
 }
 
 void PushJob::look_before(std::vector<std::string> paths, const std::function<bool(const Findings&)>& fits,
-                          UniqueFunction<void(Findings)> then) {
+                          const std::vector<NextSession>& next, UniqueFunction<void(Findings)> then) {
   const auto now = Clock::now();
   if (auto known = around_.recent.find(paths, now); known && fits(*known)) return then(std::move(*known));
   const size_t asked = paths.size();
@@ -50,14 +51,17 @@ void PushJob::look_before(std::vector<std::string> paths, const std::function<bo
     found.resize(asked);
     then(std::move(found));
   });
+  for (const NextSession& one : next) around_.sessions.prepare(one.config, one.count);
 }
 
-void PushJob::push(PushConfig config, UniqueFunction<void(PushRunResult)> then) {
+void PushJob::push(PushConfig config, UniqueFunction<void(PushRunResult)> then, bool directories_will_do) {
   run_ = std::make_unique<PushRun>(
-      context(), pool(), std::move(config), [this, then = std::move(then)](PushRunResult result) mutable {
+      context(), around_.sessions, std::move(config),
+      [this, then = std::move(then)](PushRunResult result) mutable {
         context().loop.post([done = std::shared_ptr<PushRun>(std::move(run_))]() mutable { done.reset(); });
         then(std::move(result));
       });
+  if (directories_will_do) run_->be_done_with_list();
 }
 
 void PushJob::try_moving(const std::string& directory, Task then) {

@@ -10,6 +10,7 @@
 
 #include "sync/engine/push_facts.h"
 #include "sync/engine/push_run.h"
+#include "sync/engine/push_sessions.h"
 #include "sync/engine/recent_findings.h"
 #include "sync/engine/remote_check.h"
 #include "sync/engine/waiters.h"
@@ -62,7 +63,7 @@ class PushJob {
   // What jobs share; outlives them.
   struct Surroundings {
     const EngineContext& context;
-    SessionPool& pool;
+    PushSessions& sessions;
     RecentFindings& recent;
     // Brings the base's bytes of a file here.
     std::function<void(NodeId, Done<void>)> hydrate;
@@ -82,7 +83,7 @@ class PushJob {
  protected:
   const EngineContext& context() const { return around_.context; }
   const Surroundings& around() const { return around_; }
-  SessionPool& pool() const { return around_.pool; }
+  SessionPool& pool() const { return around_.sessions.pool(); }
   PushOutcome& outcome() { return outcome_; }
 
   // Runs `work` on the store strand, then `then(result)` on the loop if the job is still there.
@@ -103,10 +104,16 @@ class PushJob {
   // What the source has at these paths; on an error the job ends.
   void look(std::vector<std::string> paths, UniqueFunction<void(Findings)> then);
   // The same before anything was done: what was seen there a moment ago will do if all of it `fits`, and the
-  // places of the next jobs are looked at, too.
+  // places of the next jobs are looked at, too. `next`: the sessions that follow if nothing speaks against
+  // it, without their lists; they are opened meanwhile.
+  struct NextSession {
+    PushConfig config;
+    size_t count = 1;
+  };
   void look_before(std::vector<std::string> paths, const std::function<bool(const Findings&)>& fits,
-                   UniqueFunction<void(Findings)> then);
-  void push(PushConfig config, UniqueFunction<void(PushRunResult)> then);
+                   const std::vector<NextSession>& next, UniqueFunction<void(Findings)> then);
+  // `directories_will_do`: PushRun::be_done_with_list().
+  void push(PushConfig config, UniqueFunction<void(PushRunResult)> then, bool directories_will_do = false);
   // Makes sure that the server moves what it is asked to, then `then()`; where it refuses, the job ends.
   // `directory`: any that is there.
   void try_moving(const std::string& directory, Task then);

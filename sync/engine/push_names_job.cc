@@ -15,6 +15,7 @@ namespace {
 
 // Of the removal of a directory that turns out not to be empty. Then it comes back, with what it holds.
 constexpr unsigned kMaxFilledAttempts = 2;
+constexpr size_t kLevelsAhead = 2;  // sessions that are opened before their turn
 
 PushKind kind_of(PushAction action) {
   switch (action) {
@@ -74,7 +75,7 @@ void PushNamesJob::look_first() {
     if (action() == PushAction::kMove) paths.push_back(facts.step.from_path);
   }
   look_before(
-      std::move(paths), [this](const Findings& found) { return all_go(found); },
+      std::move(paths), [this](const Findings& found) { return all_go(found); }, {{session_config()}},
       [this](const Findings& found) { judge(found); });
 }
 
@@ -93,7 +94,10 @@ void PushNamesJob::judge(const Findings& found) {
     const RemoteFinding& at = found[i * stride];
     const RemoteFinding& from = found[i * stride + stride - 1];
     const StepFacts& facts = this->facts()[i];
-    switch (judge_step(facts, at, from)) {
+    const Verdict verdict = judge_step(facts, at, from);
+    if (verdict == Verdict::kCollides || verdict == Verdict::kUnknown)
+      staying_.insert(directory_of(facts.step.path));
+    switch (verdict) {
       case Verdict::kGo:
         going_.push_back(i);
         break;
@@ -108,7 +112,34 @@ void PushNamesJob::judge(const Findings& found) {
         break;
     }
   }
+  if (action() == PushAction::kDelete) sort_into_levels();
   going_.empty() ? record() : remember();
+}
+
+// Into going_ what has nothing below it that goes, too; into later_ the directories, the deepest first.
+void PushNamesJob::sort_into_levels() {
+  std::vector<size_t> deepest_first = std::exchange(going_, {});
+  const auto depth = [this](size_t place) {
+    const std::string& path = facts()[place].step.path;
+    return std::count(path.begin(), path.end(), '/');
+  };
+  std::stable_sort(deepest_first.begin(), deepest_first.end(),
+                   [&](size_t a, size_t b) { return depth(a) > depth(b); });
+  std::map<std::string, size_t, std::less<>> levels;  // of directories, by what was found below them
+  for (const size_t place : deepest_first) {
+    const std::string& path = facts()[place].step.path;
+    const auto own = levels.find(path);
+    const size_t level = own == levels.end() ? 0 : own->second;
+    size_t& above = levels[directory_of(path)];
+    above = std::max(above, level + 1);
+    if (level > later_.size()) later_.resize(level);
+    (level == 0 ? going_ : later_[level - 1]).push_back(place);
+  }
+}
+
+// Nothing of what was to go before it has stayed.
+bool PushNamesJob::is_free_to_go(const StepFacts& facts) const {
+  return !staying_.contains(facts.step.path);
 }
 
 // A file whose time is set is another version of it.
@@ -188,23 +219,36 @@ PushNamesJob::Verdict PushNamesJob::judge_move(const StepFacts& facts, const Rem
 void PushNamesJob::run() {
   outcome().unfinished = leaves_traces(batch());
   began_ = Clock::now();
-  push(make_config(), [this](const PushRunResult& result) { ran(result); });
+  run_level();
 }
 
-PushConfig PushNamesJob::make_config() {
+void PushNamesJob::run_level() {
+  push(make_config(), [this](const PushRunResult& result) { ran(result); });
+  if (!later_.empty()) around().sessions.prepare(session_config(), std::min(later_.size(), kLevelsAhead));
+}
+
+// All of a batch of moves go from one directory to another.
+PushConfig PushNamesJob::session_config() const {
   PushConfig config;
   config.kind = kind_of(action());
-  if (action() == PushAction::kLink) {
-    add_link_entries(config);
-    return config;
-  }
+  if (action() == PushAction::kLink) return config;
   config.only_missing = unlooked_;
   config.only_existing = unlooked_ && action() == PushAction::kAttributes;
   if (action() == PushAction::kMove) {
-    const PushStep& first = facts()[going_.front()].step;
+    const PushStep& first = facts().front().step;
     config.root = directory_of(first.from_path);
     config.backup_dir = relative_path(config.root, directory_of(first.path));
     config.force = true;
+  }
+  return config;
+}
+
+PushConfig PushNamesJob::make_config() {
+  PushConfig config = session_config();
+  entries_.clear();
+  if (action() == PushAction::kLink) {
+    add_link_entries(config);
+    return config;
   }
   for (const size_t place : going_) {
     StepFacts& facts = this->facts()[place];
@@ -264,19 +308,18 @@ bool PushNamesJob::took(const PushRunResult& result, size_t place) const {
 }
 
 void PushNamesJob::ran(const PushRunResult& result) {
-  unexplained_ = result.errors.last("the source did not do it and does not say why");
-  for (size_t i = 0; i < going_.size(); ++i) {
-    const StepFacts& facts = facts_of(i);
-    if (took(result, i)) {
-      note_done(facts, nullptr);
-    } else if (const auto why = result.errors.about(facts.step.path)) {
-      holds_something_new(*why) ? keep_filled(facts, *why)
-                                : fail(facts.step, *why, action() == PushAction::kMove);
-    } else if (result.declined[entries_[i]] || (unlooked_ && result.end)) {
-      declined_.push_back(facts);
-    } else if (result.end) {
-      fail(facts.step, unexplained_, action() == PushAction::kMove);
-    }
+  settle(result);
+  if (result.end && !later_.empty()) {
+    going_ = std::move(later_.front());
+    later_.erase(later_.begin());
+    std::erase_if(going_, [this](size_t place) {
+      const StepFacts& facts = this->facts()[place];
+      if (is_free_to_go(facts)) return false;
+      staying_.insert(directory_of(facts.step.path));
+      return true;
+    });
+    if (!going_.empty()) return run_level();
+    later_.clear();  // what is above them holds them
   }
   if (result.end) {
     outcome().unfinished = false;
@@ -285,6 +328,26 @@ void PushNamesJob::ran(const PushRunResult& result) {
     if (ended_->code() == Errc::kUnsupported) outcome().unfinished = false;  // nothing was done
   }
   record();
+}
+
+void PushNamesJob::settle(const PushRunResult& result) {
+  unexplained_ = result.errors.last("the source did not do it and does not say why");
+  for (size_t i = 0; i < going_.size(); ++i) {
+    const StepFacts& facts = facts_of(i);
+    if (took(result, i)) {
+      note_done(facts, nullptr);
+      continue;
+    }
+    if (action() == PushAction::kDelete) staying_.insert(directory_of(facts.step.path));
+    if (const auto why = result.errors.about(facts.step.path)) {
+      holds_something_new(*why) ? keep_filled(facts, *why)
+                                : fail(facts.step, *why, action() == PushAction::kMove);
+    } else if (result.declined[entries_[i]] || (unlooked_ && result.end)) {
+      declined_.push_back(facts);
+    } else if (result.end) {
+      fail(facts.step, unexplained_, action() == PushAction::kMove);
+    }
+  }
 }
 
 // delete.c. Perhaps a server whose connection broke is still about to remove its temporary file.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Batches of one session without contents: creations, moves, links, attributes, deletions. Where the session
 // itself would replace or remove without asking, the places are looked at first; where it can be told to
-// leave alone what is not as it should be, that is looked at afterwards.
+// leave alone what is not as it should be, that is looked at afterwards. Only deletions may take several
+// sessions: a server goes through a list from the top, and removes no directory that is not empty then.
 #pragma once
 
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,10 +36,15 @@ class PushNamesJob final : public PushJob {
   Verdict judge_move(const StepFacts& facts, const RemoteFinding& at, const RemoteFinding& from) const;
   bool gives_new_time(size_t going) const;
   void remember();
+  void sort_into_levels();
+  bool is_free_to_go(const StepFacts& facts) const;
   void run();
+  void run_level();
+  PushConfig session_config() const;
   PushConfig make_config();
   void add_link_entries(PushConfig& config);
   void ran(const PushRunResult& result);
+  void settle(const PushRunResult& result);
   bool holds_something_new(const Error& why) const;
   void keep_filled(const StepFacts& directory, const Error& why);
   bool took(const PushRunResult& result, size_t place) const;
@@ -53,6 +60,9 @@ class PushNamesJob final : public PushJob {
   bool unlooked_ = false;        // the session checks for itself
   std::vector<size_t> going_;    // places in facts() of what is pushed
   std::vector<size_t> entries_;  // by going_: its entry in the list
+  // kDelete: what goes in later sessions, each by what must have gone before it.
+  std::vector<std::vector<size_t>> later_;
+  std::set<std::string> staying_;  // kDelete: directories in which something is left
   std::vector<StepFacts> declined_;
   Clock::time_point began_;
   Acknowledged news_;

@@ -19,6 +19,8 @@ namespace {
 
 constexpr size_t kPage = 512;
 constexpr size_t kActions = 8;
+// A batch of so many waits for nobody.
+constexpr size_t kMostJoined = 512;
 // What was changed so much later than now was changed before somebody set the clock back: it waits no longer.
 constexpr int64_t kClockSlackMs = 10'000;
 
@@ -60,6 +62,7 @@ class Planner {
   Result<void> arrive_present(const Arrival& arrival);
   Result<void> arrive_directory(const Arrival& arrival);
   Result<void> consider_departure(const PendingName& name);
+  Result<void> add_departures();
   Result<void> consider_node(const PendingNode& node);
   Result<void> consider_in_place(const PendingNode& node);
   Result<std::optional<Binding>> leaving_place(NodeId node, std::string_view name);
@@ -95,6 +98,10 @@ class Planner {
   std::set<std::pair<NodeId, std::string>> claimed_;  // names that get contents of another node
   std::unordered_set<NodeId> busy_;                   // directories below which something is to be done
   std::vector<PendingNode> directories_;              // whose attributes differ
+  std::set<std::pair<NodeId, std::string>> going_;    // names that are to be deleted
+  std::vector<PushStep> departures_;                  // without what must make room at once
+  int64_t first_departure_ms_ = INT64_MAX;
+  int64_t last_departure_ms_ = INT64_MIN;
   bool scanned_all_ = true;
   size_t waiting_ = 0;  // not due
   PushPlan plan_;
@@ -243,7 +250,8 @@ Result<void> Planner::mark_busy(NodeId directory) {
 }
 
 bool Planner::any_full() const {
-  return std::any_of(queues_.begin(), queues_.end(), [](const Queue& queue) { return queue.full; });
+  return departures_.size() > rules_.max_small_steps ||
+         std::any_of(queues_.begin(), queues_.end(), [](const Queue& queue) { return queue.full; });
 }
 
 Result<void> Planner::scan_names() {
@@ -404,8 +412,39 @@ Result<void> Planner::consider_departure(const PendingName& name) {
   auto step = step_at(name.base, name.parent, name.name);
   if (!step) return step.error();
   will_look(step->path);
-  if (!children->empty() || !due_after(name.since_ms, rules_.settle_ms)) return {};
-  add(PushAction::kDelete, std::move(*step));
+  if (name.local != 0) {
+    if (children->empty() && due_after(name.since_ms, rules_.settle_ms))
+      add(PushAction::kDelete, std::move(*step));
+    return {};
+  }
+  first_departure_ms_ = std::min(first_departure_ms_, name.since_ms);
+  last_departure_ms_ = std::max(last_departure_ms_, name.since_ms);
+  departures_.push_back(std::move(*step));
+  return {};
+}
+
+// What is removed in one go goes in one batch, a tree as a whole. The deepest first: their parents may be
+// empty then.
+Result<void> Planner::add_departures() {
+  if (departures_.empty()) return {};
+  const int64_t longest = std::max(rules_.settle_ms, rules_.longest_settle_ms);
+  if (!clock_was_set_back(first_departure_ms_) &&
+      !due(std::min(last_departure_ms_ + rules_.settle_ms, first_departure_ms_ + longest)))
+    return {};
+  const auto depth = [](const PushStep& step) { return std::count(step.path.begin(), step.path.end(), '/'); };
+  std::stable_sort(departures_.begin(), departures_.end(),
+                   [&](const PushStep& a, const PushStep& b) { return depth(a) > depth(b); });
+  for (PushStep& step : departures_) {
+    if (queue(PushAction::kDelete).full) return {};
+    const auto children = pending_.base_children(step.node, going_.size() + 1);
+    if (!children) return children.error();
+    const bool empties = std::all_of(children->begin(), children->end(), [this](const Binding& child) {
+      return going_.contains({child.parent, child.name});
+    });
+    if (!empties) continue;
+    going_.emplace(step.parent, step.name);
+    add(PushAction::kDelete, std::move(step));
+  }
   return {};
 }
 
@@ -513,6 +552,7 @@ Result<PushPlan> Planner::run() {
     if (!scanned_all_ || busy_.contains(directory.local.id)) continue;
     if (auto done = consider_in_place(directory); !done) return done.error();
   }
+  if (auto done = add_departures(); !done) return done.error();
   return choose();
 }
 
@@ -525,7 +565,13 @@ std::string_view push_action_name(PushAction action) {
 }
 
 Result<PushPlan> plan_push(const PendingChanges& pending, const PushRules& rules) {
-  return Planner(pending, rules).run();
+  auto plan = Planner(pending, rules).run();
+  if (!plan || !plan->batch || plan->batch->steps.size() >= kMostJoined) return plan;
+  const bool more = plan->next_due_ms != 0 && plan->next_due_ms <= rules.now_ms + rules.together_ms;
+  if (!more) return plan;
+  PushRules later = rules;
+  later.now_ms += rules.together_ms;
+  return Planner(pending, later).run();
 }
 
 }  // namespace rsyncfs

@@ -26,7 +26,7 @@ enum class PushAction : uint8_t {
   kReplace,          // the same over a file that is no longer needed there: all of a batch in one directory
   kData,             // contents and attributes of regular files
   kAttributes,
-  kDelete,  // names; directories are empty
+  kDelete,  // names; directories are empty, or have nothing that does not go in the same batch
 };
 std::string_view push_action_name(PushAction action);
 
@@ -76,9 +76,11 @@ struct PushRules {
   int64_t now_ms = 0;  // Unix time
   // Everything is due at once.
   bool urgent = false;
-  int64_t settle_ms = 200;               // a name or an attribute waits so long after its first change
+  int64_t settle_ms = 200;               // a name or an attribute waits so long after its first change;
+  int64_t longest_settle_ms = 1'000;     // deletions for the last one's, but not longer than this
   int64_t writeback_ms = 1'000;          // contents wait so long after their last change,
   int64_t longest_writeback_ms = 5'000;  // but not longer than this after their first
+  int64_t together_ms = 0;               // what is due so soon after something else goes along with it
   size_t max_steps = 768;                // a batch of kData
   uint64_t max_bytes = uint64_t{8} << 20;
   size_t max_small_steps = 2'048;  // a batch of anything else

@@ -27,7 +27,29 @@ void PushRenameJob::look_first() {
     const bool known = !found[0].unknown && !found[1].unknown;
     return known && !found[0].entry && found[1].entry && S_ISDIR(found[1].entry->attr.mode);
   };
-  look_before({step().path, step().from_path}, as_expected, [this](const Findings& found) { judge(found); });
+  look_before({step().path, step().from_path}, as_expected, {{making()}, {moving()}, {removing()}},
+              [this](const Findings& found) { judge(found); });
+}
+
+PushConfig PushRenameJob::making() {
+  PushConfig config;
+  config.kind = PushKind::kCreate;
+  return config;
+}
+
+PushConfig PushRenameJob::moving() const {
+  PushConfig config;
+  config.kind = PushKind::kMove;
+  config.force = true;
+  config.root = step().from_path;
+  config.backup_dir = relative_path(step().from_path, step().path);
+  return config;
+}
+
+PushConfig PushRenameJob::removing() {
+  PushConfig config;
+  config.kind = PushKind::kDelete;
+  return config;
 }
 
 void PushRenameJob::judge(const Findings& found) {
@@ -72,19 +94,26 @@ void PushRenameJob::make_directory() {
       [this](Result<Made> made) {
         if (!made) return break_off(made.error());
         xattr_set_ = made->xattr_set;
-        PushConfig config;
-        config.kind = PushKind::kCreate;
+        // Other modes are given at the end: a server that is not root needs them otherwise until then.
+        const bool will_do = !is_moved_ && (made->entry.mode & S_IWUSR) != 0;
+        PushConfig config = making();
         config.entries.push_back(std::move(made->entry));
-        push(std::move(config), [this](const PushRunResult& result) {
-          if (!result.end) return break_off(result.end.error());
-          if (const auto why = result.errors.about(step().path)) {
-            fail(step(), *why);
-            outcome().unfinished = false;
-            return finish();
-          }
-          is_moved_ ? record() : read_children();
-        });
+        push(
+            std::move(config), [this](const PushRunResult& result) { this->made(result); }, will_do);
+        if (is_moved_) return;
+        around().sessions.prepare(moving());
+        around().sessions.prepare(removing());
       });
+}
+
+void PushRenameJob::made(const PushRunResult& result) {
+  if (!result.end) return break_off(result.end.error());
+  if (const auto why = result.errors.about(step().path)) {
+    fail(step(), *why);
+    outcome().unfinished = false;
+    return finish();
+  }
+  is_moved_ ? record() : read_children();
 }
 
 // First what we know of; then, if that was not all, what the source says.
@@ -114,21 +143,17 @@ void PushRenameJob::read_children() {
 
 void PushRenameJob::move_children(std::vector<std::string> names) {
   if (names.empty()) return remove_old();
-  PushConfig config;
-  config.kind = PushKind::kMove;
-  config.force = true;
-  config.root = step().from_path;
-  config.backup_dir = relative_path(step().from_path, step().path);
+  PushConfig config = moving();
   for (std::string& name : names) config.entries.emplace_back().path = std::move(name);
   push(std::move(config), [this](const PushRunResult& result) {
     if (!result.end) return break_off(result.end.error());
     remove_old();
   });
+  around().sessions.prepare(removing());
 }
 
 void PushRenameJob::remove_old() {
-  PushConfig config;
-  config.kind = PushKind::kDelete;
+  PushConfig config = removing();
   config.entries.emplace_back().path = step().from_path;
   push(std::move(config), [this](const PushRunResult& result) { removed(result); });
 }

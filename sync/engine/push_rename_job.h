@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // A directory that gets another name: the new one is made, everything in the old one is moved into it
-// (rename(2) on the server, entry by entry), and the old one removed. Broken off, it is run again from the
-// start: what has been moved is not found any more.
+// (rename(2) on the server, entry by entry), and the old one removed. Each waits until the server has gone
+// through the list before; what is in front of the list is said meanwhile. Broken off, it is run again from
+// the start: what has been moved is not found any more.
 #pragma once
 
 #include <memory>
@@ -22,7 +23,11 @@ class PushRenameJob final : public PushJob {
  private:
   void look_first();
   void judge(const Findings& found);
+  static PushConfig making();
+  PushConfig moving() const;
+  static PushConfig removing();
   void make_directory();
+  void made(const PushRunResult& result);
   void read_children();
   void move_children(std::vector<std::string> names);
   void remove_old();

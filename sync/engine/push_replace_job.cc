@@ -43,7 +43,7 @@ void PushReplaceJob::look_first() {
     paths.push_back(facts.step.from_path);
   }
   look_before(
-      std::move(paths), [this](const Findings& found) { return all_as_expected(found); },
+      std::move(paths), [this](const Findings& found) { return all_as_expected(found); }, {},
       [this](const Findings& found) { judge(found); });
 }
 

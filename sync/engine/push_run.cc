@@ -5,15 +5,16 @@
 
 namespace rsyncfs {
 
-PushRun::PushRun(const EngineContext& context, SessionPool& pool, PushConfig config,
+PushRun::PushRun(const EngineContext& context, PushSessions& sessions, PushConfig config,
                  UniqueFunction<void(PushRunResult)> done)
-    : context_(context), done_(std::move(done)) {
+    : context_(context), done_(std::move(done)), sessions_(sessions) {
   removes_ = config.kind == PushKind::kMove || config.kind == PushKind::kDelete;
+  done_with_list_ = removes_ || config.kind == PushKind::kLink;
   const size_t count = config.entries.size();
   result_.succeeded.resize(count);
   result_.declined.resize(count);
   result_.mentioned.resize(count);
-  connection_ = PushConnection::open(context.loop, pool, context.options, std::move(config), *this);
+  connection_ = sessions_.open(std::move(config), *this);
   if (connection_) return;
   context_.loop.post([this, alive = alive_] {
     if (*alive) on_ended(Error(Errc::kCanceled, "no session can be had now"));
@@ -22,7 +23,12 @@ PushRun::PushRun(const EngineContext& context, SessionPool& pool, PushConfig con
 
 PushRun::~PushRun() {
   *alive_ = false;
-  if (connection_) connection_->close(Error(Errc::kCanceled, "given up"));
+  if (!connection_ || connection_->ended()) return;
+  if (done_) {
+    connection_->close(Error(Errc::kCanceled, "given up"));
+  } else {
+    sessions_.let_end(std::move(connection_));
+  }
 }
 
 void PushRun::on_request(PushRequest request) {
@@ -49,6 +55,17 @@ void PushRun::on_deleted(std::string_view path, bool /*directory*/) {
 void PushRun::on_message(MessageKind kind, std::string_view text) {
   if (kind == MessageKind::kInfo && text.starts_with("skipping non-regular file")) refused_ = removes_;
   if (kind != MessageKind::kMotd) result_.errors.add(kind, text);
+}
+
+// Where the server may have no other beside it, the next one has to wait for its end anyway.
+void PushRun::on_list_done() {
+  const bool next_can_begin = sessions_.any_prepared() || sessions_.pool().to_spare() > 0;
+  if (!done_with_list_ || refused_ || !next_can_begin) return;
+  context_.loop.post([this, alive = alive_] {
+    if (!*alive) return;
+    auto done = std::exchange(done_, nullptr);
+    if (done) done(std::move(result_));
+  });
 }
 
 // A daemon that refuses "delete-*" says nothing, and does not know what missing names are.

@@ -24,31 +24,20 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kSettle{200};
+// What was changed in one go is due within a moment, and goes out in one batch.
+constexpr milliseconds kTogether{100};
 // A plan looks at all that is pending. After one that found little to do the next is not made before this
 // many times what it took, whatever changes meanwhile; but for those who wait.
 constexpr int kRestFactor = 5;
 constexpr milliseconds kLongestRest{1'000};
 constexpr int kLongestWriteback = 5;  // times writeback_delay
 constexpr unsigned kMaxFinishAttempts = 5;
-constexpr milliseconds kSoon{20};
 constexpr size_t kMaxSmallSteps = 2'048;
 constexpr std::chrono::nanoseconds kStallParts{3};
 
 int64_t unix_ms_now() {
   return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch())
       .count();
-}
-
-bool is_read_only(const Error& why) {
-  return why.code() == Errc::kPermission && why.message().find("read only") != std::string::npos;
-}
-
-// main.c, get_local_name(): where we push to is a file now.
-bool is_no_directory(const Error& why) {
-  const std::string& text = why.message();
-  return text.find("cannot stat destination") != std::string::npos
-             ? text.find("Not a directory") != std::string::npos
-             : text.find("destination must be a directory") != std::string::npos;
 }
 
 class HeldNodes final : public PushHold {
@@ -68,7 +57,14 @@ Pusher::Pusher(const EngineContext& context, SessionPool& pool, Lister& lister, 
       pool_(pool),
       lister_(lister),
       fences_(fences),
-      around_{context, pool, recent_, std::move(hydrate)},
+      sessions_(context, pool),
+      outlook_(context, sessions_, recent_,
+               {[this] { return may_look_ahead(); },
+                [this](Clock::time_point due, PushOutlook::Planned planned) {
+                  plan_ahead(due, std::move(planned));
+                },
+                [this] { pump(); }}),
+      around_{context, sessions_, recent_, std::move(hydrate)},
       deletions_(context.options.max_delete),
       batch_limit_(PushRules().max_steps),
       random_(std::random_device{}()) {}
@@ -116,7 +112,13 @@ void Pusher::start() {
 
 void Pusher::note_change() {
   dirty_ = true;
-  schedule_in(kSettle);
+  schedule_push_in(kSettle);
+}
+
+void Pusher::schedule_push_in(milliseconds delay) {
+  const auto due = Clock::now() + delay;
+  schedule(due);
+  outlook_.expect(due);
 }
 
 bool Pusher::may_push() const {
@@ -155,7 +157,7 @@ void Pusher::schedule(Clock::time_point due) {
 
 void Pusher::pump() {
   if (may_push() && !probed_ && !probe_) probe();
-  if (!may_push() || planning_ || deciding_ || job_) return;
+  if (!may_push() || planning_ || deciding_ || job_ || outlook_.looking(Clock::now())) return;
   if (!collisions_.empty()) return decide_next();
   if (!dirty_) return;
   // Whoever waits is answered although nothing can be sent now.
@@ -169,16 +171,13 @@ Clock::time_point Pusher::next_session() const {
   return std::max(link_retry_, pool_.link().next_attempt(!flushes_.empty()));
 }
 
-// Whether the module takes changes at all is asked before somebody makes some in vain, by the removal of a
-// name that nothing has.
 void Pusher::probe() {
-  PushConfig config;
-  config.kind = PushKind::kDelete;
-  config.entries.emplace_back().path = spare_name(static_cast<uint32_t>(random_()));
-  probe_ = std::make_unique<PushRun>(context_, pool_, std::move(config), [this](const PushRunResult& result) {
-    context_.loop.post([over = std::shared_ptr<PushRun>(std::move(probe_))]() mutable { over.reset(); });
-    probed(result.end);
-  });
+  probe_ = std::make_unique<PushProbe>(
+      context_, sessions_, spare_name(static_cast<uint32_t>(random_())), [this](const Result<void>& end) {
+        context_.loop.post(
+            [over = std::shared_ptr<PushProbe>(std::move(probe_))]() mutable { over.reset(); });
+        probed(end);
+      });
 }
 
 void Pusher::probed(const Result<void>& end) {
@@ -186,7 +185,6 @@ void Pusher::probed(const Result<void>& end) {
   if (!end && is_read_only(end.error())) return tell_read_only(end.error());
   // Whatever else is wrong shows again when there is something to push; without a link it is asked later.
   probed_ = end || !is_link_error(end.error());
-  if (end) pool_.features().deletes_seen = true;
 }
 
 void Pusher::tell_read_only(const Error& why) {
@@ -198,17 +196,14 @@ void Pusher::tell_read_only(const Error& why) {
   for (Flush& flush : waiting) flush.done(Error(Errc::kRefused, read_only_));
 }
 
-void Pusher::plan() {
-  dirty_ = false;
-  planning_ = true;
-  const auto now = Clock::now();
-  plan_began_ = now;
+PushRules Pusher::rules(int64_t now_ms) {
   PushRules rules;
-  rules.now_ms = unix_ms_now();
+  rules.now_ms = now_ms;
   rules.urgent = !flushes_.empty();
   rules.settle_ms = kSettle.count();
   rules.writeback_ms = context_.options.writeback_delay.count();
   rules.longest_writeback_ms = kLongestWriteback * rules.writeback_ms;
+  rules.together_ms = std::min<int64_t>(kTogether.count(), rules.writeback_ms / 10);
   rules.max_steps = batch_limit_;
   rules.max_small_steps = std::min(kMaxSmallSteps, batch_limit_ * kMaxSmallSteps / PushRules().max_steps);
   rules.max_small_steps = std::max<size_t>(1, rules.max_small_steps);
@@ -216,10 +211,38 @@ void Pusher::plan() {
   rules.moves = pool_.features().moves();
   rules.root_takes_moves = source.kind != Source::Kind::kDaemon || !source.path.empty();
   rules.spare_name = spare_name(static_cast<uint32_t>(random_()));
+  return rules;
+}
+
+bool Pusher::may_look_ahead() const {
+  return may_push() && !planning_ && !deciding_ && !job_ && !unfinished_ && flushes_.empty() &&
+         collisions_.empty() && !pool_.link().down() && std::max(next_session(), next_plan_) <= Clock::now();
+}
+
+void Pusher::plan_ahead(Clock::time_point due, PushOutlook::Planned planned) {
+  const auto now = Clock::now();
+  const int64_t due_ms = unix_ms_now() + std::chrono::ceil<milliseconds>(due - now).count();
+  context_.store.post([this, alive = alive_, rules = rules(due_ms), held = HeldNodes(failures_.held(now)),
+                       planned = std::move(planned)]() mutable {
+    rules.hold = &held;
+    auto plan = plan_push(context_.replica.pending(), rules);
+    context_.loop.post(
+        [alive = std::move(alive), plan = std::move(plan), planned = std::move(planned)]() mutable {
+          if (*alive) planned(std::move(plan));
+        });
+  });
+}
+
+void Pusher::plan() {
+  dirty_ = false;
+  planning_ = true;
+  const auto now = Clock::now();
+  plan_began_ = now;
   std::vector<Question> flushes;
   for (const Flush& flush : flushes_) flushes.push_back({flush.id, flush.below, flush.asked_ms});
-  context_.store.post([this, alive = alive_, rules, held = HeldNodes(failures_.held(now)),
-                       flushes = std::move(flushes), most = deletions_.room(now)]() mutable {
+  context_.store.post([this, alive = alive_, rules = rules(unix_ms_now()),
+                       held = HeldNodes(failures_.held(now)), flushes = std::move(flushes),
+                       most = deletions_.room(now)]() mutable {
     rules.hold = &held;
     auto found = find(rules, flushes, most);
     context_.loop.post([this, alive = std::move(alive), found = std::move(found)]() mutable {
@@ -255,6 +278,9 @@ void Pusher::planned(Result<Found> found) {
   const bool much = found && found->plan.batch && found->plan.batch->steps.size() >= batch_limit_ / 4;
   const Clock::duration rest = std::min<Clock::duration>(kRestFactor * (now - plan_began_), kLongestRest);
   next_plan_ = much ? now : now + rest;
+  // What was found to wait is not made to wait for longer.
+  if (found && !found->plan.batch && found->plan.next_due_ms != 0)
+    next_plan_ = std::min(next_plan_, now + milliseconds(found->plan.next_due_ms - unix_ms_now()));
   if (!found) {
     const auto say = found.error().code() == Errc::kNotFound ? log_debug : log_error;
     say("planning what to push: " + found.error().message());
@@ -278,7 +304,7 @@ void Pusher::planned(Result<Found> found) {
   if (found->plan.batch) return start_job(std::move(*found->plan.batch), false);
   if (idle && found->plan.held == 0 && found->plan.blocked == 0) deletions_.note_none_pending();
   if (found->plan.next_due_ms != 0)
-    schedule_in(std::max(kSoon, milliseconds(found->plan.next_due_ms - unix_ms_now())));
+    schedule_push_in(std::max(kSoon, milliseconds(found->plan.next_due_ms - unix_ms_now())));
   if (found->plan.held > 0) {
     if (const auto next = failures_.next()) schedule(*next);
   } else if (found->plan.next_due_ms == 0 && found->plan.blocked == 0) {
@@ -351,97 +377,12 @@ void Pusher::start_job(PushBatch batch, bool again) {
     step.halfway = failure != nullptr && failure->halfway;
     step.failures = failure != nullptr ? failure->times : 0;
   }
+  outlook_.discard();
   fences_.begin(batch);
   if (!again && leaves_traces(batch)) keep_unfinished(batch);
   job_is_again_ = again;
   job_ = make_job(std::move(batch), again);
   job_->start();
-}
-
-void Pusher::job_over(PushOutcome outcome) {
-  const std::unique_ptr<PushJob> job = std::move(job_);
-  pool_.reserve_for_push(false);
-  if (closing_) return;
-  // Broken off, what was taken up again is where it was, whatever that run came to.
-  const bool still_unfinished = outcome.unfinished || (outcome.broken && job_is_again_);
-  if (!still_unfinished) forget_unfinished();
-  if (still_unfinished && !unfinished_) keep_unfinished(job->batch());
-  const bool smooth = !outcome.broken && outcome.failures.empty() && outcome.collisions.empty();
-  smooth ? recent_.forget(job->batch()) : recent_.clear();
-  note_done(outcome, job->batch());
-  for (const StepFailure& failure : outcome.failures) {
-    note_failure(failure.node, failure.path, failure.why);
-    if (failure.halfway) failures_.note_halfway(failure.node);
-  }
-  for (StepCollision& collision : outcome.collisions) collisions_.push_back(std::move(collision));
-  for (DirectoryToList& to_list : outcome.to_list) lister_.refresh(to_list.node, std::move(to_list.path));
-  if (!outcome.to_list.empty()) lister_.pump();
-  if (outcome.broken) {
-    note_broken(*outcome.broken, job->batch());
-  } else if (outcome.done == 0 && outcome.failures.empty() && outcome.collisions.empty() && !unfinished_) {
-    // Somebody else is at it. A plan that leads to nothing is not made again at once.
-    idle_runs_ = std::min(idle_runs_ + 1, kMaxPushDoublings);
-    link_retry_ = Clock::now() + kSoon * (1U << idle_runs_);
-  } else {
-    idle_runs_ = 0;
-  }
-  dirty_ = true;
-  pump();
-}
-
-void Pusher::note_done(const PushOutcome& outcome, const PushBatch& batch) {
-  totals_.pushed_files += outcome.files;
-  totals_.pushed_bytes += outcome.bytes_sent;
-  totals_.bytes_saved += outcome.bytes_saved;
-  const bool moved = batch.action == PushAction::kMove || batch.action == PushAction::kRenameDirectory ||
-                     batch.action == PushAction::kLink || batch.action == PushAction::kReplace;
-  if (moved) totals_.moves += outcome.done;
-  if (batch.action == PushAction::kDelete) {
-    totals_.deletes += outcome.done;
-    deletions_.note_deleted(Clock::now(), outcome.done);
-  }
-  for (const NodeId node : outcome.pushed) failures_.erase(node);
-  if (!outcome.broken) {
-    link_failures_ = 0;
-    batch_limit_ = std::min(batch_limit_ * 2, PushRules().max_steps);
-  }
-}
-
-void Pusher::note_broken(const Error& why, const PushBatch& batch) {
-  if (is_read_only(why)) return tell_read_only(why);
-  if (is_no_directory(why)) return stop("the source is no directory any more: " + why.message());
-  if (const auto without = give_up_refused(why, pool_.features())) {
-    log_warn("the server refuses an option: " + *without);
-    return;
-  }
-  if (why.code() == Errc::kCanceled) {  // no session to be had: the pool says when
-    wants_session_ = true;
-    link_retry_ = Clock::now() + kFirstPushBackoff;
-    return;
-  }
-  if (is_link_error(why)) {
-    if (pool_.link().down()) return;
-    // A server that is there but breaks off each time is not asked for ever.
-    const auto pause = push_backoff(link_failures_);
-    if (link_failures_++ > 0) link_retry_ = Clock::now() + pause;
-    return;
-  }
-  if (why.code() == Errc::kUnsupported) {
-    for (const PushStep& step : batch.steps) note_failure(step.node, step.path, why);
-    return;
-  }
-  // The whole list failed for one of them: smaller ones show which.
-  if (batch.steps.size() > 1 && !takes_several_sessions(batch)) {
-    batch_limit_ = std::max<size_t>(1, std::min(batch_limit_, batch.steps.size()) / 4);
-  } else {
-    note_failure(batch.steps.front().node, batch.steps.front().path, why);
-  }
-}
-
-void Pusher::note_failure(NodeId node, const std::string& path, const Error& why) {
-  const PushFailure& failure = failures_.note(node, path, why);
-  log_warn("not pushed: " + failure.text(Clock::now()));
-  schedule(failure.until);
 }
 
 // More deletions in a row than the user allowed: somebody has to say that they are meant.
@@ -571,13 +512,16 @@ void Pusher::tick(Clock::time_point now) {
       std::max<milliseconds>(context_.options.timeout / kStallParts.count(), milliseconds(2'000));
   if (job_) job_->tick(now, stall);
   if (probe_) probe_->tick(now, stall);
+  sessions_.tick(now, stall);
 }
 
 void Pusher::fail_everything(const Error& why) {
   closing_ = true;
   if (timer_ != 0) context_.loop.cancel_timer(std::exchange(timer_, 0));
+  outlook_.close();
   job_.reset();
   probe_.reset();
+  sessions_.close();
   std::vector<Flush> waiting = std::exchange(flushes_, {});
   for (Flush& flush : waiting) flush.done(why);
 }

@@ -18,6 +18,9 @@
 #include "sync/engine/push_failures.h"
 #include "sync/engine/push_fences.h"
 #include "sync/engine/push_job.h"
+#include "sync/engine/push_outlook.h"
+#include "sync/engine/push_probe.h"
+#include "sync/engine/push_sessions.h"
 #include "sync/engine/recent_findings.h"
 #include "sync/engine/sent_versions.h"
 #include "sync/engine/waiters.h"
@@ -53,7 +56,9 @@ class Pusher {
   // The source has something else than base says at these names, as a list showed.
   void decide(std::vector<StepCollision> collisions);
   void fail_everything(const Error& why);
-  bool waiting() const { return job_ != nullptr || probe_ != nullptr || !flushes_.empty(); }
+  bool waiting() const {
+    return job_ || probe_ || !flushes_.empty() || sessions_.any() || outlook_.looking(Clock::now());
+  }
   PushStatus status() const;
 
  private:
@@ -79,6 +84,9 @@ class Pusher {
   Result<Remembered> remembered() const;
 
   bool may_push() const;
+  bool may_look_ahead() const;
+  PushRules rules(int64_t now_ms);
+  void plan_ahead(Clock::time_point due, PushOutlook::Planned planned);
   Clock::time_point next_session() const;  // before that none is to be opened
   void plan();
   struct Question {  // of a flush
@@ -108,18 +116,25 @@ class Pusher {
   void forget_unfinished();
   void schedule(Clock::time_point due);
   void schedule_in(std::chrono::milliseconds delay) { schedule(Clock::now() + delay); }
+  // The same, of something to push.
+  void schedule_push_in(std::chrono::milliseconds delay);
+
+  // The next plan, where there is nothing to wait for.
+  static constexpr std::chrono::milliseconds kSoon{20};
 
   const EngineContext& context_;
   SessionPool& pool_;
   Lister& lister_;
   PushFences& fences_;
   RecentFindings recent_;
+  PushSessions sessions_;
+  PushOutlook outlook_;
   const PushJob::Surroundings around_;
 
   bool loaded_ = false;
   bool started_ = false;
   bool probed_ = false;
-  std::unique_ptr<PushRun> probe_;
+  std::unique_ptr<PushProbe> probe_;
   bool closing_ = false;
   bool planning_ = false;
   bool deciding_ = false;

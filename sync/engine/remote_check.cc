@@ -3,18 +3,24 @@
 
 #include <utility>
 
+#include "io/base/log.h"
 #include "sync/engine/listing.h"
 #include "sync/engine/unreadable_places.h"
 
 namespace rsyncfs {
 
 RemoteCheck::RemoteCheck(const EngineContext& context, SessionPool& pool, std::vector<std::string> paths,
-                         Done<std::vector<RemoteFinding>> done)
-    : context_(context), pool_(pool), paths_(std::move(paths)), done_(std::move(done)) {
+                         Done<std::vector<RemoteFinding>> done, std::function<void()> refused)
+    : context_(context),
+      pool_(pool),
+      paths_(std::move(paths)),
+      done_(std::move(done)),
+      refused_(std::move(refused)) {
   open();
 }
 
 void RemoteCheck::open() {
+  log_debug("looking at " + std::to_string(paths_.size()) + " places");
   SessionSpec spec;
   spec.paths = paths_;
   spec.demanded = true;
@@ -59,6 +65,7 @@ void RemoteCheck::session_ended(RemoteSession& /*session*/, const Error& why) {
   if (session_ == nullptr) return;
   session_ = nullptr;
   const bool refused = why.code() == Errc::kRefused || why.code() == Errc::kCanceled;
+  if (refused && refused_) refused_();
   if (refused && ++refusals_ <= kMaxRefusals) {
     context_.loop.run_after(kRefusalPause * refusals_, [this, alive = alive_] {
       if (*alive) open();
@@ -74,6 +81,7 @@ void RemoteCheck::session_ended(RemoteSession& /*session*/, const Error& why) {
 }
 
 void RemoteCheck::answer(Result<std::vector<RemoteFinding>> result) {
+  log_debug(result ? "looked" : "looked in vain");
   context_.loop.post([this, alive = alive_, result = std::move(result)]() mutable {
     if (!*alive || !done_) return;
     Done<std::vector<RemoteFinding>> done = std::exchange(done_, nullptr);

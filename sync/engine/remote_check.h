@@ -3,6 +3,7 @@
 // put in the way of others, where a push has no check of its own.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,8 +25,9 @@ class RemoteCheck final : private SessionUser {
  public:
   // `done`: one finding for each path, in their order, never from inside the constructor's call. An error
   // says nothing about the paths; kCanceled: no session could be had, the pool will call `changed`.
+  // `refused`: the server, or the pool, has no room for this session; it is tried again.
   RemoteCheck(const EngineContext& context, SessionPool& pool, std::vector<std::string> paths,
-              Done<std::vector<RemoteFinding>> done);
+              Done<std::vector<RemoteFinding>> done, std::function<void()> refused = {});
   ~RemoteCheck() override;
   RemoteCheck(const RemoteCheck&) = delete;
   RemoteCheck& operator=(const RemoteCheck&) = delete;
@@ -40,6 +42,7 @@ class RemoteCheck final : private SessionUser {
   SessionPool& pool_;
   const std::vector<std::string> paths_;
   Done<std::vector<RemoteFinding>> done_;
+  const std::function<void()> refused_;
   RemoteSession* session_ = nullptr;
   int refusals_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -149,7 +149,8 @@ void SessionPool::slot_established(std::string description, int protocol) {
   link_.connected(std::move(description));
 }
 
-void SessionPool::return_slot(const Error& why, bool was_established, uint64_t bytes_in, uint64_t bytes_out) {
+void SessionPool::return_slot(const Error& why, bool was_established, bool was_needed, uint64_t bytes_in,
+                              uint64_t bytes_out) {
   RSYNCFS_CHECK(slots_ > 0);
   --slots_;
   ++ended_count_;
@@ -157,7 +158,8 @@ void SessionPool::return_slot(const Error& why, bool was_established, uint64_t b
   past_.bytes_in += bytes_in;
   past_.bytes_out += bytes_out;
   // Refusals of the module or of an option concern what was to be pushed, not the link.
-  const bool refused = why.code() == Errc::kUnsupported || why.code() == Errc::kPermission;
+  const bool refused = why.code() == Errc::kUnsupported || why.code() == Errc::kPermission ||
+                       (!was_needed && why.code() == Errc::kRefused && in_use() == 0);
   if (closing_ || why.code() == Errc::kCanceled || refused || (was_established && why.code() == Errc::kOs)) {
     schedule_changed();
   } else {
@@ -174,6 +176,7 @@ bool SessionPool::make_room(const SessionSpec& spec) {
   const bool streams_full = stream && streams >= std::max<size_t>(1, limit_ - 1);
   const size_t reserved = reserved_from(spec);
   if (in_use() + reserved < limit_ && !streams_full) return true;
+  if (spec.demanded && !streams_full && yield_ && yield_() && in_use() + reserved < limit_) return true;
   RemoteSession* victim = nullptr;
   for (const auto& session : sessions_) {
     const bool idle = (session->armed() && session->outstanding() == 0) || session->paused();
@@ -272,6 +275,7 @@ SessionTotals SessionPool::totals() const {
 void SessionPool::session_established(RemoteSession& session) {
   ever_established_ = true;
   features_.protocol = session.protocol();
+  opening_time_ = Clock::now() - session.opened_at();
   link_.connected(session.describe());
 }
 

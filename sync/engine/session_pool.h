@@ -2,6 +2,7 @@
 // All live sessions of one source: how many may there be, which serves a request, what happens when they end.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -57,6 +58,15 @@ class SessionPool final : public RemoteSession::Keeper {
   // A push of several sessions is under way: while it has none, one is left to it. Otherwise lists, which it
   // makes stale again and again, could take the only one each time before it comes to an end.
   void reserve_for_push(bool under_way) { push_under_way_ = under_way; }
+  // Sessions that may be opened beside those that there are, without one of them giving way.
+  size_t to_spare() const { return limit_ - std::min(limit_, in_use()); }
+  // Gives up slots that are taken for what may follow; false: there are none. Asked when somebody needs one
+  // now.
+  void set_yield(std::function<bool()> yield) { yield_ = std::move(yield); }
+  // As far as is known how many the server allows.
+  size_t most() const { return limit_; }
+  // What the last session took from its first packet until it was established; 0: there was none yet.
+  Clock::duration opening_time() const { return opening_time_; }
   // Its news of the link, as a session's.
   void slot_established(std::string description, int protocol);
   void slot_received() { link_.alive(); }
@@ -65,7 +75,10 @@ class SessionPool final : public RemoteSession::Keeper {
   void slot_refused() { give_up_ready(); }
   // A connection to begin with, for whoever has got a slot.
   std::optional<PreparedStream> take_ready();
-  void return_slot(const Error& why, bool was_established, uint64_t bytes_in, uint64_t bytes_out);
+  // `was_needed` false: it was opened for what might follow, so that its being refused says nothing of the
+  // link.
+  void return_slot(const Error& why, bool was_established, bool was_needed, uint64_t bytes_in,
+                   uint64_t bytes_out);
 
   // Who is told of extended attribute values, whoever opened the session. Set once, before the first session.
   void set_xattr_user(SessionUser& user) { xattr_user_ = &user; }
@@ -118,6 +131,7 @@ class SessionPool final : public RemoteSession::Keeper {
   RemoteShell shell_;
   std::function<void()> changed_;
   std::function<void(const Error&)> link_failed_;
+  std::function<bool()> yield_;
   SessionUser* xattr_user_ = nullptr;
   Link link_;
   ServerFeatures features_;
@@ -135,6 +149,7 @@ class SessionPool final : public RemoteSession::Keeper {
   bool ever_established_ = false;
   unsigned dialect_ = 0;  // of kDialects, for a shell's server that went away without a word
   uint64_t ended_count_ = 0;
+  Clock::duration opening_time_{0};
   Clock::time_point worked_until_{};  // the end of the last session that had been established
   bool change_scheduled_ = false;
   TimerId retry_timer_ = 0;

@@ -2,6 +2,7 @@
 #include "sync/rsync/push_session.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "sync/rsync/answers.h"
@@ -183,6 +184,7 @@ class PushSession::Impl : public MuxHandler, public GeneratorHandler {
 
   Result<void> on_generator_done() override {
     if (auto ended = answers_->end_phase(); !ended.ok()) return ended;
+    if (!std::exchange(list_done_, true)) events_.on_list_done();
     if (answers_->finished()) {
       state_ = PushState::kEnded;
       events_.on_finished();
@@ -245,9 +247,17 @@ class PushSession::Impl : public MuxHandler, public GeneratorHandler {
   ItemStream stream_;
   ServerMessages messages_;
   std::optional<PushList> list_;
+  bool list_done_ = false;
   std::optional<Answers> answers_;
   std::optional<Requests> requests_;
 };
+
+std::string_view push_kind_name(PushKind kind) {
+  constexpr std::array<std::string_view, 8> kNames = {
+      "replaces", "replaces as a whole", "appends", "sets attributes", "creates", "links", "moves",
+      "deletes"};
+  return kNames.at(static_cast<size_t>(kind));
+}
 
 PushSession::PushSession(PushConfig config, PushEvents& events, PushLimits limits)
     : impl_(std::make_unique<Impl>(std::move(config), events, limits)) {}

@@ -49,6 +49,7 @@ enum class PushKind : uint8_t {
   kMove,
   kDelete,
 };
+std::string_view push_kind_name(PushKind kind);  // a verb, for the log
 
 // An attribute's whole value, or (abbreviated) its digest and size: then the server keeps its own value if it
 // has that digest, and complains if not. "system." names are not for rsync.
@@ -150,6 +151,10 @@ class PushEvents {
   // Removed, or moved into backup_dir: one call per object. `path` is relative to root.
   virtual void on_deleted(std::string_view /*path*/, bool /*directory*/) {}
   virtual void on_message(MessageKind /*kind*/, std::string_view /*text*/) {}
+  // Once: the server has gone through the list. What it has to say of moves, links and deletions is said;
+  // they are done. Contents may still be under way, and directories get their times and modes at the end
+  // only.
+  virtual void on_list_done() {}
   // Everything that will come has come. What was not acknowledged was not done.
   virtual void on_finished() = 0;
 };

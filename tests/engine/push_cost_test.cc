@@ -59,6 +59,30 @@ TEST_F(PushCostTest, NewDirectoriesAndFilesNeedNoLook) {
   EXPECT_EQ(remote("c/y"), "new");
 }
 
+TEST_F(PushCostTest, ATreeIsRemovedByOneLookAndASessionForEachDepth) {
+  fs::create_directories(served("t/a/b"));
+  fs::create_directories(served("t/c"));
+  for (const char* name : {"t/f", "t/a/f", "t/a/b/f", "t/c/f"}) write_file(served(name), name);
+  start();
+  ASSERT_TRUE(rig_->find("t/a/b/f").ok());
+  const auto sessions = sessions_of([&] {
+    for (const char* name : {"t/f", "t/a/f", "t/a/b/f", "t/c/f", "t/a/b", "t/a", "t/c", "t"})
+      ASSERT_TRUE(rig_->remove(name).ok()) << name;
+  });
+  EXPECT_LE(sessions, 5U);
+  EXPECT_EQ(listing(), Names());
+}
+
+TEST_F(PushCostTest, ADirectoryIsRenamedByOneLookAndThreeSessions) {
+  fs::create_directories(served("old/sub"));
+  for (const char* name : {"old/f", "old/sub/f"}) write_file(served(name), name);
+  start();
+  ASSERT_TRUE(rig_->find("old/sub/f").ok());
+  const auto sessions = sessions_of([&] { ASSERT_TRUE(rig_->rename("old", "new").ok()); });
+  EXPECT_LE(sessions, 5U) << "and its time";
+  EXPECT_EQ(listing(), (Names{"new", "new/f", "new/sub", "new/sub/f"}));
+}
+
 TEST_F(PushCostTest, AFewNewFilesGoAlongWithChangedOnes) {
   write_file(served("f"), "old");
   start();

@@ -83,7 +83,9 @@ Result<std::vector<PendingName>> PendingModel::names(size_t skip, size_t limit) 
   for (const auto& [name, any] : all) {
     const NodeId b = *base_binding(name.first, name.second);
     const NodeId l = *local_binding(name.first, name.second);
-    if (b != l) out.push_back({name.first, name.second, b, l, 0});
+    const auto since = names_since_ms.find(name);
+    if (b != l)
+      out.push_back({name.first, name.second, b, l, since == names_since_ms.end() ? 0 : since->second});
   }
   return cut(std::move(out), skip, limit);
 }
@@ -94,6 +96,8 @@ PendingNode PendingModel::describe(NodeId node) const {
   out.local.id = node;
   if (state != local_nodes.end()) out.local.attr = state->second.attr;
   out.base = *base_of(node);
+  if (const auto since = nodes_since_ms.find(node); since != nodes_since_ms.end())
+    out.since_ms = out.changed_ms = since->second;
   if (!out.base.present) {
     out.differences = kAbsentAtSource;
   } else {

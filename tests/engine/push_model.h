@@ -36,6 +36,9 @@ class PendingModel final : public PendingChanges {
   std::map<NodeId, State> local_nodes;
   std::map<NodeId, State> base_nodes;
   NodeId next_node = 2;
+  // When names and nodes were changed; 0 if not here.
+  std::map<Name, int64_t> names_since_ms;
+  std::map<NodeId, int64_t> nodes_since_ms;
 
   // The local side as a user sees it.
   NodeId make(NodeId parent, const std::string& name, uint32_t type);

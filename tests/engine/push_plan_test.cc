@@ -379,7 +379,62 @@ TEST_F(PushPlanTest, ATreeGoesFromTheBottomUp) {
   file(b, "f");
   push_all();
   pending_.local.clear();
+  const size_t before = pushing_.batches;
   EXPECT_EQ(pushed_now(), (Log{"delete  > a/b/f", "delete  > a/b", "delete  > a"}));
+  EXPECT_EQ(pushing_.batches, before + 1);
+}
+
+// Something in it goes elsewhere first.
+TEST_F(PushPlanTest, ADirectoryStaysUntilAllOfItMayGo) {
+  const NodeId a = directory(kRootNode, "a");
+  file(a, "f");
+  file(a, "kept");
+  push_all();
+  const NodeId kept = pending_.local.at({a, "kept"});
+  pending_.local.clear();
+  pending_.local[{kRootNode, "other"}] = kept;
+  EXPECT_EQ(pushed_now(), (Log{"link a/kept > other", "delete  > a/f", "delete  > a/kept", "delete  > a"}));
+}
+
+TEST_F(PushPlanTest, WhatIsRemovedInOneGoWaitsForItsEnd) {
+  const NodeId first = file(kRootNode, "first");
+  const NodeId last = file(kRootNode, "last");
+  ASSERT_NE(first, last);
+  push_all();
+  pending_.local.clear();
+  pending_.names_since_ms = {{{kRootNode, "first"}, 5'000}, {{kRootNode, "last"}, 5'150}};
+  PushRules rules;
+  rules.now_ms = 5'340;
+  auto plan = plan_push(pending_, rules);
+  ASSERT_TRUE(plan.ok());
+  EXPECT_FALSE(plan->batch);
+  EXPECT_EQ(plan->next_due_ms, 5'350);
+  rules.now_ms = 5'350;
+  plan = plan_push(pending_, rules);
+  ASSERT_TRUE(plan.ok() && plan->batch);
+  EXPECT_EQ(plan->batch->steps.size(), 2U);
+  // But not for ever.
+  pending_.names_since_ms[{kRootNode, "last"}] = 5'990;
+  rules.now_ms = 6'000;
+  plan = plan_push(pending_, rules);
+  ASSERT_TRUE(plan.ok() && plan->batch);
+  EXPECT_EQ(plan->batch->steps.size(), 2U);
+}
+
+TEST_F(PushPlanTest, WhatIsDueSoonGoesAlong) {
+  pending_.nodes_since_ms[file(kRootNode, "first")] = 5'000;
+  pending_.nodes_since_ms[file(kRootNode, "soon")] = 5'090;
+  pending_.nodes_since_ms[file(kRootNode, "later")] = 5'200;
+  PushRules rules;
+  rules.together_ms = 100;
+  rules.now_ms = 5'999;
+  auto plan = plan_push(pending_, rules);
+  ASSERT_TRUE(plan.ok());
+  EXPECT_FALSE(plan->batch) << "nothing is due";
+  rules.now_ms = 6'000;
+  plan = plan_push(pending_, rules);
+  ASSERT_TRUE(plan.ok() && plan->batch);
+  EXPECT_EQ(plan->batch->steps.size(), 2U);
 }
 
 TEST_F(PushPlanTest, ADirectorysTimeComesAfterWhatIsInIt) {

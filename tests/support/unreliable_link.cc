@@ -61,6 +61,9 @@ struct Flow {
 struct UnreliableLink::Pair {
   int client = -1;
   int server = -1;
+  // When the handshake would have been over for each: what they say before is said then.
+  Clock::time_point client_begins{};
+  Clock::time_point server_begins{};
   Flow up;
   Flow down;
   size_t number = 0;  // of all connections
@@ -76,11 +79,11 @@ struct UnreliableLink::Pair {
     }
   }
   void read(int from, Flow& flow, const Weather& weather) {
+    const auto said = std::max(Clock::now(), from == client ? client_begins : server_begins);
     std::array<char, 65536> piece{};
     const ssize_t got = ::read(from, piece.data(), piece.size());
     if (got > 0) {
-      flow.waiting.push_back(
-          {Clock::now() + weather.delay, std::string(piece.data(), static_cast<size_t>(got))});
+      flow.waiting.push_back({said + weather.delay, std::string(piece.data(), static_cast<size_t>(got))});
       flow.bytes += static_cast<size_t>(got);
     } else if (got == 0) {
       flow.ended = true;
@@ -186,7 +189,7 @@ void UnreliableLink::wake() const {
   static_cast<void>(!::write(wake_fd_, &one, sizeof one));
 }
 
-void UnreliableLink::accept_one() {
+void UnreliableLink::accept_one(std::chrono::milliseconds one_way) {
   const int client = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (client < 0) return;
   const int server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -200,7 +203,14 @@ void UnreliableLink::accept_one() {
   for (const int fd : {client, server}) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   ::fcntl(server, F_SETFL, ::fcntl(server, F_GETFL) | O_NONBLOCK);
   const std::lock_guard lock(mutex_);
-  pairs_.push_back({.client = client, .server = server, .up = {}, .down = {}, .number = flights_.size()});
+  const auto now = Clock::now();
+  pairs_.push_back({.client = client,
+                    .server = server,
+                    .client_begins = now + 2 * one_way,
+                    .server_begins = now + 3 * one_way,
+                    .up = {},
+                    .down = {},
+                    .number = flights_.size()});
   flights_.push_back(0);
 }
 
@@ -267,7 +277,7 @@ void UnreliableLink::run() {
       if (weather_.truncates) weather_.bytes_left = std::min(weather_.bytes_left, weather.bytes_left);
       if (cut) weather_ = {};
     }
-    if (!weather.frozen && (fds[1].revents & POLLIN) != 0) accept_one();
+    if (!weather.frozen && (fds[1].revents & POLLIN) != 0) accept_one(weather.delay);
   }
 }
 

@@ -29,6 +29,7 @@ class UnreliableLink {
 
   // Everything passes, at once.
   void heal() { set({}); }
+  // Each way; connections that are made from then on take their handshake, as a client of theirs sees it.
   void delay(std::chrono::milliseconds by) { set({.delay = by}); }
   // Nothing passes, and nobody is told: a pulled cable.
   void stall() { set({.stalled = true}); }
@@ -61,7 +62,7 @@ class UnreliableLink {
 
   void set(const Weather& weather);
   void run();
-  void accept_one();
+  void accept_one(std::chrono::milliseconds one_way);
   void note_sent(Pair& pair, size_t before);
   void note_answered(Pair& pair, size_t before);
   void wake() const;
