@@ -110,7 +110,9 @@ bool SessionPool::make_room(const SessionSpec& spec) {
   if (in_use() + reserved < limit_ && !streams_full) return true;
   RemoteSession* victim = nullptr;
   for (const auto& session : sessions_) {
-    const bool idle = (session->armed() && session->outstanding() == 0) || session->paused();
+    // A tree's pages may take minutes, and can be asked for again.
+    const bool in_the_way = session->paging() && limit_ == 1;
+    const bool idle = (session->armed() && session->outstanding() == 0) || session->paused() || in_the_way;
     if (!idle || (streams_full && !is_stream(session->spec()))) continue;
     const bool tree = session->spec().purpose == SessionSpec::Purpose::kTree;
     if (tree && !spec.demanded) continue;
@@ -205,6 +207,7 @@ SessionTotals SessionPool::totals() const {
 void SessionPool::session_established(RemoteSession& session) {
   ever_established_ = true;
   features_.protocol = session.protocol();
+  if (session.spec().paged && !session.paged()) features_.pages = false;
   link_.connected(session.describe());
 }
 
