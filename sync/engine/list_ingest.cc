@@ -19,6 +19,10 @@ constexpr std::chrono::milliseconds kSliceTime{4};
 // Groups that a list does not have: its own are numbered from 1 by entry.
 constexpr uint32_t kFirstOwnGroup = uint32_t{1} << 31;
 
+// Of hard links in pages. Names of further ones are brought in like those of a directory that is listed by
+// itself: what is stored stays linked, what is new stands alone until its directories are listed together.
+constexpr size_t kMaxPageGroups = 200'000;
+
 bool one_version(const NodeAttributes& a, const NodeAttributes& b) {
   if ((a.mode & S_IFMT) != (b.mode & S_IFMT)) return false;
   return S_ISDIR(a.mode) || (a.size == b.size && a.mtime_s == b.mtime_s && a.mtime_ns == b.mtime_ns);
@@ -50,21 +54,52 @@ ListIngest::ListIngest(Loop& loop, Strand& store, Replica& replica, IdMap& ids,
       fences_(fences),
       changes_(std::move(changes)),
       finished_(std::move(finished)),
-      unreadable_(session_->list(), session_->errors(), session_->shown_root()) {
+      unreadable_(session_->shown_root()),
+      began_(session_->opened_at()) {
   outcome_.wanted = std::move(wanted);
+  nodes_[""] = kRootNode;
+  if (session_->spec().paged && session_->paged()) return;
+  unreadable_.turn(session_->list(), session_->errors().texts, session_->errors().cut);
 }
 
 void ListIngest::start() {
   store_.post([self = shared_from_this()] { self->step(); });
 }
 
-void ListIngest::prepare() {
-  listing_ = std::make_unique<Listing>(session_->list(), whole_tree_, with_xattrs_);
-  nodes_[""] = kRootNode;
+void ListIngest::add_page(TreePage page) {
+  const std::lock_guard lock(pages_mutex_);
+  pages_.push_back(std::move(page));
 }
 
-Result<void> ListIngest::learn_ids() {
-  const FileList& list = session_->list();
+void ListIngest::bring_in_pages() {
+  {
+    const std::lock_guard lock(pages_mutex_);
+    if (stepping_ || (pages_.empty() && !ended_)) return;
+    stepping_ = true;
+  }
+  store_.post([self = shared_from_this()] { self->step_pages(); });
+}
+
+void ListIngest::end_pages(bool cut_short) {
+  {
+    const std::lock_guard lock(pages_mutex_);
+    ended_ = true;
+    cut_short_ = cut_short;
+  }
+  bring_in_pages();
+}
+
+// False: there is none by now.
+bool ListIngest::next_page() {
+  if (page_) return true;
+  const std::lock_guard lock(pages_mutex_);
+  if (pages_.empty()) return false;
+  page_ = std::move(pages_.front());
+  pages_.pop_front();
+  return true;
+}
+
+Result<void> ListIngest::learn_ids(const FileList& list) {
   if (list.user_names.empty() && list.group_names.empty()) return {};
   ids_.learn(list.user_names, list.group_names);
   return replica_.store_id_names(list.user_names, list.group_names);
@@ -72,48 +107,77 @@ Result<void> ListIngest::learn_ids() {
 
 void ListIngest::step() {
   if (!listing_) {
-    prepare();
-    if (const auto learned = learn_ids(); !learned) {
-      finish(learned.error());
+    listing_ = std::make_unique<Listing>(session_->list(), whole_tree_, with_xattrs_);
+    if (const auto learned = learn_ids(session_->list()); !learned) return finish(learned.error());
+  }
+  const size_t total = whole_tree_ ? listing_->directories().size() : outcome_.wanted.size();
+  const auto applied = in_slice([this, total] { return position_ < total; },
+                                [this](Replica::Batch& batch) { return apply_next(batch); });
+  if (!applied) return finish(applied.error());
+  if (position_ == total) return finish(std::nullopt);
+  store_.post([self = shared_from_this()] { self->step(); });
+}
+
+void ListIngest::step_pages() {
+  // New names of ids are rare after the first pages, and need a transaction of their own.
+  if (next_page()) {
+    if (const auto learned = learn_ids(page_->page.list); !learned) return finish(learned.error());
+    page_->page.list.user_names.clear();
+    page_->page.list.group_names.clear();
+  }
+  size_t pages = 0;
+  uint64_t entries = 0;
+  const auto no_names_to_learn = [this] {
+    return next_page() && page_->page.list.user_names.empty() && page_->page.list.group_names.empty();
+  };
+  const auto applied = in_slice(no_names_to_learn, [&](Replica::Batch& batch) {
+    auto rows = apply_page(batch, *page_);
+    ++pages;
+    entries += page_->page.list.size();
+    listing_.reset();
+    page_.reset();
+    return rows;
+  });
+  if (!applied) return finish(applied.error());
+  outcome_.entries += entries;
+  loop_.post([self = shared_from_this(), pages, entries] {
+    if (self->session_) self->session_->pages_done(pages, entries);
+  });
+  {
+    const std::lock_guard lock(pages_mutex_);
+    const bool more = page_ || !pages_.empty();
+    stepping_ = more || ended_;
+    if (!stepping_) return;
+    outcome_.cut_short = cut_short_;
+    if (more) {
+      store_.post([self = shared_from_this()] { self->step_pages(); });
       return;
     }
   }
-  const size_t total = whole_tree_ ? listing_->directories().size() : outcome_.wanted.size();
+  finish(std::nullopt);
+}
+
+// One transaction.
+Result<void> ListIngest::in_slice(const std::function<bool()>& more,
+                                  const std::function<Result<size_t>(Replica::Batch&)>& apply_one) {
   auto batch = replica_.begin();
-  if (!batch) {
-    finish(batch.error());
-    return;
-  }
+  if (!batch) return batch.error();
   if (growth_user_.may_hold) (*batch)->hold_growths(growth_user_.may_hold);
   const auto started = Clock::now();
   size_t rows = 0;
-  if (whole_tree_ && position_ == 0) {
-    ListedName root;
-    if (listing_->describe("", root)) {
-      auto changes = (*batch)->apply_attributes(kRootNode, root);
-      if (!changes) {
-        finish(changes.error());
-        return;
-      }
-      report(std::move(*changes));
-    }
-  }
-  while (position_ < total && rows < kSliceRows && Clock::now() - started < kSliceTime) {
-    Result<size_t> applied = whole_tree_ ? apply_tree_directory(**batch, listing_->directories()[position_])
-                                         : apply_wanted(**batch, outcome_.wanted[position_]);
-    if (!applied) {
-      finish(applied.error());
-      return;
-    }
+  while (more() && rows < kSliceRows && Clock::now() - started < kSliceTime) {
+    const auto applied = apply_one(**batch);
+    if (!applied) return applied.error();
     rows += *applied;
-    ++position_;
     ++outcome_.directories;
   }
-  if (const auto committed = (*batch)->commit(); !committed) {
-    finish(committed.error());
-    return;
-  }
+  if (const auto committed = (*batch)->commit(); !committed) return committed;
   batch->reset();
+  tell_changes();
+  return {};
+}
+
+void ListIngest::tell_changes() {
   if (!pending_changes_.empty()) {
     loop_.post([self = shared_from_this(), changes = std::exchange(pending_changes_, {})]() mutable {
       self->changes_(std::move(changes));
@@ -124,11 +188,68 @@ void ListIngest::step() {
       self->growth_user_.listed(std::move(growths));
     });
   }
-  if (position_ < total) {
-    store_.post([self = shared_from_this()] { self->step(); });
-  } else {
-    finish(std::nullopt);
+}
+
+Result<size_t> ListIngest::apply_next(Replica::Batch& batch) {
+  const size_t position = position_++;
+  if (!whole_tree_) return apply_wanted(batch, outcome_.wanted[position]);
+  if (position == 0) {
+    if (const auto root = apply_root(batch); !root) return root.error();
   }
+  return apply_tree_directory(batch, listing_->directories()[position]);
+}
+
+Result<void> ListIngest::apply_root(Replica::Batch& batch) {
+  ListedName root;
+  if (!listing_->describe("", root)) return {};
+  auto changes = batch.apply_attributes(kRootNode, root);
+  if (!changes) return changes.error();
+  report(std::move(*changes));
+  return {};
+}
+
+Result<size_t> ListIngest::apply_page(Replica::Batch& batch, const TreePage& page) {
+  began_ = page.began;
+  unreadable_.turn(page.page.list, page.errors, page.errors_cut);
+  listing_ = std::make_unique<Listing>(page.page.list, false, with_xattrs_);
+  const std::string& directory = page.page.directory;
+  if (directory.empty()) {
+    if (const auto root = apply_root(batch); !root) return root.error();
+  }
+  auto applied = apply_tree_directory(batch, directory);
+  // Its list comes once, and those of the directories in it are known to be to come.
+  nodes_.erase(directory);
+  return applied;
+}
+
+// Names of one inode in several pages. The source is not held still while they come.
+void ListIngest::follow_groups(std::vector<ListedName>& names) {
+  for (ListedName& listed : names) {
+    if (listed.hlink_group == 0) continue;
+    const FileVersion version{listed.attr.size, listed.attr.mtime_s, listed.attr.mtime_ns};
+    const uint32_t type = listed.attr.mode & S_IFMT;
+    auto found = page_groups_.find(listed.hlink_group);
+    if (found == page_groups_.end()) {
+      if (page_groups_.size() < kMaxPageGroups) {
+        page_groups_.emplace(listed.hlink_group, Group{version, type, listed.hlink_group});
+      } else {
+        listed.hlink_group = 0;
+      }
+      continue;
+    }
+    Group& group = found->second;
+    const NodeId node = groups_.node_of(group.group);
+    const bool same = group.version == version && group.type == type &&
+                      (node == 0 || !fences_.any_since(session_->opened_at()) || is_still(node, listed.attr));
+    if (!same) group = {version, type, kFirstOwnGroup + own_groups_++};
+    listed.hlink_group = group.group;
+  }
+}
+
+// A push may have made another version of it since its name was met.
+bool ListIngest::is_still(NodeId node, const NodeAttributes& attr) const {
+  const auto base = replica_.pending().base_of(node);
+  return base && base->present && one_version(base->attr, attr);
 }
 
 Result<size_t> ListIngest::apply_tree_directory(Replica::Batch& batch, const std::string& path) {
@@ -176,6 +297,8 @@ Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::
   if (whole_tree_ && stale(node)) return skip_stale(node, path);
   std::vector<ListedName> names = listing_->names(path);
   hide_spare_names(node, names);
+  const bool paged = session_->paged();
+  if (paged) follow_groups(names);
   const bool complete = !unreadable_.doubt(path).has_value();
   if (node == kRootNode && names.empty() && complete && !believe_emptied_ && has_names(node)) {
     const auto totals = replica_.statistics();
@@ -188,16 +311,16 @@ Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::
     return size_t{1};
   }
   std::vector<std::string> kept;
-  if (whole_tree_ && outdated_(node)) {
+  if (whole_tree_ && outdated_(node, began_)) {
     if (has_changes(node)) return skip_stale(node, path);
     keep_younger(node, names, kept);
   } else {
     take_younger(names);
   }
   // Names that were linked, moved or removed meanwhile are counted in one directory and not in the other.
-  if (whole_tree_ && fences_.any_since(session_->opened_at())) {
+  if (whole_tree_ && fences_.any_since(began_)) {
     for (ListedName& listed : names) {
-      outcome_.partial = outcome_.partial || listed.hlink_group != 0;
+      outcome_.partial = outcome_.partial || (listed.hlink_group != 0 && !paged);
       listed.attr.nlink = 0;
     }
   }
@@ -207,7 +330,7 @@ Result<size_t> ListIngest::apply(Replica::Batch& batch, NodeId node, const std::
   report(std::move(changes->changes));
   for (HeldGrowth& growth : changes->growths) {
     std::string at = path.empty() ? growth.listed.name : path + "/" + growth.listed.name;
-    pending_growths_.push_back({std::move(growth), std::move(at), session_->opened_at()});
+    pending_growths_.push_back({std::move(growth), std::move(at), began_});
   }
   for (Collision& collision : changes->collisions) {
     std::string at = path.empty() ? collision.name : path + "/" + collision.name;
@@ -235,7 +358,7 @@ Result<size_t> ListIngest::skip_stale(NodeId node, const std::string& path) {
   for (const Binding& child : *children) {
     const auto base = replica_.pending().base_of(child.node);
     if (!base || !S_ISDIR(base->attr.mode)) continue;
-    if (fences_.stale_name(node, child.name, session_->opened_at())) continue;
+    if (fences_.stale_name(node, child.name, began_)) continue;
     nodes_[path.empty() ? child.name : path + "/" + child.name] = child.node;
   }
   return children->size() + 1;
@@ -334,6 +457,12 @@ void ListIngest::report(std::vector<NameChange> changes) {
 void ListIngest::finish(std::optional<Error> failure) {
   outcome_.failure = std::move(failure);
   listing_.reset();
+  {
+    // What comes then is dropped with us.
+    const std::lock_guard lock(pages_mutex_);
+    stepping_ = true;
+    pages_.clear();
+  }
   // The session belongs to the loop: the last reference must be dropped there.
   loop_.post([self = shared_from_this(), changes = std::exchange(pending_changes_, {})]() mutable {
     if (!changes.empty()) self->changes_(std::move(changes));

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Brings one received file list into the Replica, in slices on the store strand, so that readers and other
-// writers get their turn in between.
+// Brings one received file list, or the pages of one, into the Replica, in slices on the store strand, so
+// that readers and other writers get their turn in between.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -59,11 +61,14 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
     bool partial = false;
     // The root shows no name at all, where there were many: not believed (kManyNodes).
     bool emptied = false;
+    // Pages: how many entries were brought in, and whether the last one was among them.
+    uint64_t entries = 0;
+    bool cut_short = false;
   };
   using Changes = std::function<void(std::vector<NameChange>)>;  // on the loop, for each slice
   using Finished = UniqueFunction<void(Outcome)>;                // on the loop, once
-  // On the store strand: whether this directory was listed by a younger session than this list's.
-  using Outdated = std::function<bool(NodeId)>;
+  // On the store strand: whether this directory was listed by itself after that.
+  using Outdated = std::function<bool(NodeId, Clock::time_point list_began)>;
 
   // A source with more than so many nodes that shows nothing any more is rather one that is not mounted.
   static constexpr uint64_t kManyNodes = 50;
@@ -77,11 +82,26 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
              bool with_xattrs, std::vector<WantedDirectory> wanted, Outdated outdated,
              const PushFences& fences, Changes changes, Finished finished);
   void start();
+  // Instead of start(), of a paged session: each page, bring_in_pages() after some of them, and then the end
+  // of them, `cut_short` if there are more. A directory is brought in as of its own page, whose hard links
+  // may lead to nodes of others. The session is told of pages that are done.
+  void add_page(TreePage page);
+  void bring_in_pages();
+  void end_pages(bool cut_short);
 
  private:
   void step();
-  void prepare();
-  Result<void> learn_ids();
+  void step_pages();
+  bool next_page();
+  Result<void> in_slice(const std::function<bool()>& more,
+                        const std::function<Result<size_t>(Replica::Batch&)>& apply_one);
+  Result<size_t> apply_next(Replica::Batch& batch);
+  Result<size_t> apply_page(Replica::Batch& batch, const TreePage& page);
+  Result<void> apply_root(Replica::Batch& batch);
+  void tell_changes();
+  void follow_groups(std::vector<ListedName>& names);
+  bool is_still(NodeId node, const NodeAttributes& attr) const;
+  Result<void> learn_ids(const FileList& list);
   Result<size_t> apply_tree_directory(Replica::Batch& batch, const std::string& path);
   Result<size_t> apply_wanted(Replica::Batch& batch, WantedDirectory& wanted);
   Result<size_t> apply(Replica::Batch& batch, NodeId node, const std::string& path);
@@ -89,7 +109,7 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
   void keep_younger(NodeId node, std::vector<ListedName>& names, std::vector<std::string>& kept_texts);
   Result<size_t> skip_stale(NodeId node, const std::string& path);
   void hide_spare_names(NodeId node, std::vector<ListedName>& names) const;
-  bool stale(NodeId directory) const { return fences_.stale(directory, session_->opened_at()); }
+  bool stale(NodeId directory) const { return fences_.stale(directory, began_); }
   bool is_at(const WantedDirectory& wanted) const;
   bool has_changes(NodeId node) const;
   bool has_names(NodeId node) const;
@@ -114,13 +134,29 @@ class ListIngest : public std::enable_shared_from_this<ListIngest> {
   Finished finished_;
   Outcome outcome_;
   std::unique_ptr<Listing> listing_;
-  const UnreadablePlaces unreadable_;
+  UnreadablePlaces unreadable_;
+  Clock::time_point began_;                        // of what is being brought in
   std::unordered_map<std::string, NodeId> nodes_;  // directories of the tree by path
   HardLinkGroups groups_;
   uint32_t own_groups_ = 0;
   std::unordered_map<uint32_t, NodeAttributes> younger_;  // of hard-link groups
   std::vector<NameChange> pending_changes_;
   size_t position_ = 0;
+
+  std::optional<TreePage> page_;  // is being brought in
+  std::mutex pages_mutex_;        // guards those below, up to cut_short_
+  std::deque<TreePage> pages_;
+  bool stepping_ = false;  // on the store strand
+  bool ended_ = false;
+  bool cut_short_ = false;
+  // The version that an inode had when it was first met, and the group that its names are of. A source gives
+  // an inode number again: another version is another inode.
+  struct Group {
+    FileVersion version;
+    uint32_t type = 0;
+    uint32_t group = 0;
+  };
+  std::unordered_map<uint32_t, Group> page_groups_;
 };
 
 }  // namespace rsyncfs

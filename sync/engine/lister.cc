@@ -20,7 +20,6 @@ constexpr std::chrono::milliseconds kStaleRetry{100};  // and longer and longer,
 constexpr std::chrono::milliseconds kStoredPatience{2'000};
 constexpr std::chrono::seconds kTreeRetry{5};
 constexpr std::chrono::milliseconds kDemandedTreeRetry{200};  // while somebody waits for it
-constexpr std::chrono::seconds kTreeMadeRoom{1};              // after it made room for another session
 constexpr std::chrono::seconds kLongestTreeRetry{300};
 constexpr unsigned kMaxDoublings = 6;
 
@@ -112,6 +111,8 @@ void Lister::start_tree() {
   if (Clock::now() < next_tree_attempt_) return;
   SessionSpec spec;
   spec.purpose = SessionSpec::Purpose::kTree;
+  spec.paged = wants_pages();
+  spec.attributes = !spec.paged || paged_attributes_;
   if (const auto session = pool_.open(std::move(spec), *this)) tree_session_ = session.get();
 }
 
@@ -129,7 +130,8 @@ void Lister::session_listed(RemoteSession& session) {
 }
 
 void Lister::note_cost(const RemoteSession& session) {
-  const ListCost cost{session.list().size(), session.bytes_in() + session.bytes_out()};
+  const uint64_t entries = session.paged() ? session.entries_paged() : session.list().size();
+  const ListCost cost{entries, session.bytes_in() + session.bytes_out()};
   if (&session == tree_session_) {
     tree_cost_ = cost;
   } else if (!session.spec().demanded) {
@@ -156,48 +158,63 @@ ListIngest::Changes Lister::changes() {
 void Lister::ingest_tree(std::shared_ptr<RemoteSession> session) {
   tree_ingesting_ = true;
   tree_wanted_anew_ = false;
+  const uint64_t entries = session->list().size();
+  make_tree_ingest(std::move(session), [entries](const auto&) { return entries; })->start();
+}
+
+std::shared_ptr<ListIngest> Lister::make_tree_ingest(
+    std::shared_ptr<RemoteSession> session, std::function<uint64_t(const ListIngest::Outcome&)> entries) {
   const auto opened = session->opened_at();
-  const auto entries = session->list().size();
   const auto opened_at_s = session->opened_at_s();
-  auto outdated = [this, opened](NodeId node) {
+  auto outdated = [this](NodeId node, Clock::time_point began) {
     const std::shared_lock lock(fresh_mutex_);
     const auto found = fresh_.find(node);
-    return found != fresh_.end() && found->second >= opened;
+    return found != fresh_.end() && found->second >= began;
   };
   const auto& features = pool_.features();
+  const bool attributes = (features.xattrs || features.acls) && session->spec().attributes;
   auto ingest = std::make_shared<ListIngest>(
-      context_.loop, context_.store, context_.replica, context_.ids, std::move(session),
-      features.xattrs || features.acls, std::vector<WantedDirectory>{}, std::move(outdated), fences_,
-      changes(), [this, entries, opened, opened_at_s](ListIngest::Outcome outcome) {
-        if (!outcome.failure) tree_opened_at_ = opened;
-        tree_done(std::move(outcome), entries, opened_at_s);
+      context_.loop, context_.store, context_.replica, context_.ids, std::move(session), attributes,
+      std::vector<WantedDirectory>{}, std::move(outdated), fences_, changes(),
+      [this, entries = std::move(entries), opened, opened_at_s](ListIngest::Outcome outcome) {
+        if (!outcome.failure && !outcome.cut_short) tree_opened_at_ = opened;
+        const uint64_t count = entries(outcome);
+        tree_done(std::move(outcome), count, opened_at_s);
       });
   if (believe_emptied_) ingest->believe_emptied();
   ingest->hold_growths(growth_user_);
-  ingest->start();
+  return ingest;
 }
 
 void Lister::tree_done(ListIngest::Outcome outcome, uint64_t entries, int64_t opened_at_s) {
   tree_ingesting_ = false;
+  paging_since_s_.store(INT64_MAX, std::memory_order_release);
   if (outcome.failure) {
     last_failure_ = "the tree's list could not be stored: " + outcome.failure->message();
     log_error(last_failure_);
     // What did not get in does not come again by this session.
     RemoteSession* const session = std::exchange(tree_session_, nullptr);
+    tree_pages_.reset();
     if (session != nullptr) pool_.close(*session, *outcome.failure);
     tree_wanted_ = !closing_;
     retry_tree_later();
     return;
   }
+  for (WantedDirectory& directory : outcome.unsettled) refresh(directory.node, std::move(directory.path));
+  note_outcome(outcome);
+  if (outcome.cut_short) {
+    // It counts for the directories that came.
+    if (listed_) listed_();
+    return pump();
+  }
   last_failure_.clear();
+  remember_size(entries);
   const bool first = !tree_fresh();
   tree_done_at_ = Clock::now();
   tree_entries_ = entries;
   tree_listed_at_s_ = opened_at_s;
   tree_fresh_.store(true, std::memory_order_release);
-  for (WantedDirectory& directory : outcome.unsettled) refresh(directory.node, std::move(directory.path));
   outcome.partial ? list_tree_again() : void(tree_failures_ = 0);
-  note_outcome(outcome);
   answer_tree(outcome.partial);
   if (listed_) listed_();
   pump();
@@ -218,7 +235,8 @@ void Lister::ingest_directories(std::shared_ptr<RemoteSession> session) {
   const auto& features = pool_.features();
   auto ingest = std::make_shared<ListIngest>(
       context_.loop, context_.store, context_.replica, context_.ids, std::move(session),
-      features.xattrs || features.acls, std::move(wanted), [](NodeId) { return false; }, fences_, changes(),
+      features.xattrs || features.acls, std::move(wanted), [](NodeId, Clock::time_point) { return false; },
+      fences_, changes(),
       [this, alone](ListIngest::Outcome outcome) { directories_done(std::move(outcome), alone); });
   if (believe_emptied_) ingest->believe_emptied();
   ingest->hold_growths(growth_user_);
@@ -295,24 +313,7 @@ void Lister::session_ended(RemoteSession& session, const Error& why) {
   }
   if (&session == tree_session_) {
     tree_session_ = nullptr;
-    if (!tree_ingesting_ && tree_wanted_anew_) {
-      // The list that was to come did not.
-      if (why.code() != Errc::kCanceled) last_failure_ = why.message();
-      retry_tree_later();
-      return;
-    }
-    if (why.code() != Errc::kCanceled) {
-      last_failure_ = why.message();
-    } else if (tree_fresh() || tree_ingesting_) {
-      // It made room for another after its list came: that is true as long as the link holds.
-      tree_wanted_ = false;
-    }
-    if (why.code() == Errc::kCanceled) {
-      try_tree_again_in(kTreeMadeRoom);
-    } else {
-      retry_tree_later();
-    }
-    return;
+    return tree_session_ended(session, why);
   }
   std::vector<NodeId> failed;
   for (auto& [node, job] : jobs_) {
@@ -382,20 +383,16 @@ Clock::time_point Lister::deadline(const Job& job, const Listener& listener) con
   return std::max(listener.deadline, job.heard_at + context_.options.timeout);
 }
 
-void Lister::set_fresh(NodeId node) {
-  const std::unique_lock lock(fresh_mutex_);
-  fresh_[node] = Clock::now();
-}
-
 Clock::time_point Lister::listed_at(NodeId directory) const {
   const std::shared_lock lock(fresh_mutex_);
   const auto found = fresh_.find(directory);
   return found == fresh_.end() ? tree_opened_at_ : std::max(found->second, tree_opened_at_);
 }
 
-bool Lister::fresh(NodeId directory) const {
+bool Lister::fresh(const Node& directory) const {
+  if (directory.listed_at_s > paging_since_s_.load(std::memory_order_acquire)) return true;
   const std::shared_lock lock(fresh_mutex_);
-  return fresh_.contains(directory);
+  return fresh_.contains(directory.id);
 }
 
 void Lister::expire(Clock::time_point now) {

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
@@ -69,7 +70,7 @@ class Lister final : public SessionUser {
   size_t waiting_count() const;
 
   // Any thread.
-  bool fresh(NodeId directory) const;
+  bool fresh(const Node& directory) const;
   bool tree_fresh() const { return tree_fresh_.load(std::memory_order_acquire); }
 
   // When it was last listed, by itself or with the tree; long ago if never.
@@ -80,11 +81,18 @@ class Lister final : public SessionUser {
   const ListCost& tree_cost() const { return tree_cost_; }
 
   uint64_t lists_received() const { return lists_received_; }
-  uint64_t tree_entries() const { return tree_entries_; }
+  // Those of the last list; until there is one, those that have come of its pages.
+  uint64_t tree_entries() const {
+    const bool coming = tree_session_ != nullptr && tree_pages_ != nullptr && !tree_fresh();
+    return coming ? tree_session_->entries_paged() : tree_entries_;
+  }
   int64_t tree_listed_at_s() const { return tree_listed_at_s_; }
   const std::string& last_failure() const { return last_failure_; }
 
   void session_listed(RemoteSession& session) override;
+  void session_page(RemoteSession& session, TreePage page) override;
+  void session_pages_end(RemoteSession& session) override;
+  void session_drained(RemoteSession& session) override;
   void session_ended(RemoteSession& session, const Error& why) override;
 
  private:
@@ -115,6 +123,11 @@ class Lister final : public SessionUser {
   void note_cost(const RemoteSession& session);
   void replace_session(RemoteSession& session);
   void ingest_tree(std::shared_ptr<RemoteSession> session);
+  std::shared_ptr<ListIngest> make_tree_ingest(std::shared_ptr<RemoteSession> session,
+                                               std::function<uint64_t(const ListIngest::Outcome&)> entries);
+  bool wants_pages() const;
+  void remember_size(uint64_t entries);
+  void tree_session_ended(const RemoteSession& session, const Error& why);
   void ingest_directories(std::shared_ptr<RemoteSession> session);
   void directories_done(ListIngest::Outcome outcome, bool alone);
   void list_again(Job& job);
@@ -146,6 +159,10 @@ class Lister final : public SessionUser {
   RemoteSession* former_tree_session_ = nullptr;  // until a younger list has come
   bool tree_wanted_anew_ = false;
   std::vector<Listener> tree_waiters_;
+  std::shared_ptr<ListIngest> tree_pages_;  // of tree_session_, as long as they come
+  // As of the last list of the tree, or more than it was found to have; nullopt: it is not known yet.
+  mutable std::optional<uint64_t> known_entries_;
+  bool paged_attributes_ = true;  // they are few enough to come with the pages; else with directories
   // Of directories that nobody waited for: the next one takes its place as a fetcher.
   RemoteSession* poll_session_ = nullptr;
   Clock::time_point next_tree_attempt_{};
@@ -153,9 +170,13 @@ class Lister final : public SessionUser {
   bool closing_ = false;
 
   std::atomic<bool> tree_fresh_{false};
-  mutable std::shared_mutex fresh_mutex_;  // guards fresh_
-  std::unordered_map<NodeId, Clock::time_point>
-      fresh_;  // directories listed by themselves in this mount, and when
+  std::atomic<int64_t> paging_since_s_{INT64_MAX};  // directories that were listed later were so by pages
+  mutable std::shared_mutex fresh_mutex_;           // guards fresh_
+  // Directories listed by themselves in this mount, and when. Of more than fresh_limit_ the older half is
+  // forgotten: it is listed again when it is used before the whole tree is in.
+  std::unordered_map<NodeId, Clock::time_point> fresh_;
+  static constexpr size_t kMaxFresh = 65'536;
+  size_t fresh_limit_ = kMaxFresh;
 
   Clock::time_point tree_opened_at_{};
   Clock::time_point tree_done_at_{};

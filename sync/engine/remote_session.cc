@@ -23,12 +23,24 @@ constexpr uint32_t kWideBytes = 1 << 20;
 // Waiting for the list of a whole tree: a large cold tree is silent for long, and nobody is held up by it.
 constexpr int kTreeListPatience = 4;
 
+// rsync.h MAX_FILECNT_LOOKAHEAD: a server reads no further ahead of what it was told of, but to the end of a
+// directory.
+constexpr uint64_t kServerLookAhead = 10'000;
+
+// As a whole, a tree is not to be larger than is given up for pages.
+PullLimits limits_of(const SyncerOptions& options, const ServerFeatures& features, const SessionSpec& spec) {
+  PullLimits limits;
+  if (spec.purpose == SessionSpec::Purpose::kTree && !spec.paged && features.pages)
+    limits.max_entries = options.max_whole_tree;
+  return limits;
+}
+
 PullConfig make_config(const SyncerOptions& options, const ServerFeatures& features,
                        const SessionSpec& spec) {
   PullConfig config;
   apply_settings(options, features, config);
-  config.acls = options.acls && features.acls;
-  config.xattrs = options.xattrs && features.xattrs;
+  config.acls = options.acls && features.acls && spec.attributes;
+  config.xattrs = options.xattrs && features.xattrs && spec.attributes;
   config.report_missing = features.report_missing;
   config.hard_links = features.hard_links;
   config.numeric_ids = options.numeric_ids;
@@ -46,6 +58,7 @@ PullConfig make_config(const SyncerOptions& options, const ServerFeatures& featu
     const auto depth = std::ranges::count(spec.paths.front(), '/');
     config.first_request = {.ndx = static_cast<uint32_t>(depth), .offset = *spec.first_offset};
   }
+  config.paged = spec.paged;
   return config;
 }
 
@@ -74,7 +87,7 @@ RemoteSession::RemoteSession(Loop& loop, Resolver& resolver, RemoteShell& shell,
     stream_ = std::move(prepared->stream);
   }
   PullEvents& events = *this;
-  wire_ = std::make_unique<PullSession>(config_, events);
+  wire_ = std::make_unique<PullSession>(config_, events, limits_of(options_, features_, spec_));
 }
 
 RemoteSession::~RemoteSession() = default;
@@ -124,10 +137,16 @@ void RemoteSession::on_bytes(std::span<const std::byte> data) {
     return;
   }
   if (!result) {
-    fail(result.error());
+    const bool whole_tree = spec_.purpose == SessionSpec::Purpose::kTree && !spec_.paged;
+    outgrown_ = whole_tree && result.error().code() == Errc::kLimit && wire_->state() == PullState::kListing;
+    fail(outgrown_ ? Error(Errc::kCanceled, result.error().message()) : result.error());
     return;
   }
-  awaiting_ = wire_->state() != PullState::kArmed || wire_->unanswered() > 0;
+  if (wire_->state() == PullState::kPaging) {
+    turn_pages();
+  } else {
+    awaiting_ = wire_->state() != PullState::kArmed || wire_->unanswered() > 0;
+  }
   user_->session_drained(*this);
   flush();
 }
@@ -173,6 +192,46 @@ void RemoteSession::on_list(const FileList& list) {
   awaiting_ = false;
   keeper_.session_showed(*this);
   user_->session_listed(*this);
+}
+
+void RemoteSession::on_page(ListPage page) {
+  TreePage out;
+  out.began = page_began(entries_paged_);
+  for (; errors_paged_ < errors_.texts.size(); ++errors_paged_)
+    out.errors.push_back(errors_.texts[errors_paged_]);
+  out.errors_cut = errors_.cut;
+  entries_paged_ += page.list.size();
+  entries_waiting_ += page.list.size() + 1;
+  out.page = std::move(page);
+  user_->session_page(*this, std::move(out));
+}
+
+void RemoteSession::on_pages_end() {
+  awaiting_ = false;
+  user_->session_pages_end(*this);
+}
+
+// It reads on when it knows that all before the newest page has arrived.
+void RemoteSession::turn_pages() {
+  awaiting_ = entries_waiting_ < kMaxWaitingEntries;
+  if (!awaiting_) return;
+  if (turns_.empty() || turns_.back().entries < entries_paged_)
+    turns_.push_back({Clock::now(), entries_paged_});
+  wire_->turn_pages();
+}
+
+void RemoteSession::pages_done(uint64_t pages, uint64_t entries) {
+  entries_waiting_ -= pages + entries;
+  if (!paging() || awaiting_) return;
+  waiting_since_ = Clock::now();
+  turn_pages();
+  flush();
+}
+
+Clock::time_point RemoteSession::page_began(uint64_t entries_before) {
+  while (turns_.size() > 1 && turns_[1].entries + kServerLookAhead <= entries_before) turns_.pop_front();
+  const bool told = !turns_.empty() && turns_.front().entries + kServerLookAhead <= entries_before;
+  return told ? turns_.front().at : opened_at_;
 }
 
 void RemoteSession::on_xattrs(uint32_t ndx, std::vector<std::pair<std::string, std::string>> values) {
@@ -233,7 +292,7 @@ bool RemoteSession::begin_again(const Error& why) {
   awaiting_ = true;
   waiting_since_ = Clock::now();
   PullEvents& events = *this;
-  wire_ = std::make_unique<PullSession>(config_, events);
+  wire_ = std::make_unique<PullSession>(config_, events, limits_of(options_, features_, spec_));
   connect();
   return true;
 }
@@ -314,8 +373,8 @@ void RemoteSession::tick(Clock::time_point now, std::chrono::milliseconds stall)
     return;
   }
   if (!awaiting_) return;
-  const bool tree_list =
-      spec_.purpose == SessionSpec::Purpose::kTree && wire_->state() == PullState::kListing;
+  const bool listing = wire_->state() == PullState::kListing || wire_->state() == PullState::kPaging;
+  const bool tree_list = spec_.purpose == SessionSpec::Purpose::kTree && listing;
   auto limit = (tree_list ? stall * kTreeListPatience : stall) + silence_;
   // A remote shell is a stream before it has logged in, and a daemon may look its client up before it speaks.
   if (!established_) limit = std::max(limit, options_.connect_timeout);
@@ -344,6 +403,7 @@ SessionStatus RemoteSession::status() const {
         out.state = "opening";
         break;
       case PullState::kListing:
+      case PullState::kPaging:
         out.state = "listing";
         break;
       case PullState::kArmed:
@@ -355,7 +415,7 @@ SessionStatus RemoteSession::status() const {
         break;
     }
   }
-  if (armed()) out.entries = list().size();
+  out.entries = armed() ? list().size() : entries_paged_;
   out.unanswered = wire_->unanswered();
   out.bytes_in = bytes_in();
   out.bytes_out = bytes_out();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,7 @@
 #include "sync/engine/status.h"
 #include "sync/engine/syncer.h"
 #include "sync/engine/unreadable_places.h"
+#include "sync/rsync/list_page.h"
 #include "sync/rsync/pull_session.h"
 #include "sync/transport/connect.h"
 #include "sync/transport/remote_shell.h"
@@ -27,6 +29,8 @@ struct SessionSpec {
   enum class Purpose : uint8_t { kTree, kDirectories, kStream };
   Purpose purpose = Purpose::kDirectories;
   std::vector<std::string> paths;  // as PullConfig::paths; empty for kTree
+  bool paged = false;              // kTree in pages, for a tree whose list is not to be held
+  bool attributes = true;          // ACLs and extended attributes, as far as they are wanted at all
   bool append = false;             // kStream from an offset
   bool delta = false;              // kStream of what differs from an older version
   bool demanded = false;           // somebody waits for it
@@ -37,9 +41,20 @@ struct SessionSpec {
   std::optional<uint64_t> first_offset;
 };
 
+// So many entries of pages may wait to be brought in; meanwhile the server is not told to go on.
+constexpr uint64_t kMaxWaitingEntries = 20'000;
+
 // A server with a limit of connections counts the last session of a push for a moment after it was closed.
 constexpr int kMaxRefusals = 5;
 constexpr std::chrono::milliseconds kRefusalPause{100};  // times the number of refusals
+
+// A page, and what is known of when the source was read for it.
+struct TreePage {
+  ListPage page;
+  Clock::time_point began;          // the server looked into the directory after this
+  std::vector<std::string> errors;  // ServerErrors::texts that came since the page before
+  bool errors_cut = false;
+};
 
 class RemoteSession;
 
@@ -49,6 +64,9 @@ class SessionUser {
  public:
   virtual ~SessionUser() = default;
   virtual void session_listed(RemoteSession& session) = 0;
+  // SessionSpec::paged: instead of it. What is brought in is to be told by RemoteSession::pages_done().
+  virtual void session_page(RemoteSession& /*session*/, TreePage /*page*/) {}
+  virtual void session_pages_end(RemoteSession& /*session*/) {}
   // By way of the pool.
   using XattrList = std::vector<std::pair<std::string, std::string>>;
   // NOLINTNEXTLINE(performance-unnecessary-value-param): the override keeps the values
@@ -95,6 +113,13 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   void set_user(SessionUser& user) { user_ = &user; }
   bool ended() const { return ended_; }
   bool established() const { return established_; }
+  // Its list is larger than the whole of a tree is to be: that is why it ended.
+  bool outgrown() const { return outgrown_; }
+  bool paged() const { return wire_->paged(); }  // the server does it
+  bool paging() const { return !ended_ && wire_->state() == PullState::kPaging; }
+  uint64_t entries_paged() const { return entries_paged_; }
+  // So many pages with so many entries are brought in.
+  void pages_done(uint64_t pages, uint64_t entries);
   // Why it ended, when that was not our wish.
   const std::optional<Error>& broken() const { return broken_; }
   bool armed() const { return !ended_ && wire_->state() == PullState::kArmed; }
@@ -151,6 +176,8 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   void on_end(Result<void> why) override;
   void on_established() override;
   void on_list(const FileList& list) override;
+  void on_page(ListPage page) override;
+  void on_pages_end() override;
   void on_xattrs(uint32_t ndx, std::vector<std::pair<std::string, std::string>> values) override;
   void on_message(MessageKind kind, std::string_view text) override;
   void connect();
@@ -159,6 +186,8 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   bool list_is_foreseen(const FileList& list) const;
   void keep_error(std::string_view text);
   void flush();
+  void turn_pages();
+  Clock::time_point page_began(uint64_t entries_before);
   Error with_last_words(const Error& why) const;
 
   Loop& loop_;
@@ -187,6 +216,16 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   bool foreseen_ = true;  // the list is what the first request went out for
   bool ended_ = false;
   std::optional<Error> broken_;
+  bool outgrown_ = false;
+  uint64_t entries_paged_ = 0;
+  uint64_t entries_waiting_ = 0;  // of these, and one for each page
+  size_t errors_paged_ = 0;       // of errors_.texts
+  // When the server was told to go on, and what it had sent by then.
+  struct Turn {
+    Clock::time_point at;
+    uint64_t entries;
+  };
+  std::deque<Turn> turns_;
   bool paused_ = false;
   bool awaiting_ = true;  // something is expected from the server
   Clock::time_point opened_at_;

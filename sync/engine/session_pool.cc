@@ -179,7 +179,9 @@ bool SessionPool::make_room(const SessionSpec& spec) {
   if (spec.demanded && !streams_full && yield_ && yield_() && in_use() + reserved < limit_) return true;
   RemoteSession* victim = nullptr;
   for (const auto& session : sessions_) {
-    const bool idle = (session->armed() && session->outstanding() == 0) || session->paused();
+    // A tree's pages may take minutes, and can be asked for again.
+    const bool in_the_way = session->paging() && limit_ == 1;
+    const bool idle = (session->armed() && session->outstanding() == 0) || session->paused() || in_the_way;
     if (!idle || (streams_full && !is_stream(session->spec()))) continue;
     const bool tree = session->spec().purpose == SessionSpec::Purpose::kTree;
     if (tree && !spec.demanded) continue;
@@ -276,6 +278,7 @@ void SessionPool::session_established(RemoteSession& session) {
   ever_established_ = true;
   features_.protocol = session.protocol();
   opening_time_ = Clock::now() - session.opened_at();
+  if (session.spec().paged && !session.paged()) features_.pages = false;
   link_.connected(session.describe());
 }
 

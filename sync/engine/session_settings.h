@@ -16,6 +16,7 @@ struct ServerFeatures {
   bool report_missing = true;    // PullConfig::report_missing: rrsync refuses it
   bool hard_links = true;        // PullConfig::hard_links
   bool messages_in_band = true;  // SessionConfig::messages_in_band: rsync 3.1 does not know it
+  bool pages = true;             // PullConfig::paged
   int protocol = 0;              // of the last session; 0: none yet
   // What it showed itself to be when a session got its list, maybe in an earlier mount.
   std::optional<ServerAbilities> abilities;

@@ -229,7 +229,7 @@ void SyncerImpl::shut_down(Task done) {
 
 bool SyncerImpl::may_answer_listing(const Node& directory) const {
   // Listed by itself just now: no more is known of it, even if the source could not read all of its names.
-  if (lister_.fresh(directory.id)) return true;
+  if (lister_.fresh(directory)) return true;
   if (directory.listed_at_s == 0) return false;
   return lister_.tree_fresh() || link_down_.load(std::memory_order_relaxed);
 }

@@ -43,6 +43,9 @@ struct SyncerOptions {
   std::vector<std::string> filters;
   unsigned max_sessions = 8;  // side by side; fewer where the server says "max connections"
   bool keep_ready = true;     // a connection to a daemon, opened before it is needed
+  // A tree of more entries is listed in pages. As a whole its list would take some 100 bytes of memory for
+  // each, here and at the source, for as long as it is there to fetch from.
+  size_t max_whole_tree = 250'000;
 
   PollOptions poll;
   CacheLimits cache;

@@ -61,15 +61,17 @@ std::vector<std::string_view> below(std::string_view place, std::string_view roo
 
 }  // namespace
 
-UnreadablePlaces::UnreadablePlaces(const FileList& list, const ServerErrors& errors, std::string_view root) {
+void UnreadablePlaces::turn(const FileList& list, const std::vector<std::string>& texts, bool cut) {
+  list_ = &list;
   // The other bits do not make names disappear that are there.
-  if ((list.io_error & FileList::kIoErrorGeneral) == 0) return;
-  any_ = Error(Errc::kOs, "the server could not read everything").with_errno(EIO);
-  everything_ = errors.texts.empty() || errors.cut;
-  for (const std::string& text : errors.texts) add_text(list, text, root);
+  failed_ = (list.io_error & FileList::kIoErrorGeneral) != 0;
+  if (failed_ && !any_) any_ = Error(Errc::kOs, "the server could not read everything").with_errno(EIO);
+  told_ = told_ || !texts.empty();
+  everything_ = everything_ || cut;
+  for (const std::string& text : texts) add_text(text);
 }
 
-void UnreadablePlaces::add_text(const FileList& list, const std::string& text, std::string_view root) {
+void UnreadablePlaces::add_text(const std::string& text) {
   const size_t begin = place_begin(text);
   size_t end = begin == std::string::npos ? begin : text.find('"', begin);
   if (end == std::string::npos) {
@@ -84,34 +86,37 @@ void UnreadablePlaces::add_text(const FileList& list, const std::string& text, s
   any_ = error_of(text);
   // A name may have quotes, and more quoted words may follow.
   for (; end != std::string::npos; end = text.find('"', end + 1)) {
-    add_place(list, std::string_view(text).substr(begin, end - begin), root, *any_);
+    add_place(std::string_view(text).substr(begin, end - begin), *any_);
   }
 }
 
-void UnreadablePlaces::add_place(const FileList& list, std::string_view place, std::string_view root,
-                                 const Error& why) {
+void UnreadablePlaces::add_place(std::string_view place, const Error& why) {
   std::string from_top(without_dot(place));
   if (!from_top.starts_with('/')) from_top.insert(0, "/");
   from_top = without_dot(from_top);
-  const auto paths = below(from_top, root);
-  for (const std::string_view path : paths) add_path(list, path, why);
+  const auto paths = below(from_top, root_);
+  for (const std::string_view path : paths) add_path(path, why);
   if (!paths.empty()) return;
   // The root is spelt otherwise than we know it: any of its last parts may be what we know the place by.
   lacking_.emplace("", why);
   for (size_t slash = from_top.find('/'); slash != std::string::npos; slash = from_top.find('/', slash + 1)) {
-    add_path(list, std::string_view(from_top).substr(slash + 1), why);
+    add_path(std::string_view(from_top).substr(slash + 1), why);
   }
 }
 
-void UnreadablePlaces::add_path(const FileList& list, std::string_view path, const Error& why) {
-  unreadable_.emplace(path, why);
-  // A directory whose names could not be read is listed itself; otherwise its own name is what is missing.
-  if (!path.empty() && !list.find(path)) lacking_.emplace(parent_of(path), why);
+void UnreadablePlaces::add_path(std::string_view path, const Error& why) {
+  if (unreadable_.emplace(path, why).second && !path.empty()) by_directory_.emplace(parent_of(path), path);
 }
 
 std::optional<Error> UnreadablePlaces::doubt(std::string_view directory) const {
-  if (everything_) return any_;
+  if (!failed_) return std::nullopt;
+  if (everything_ || !told_) return any_;
   if (const auto found = lacking_.find(directory); found != lacking_.end()) return found->second;
+  // A directory whose names could not be read is listed itself; otherwise its own name is what is missing.
+  const auto [begin, end] = by_directory_.equal_range(directory);
+  for (auto at = begin; at != end; ++at) {
+    if (!list_->find(at->second)) return unreadable_.find(at->second)->second;
+  }
   for (std::string_view path = directory;; path = parent_of(path)) {
     if (const auto found = unreadable_.find(path); found != unreadable_.end()) return found->second;
     if (path.empty()) return std::nullopt;

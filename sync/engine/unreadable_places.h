@@ -25,24 +25,38 @@ struct ServerErrors {
 class UnreadablePlaces {
  public:
   // `root`: the listed tree's root as the texts spell it. If not absolute it lies below some directory that
-  // only the server knows. The list is not kept.
-  UnreadablePlaces(const FileList& list, const ServerErrors& errors, std::string_view root);
+  // only the server knows.
+  explicit UnreadablePlaces(std::string_view root) : root_(root) {}
+  UnreadablePlaces(const FileList& list, const ServerErrors& errors, std::string_view root)
+      : UnreadablePlaces(root) {
+    turn(list, errors.texts, errors.cut);
+  }
 
+  // What follows is about this list, which must outlive that, and what was said until it had come: `texts`
+  // since the list before.
+  void turn(const FileList& list, const std::vector<std::string>& texts, bool cut);
   // Why names of `directory` ("" = the root) may be missing; nullopt: what the list shows is all there is.
   std::optional<Error> doubt(std::string_view directory) const;
   // Something somewhere could not be read.
-  const std::optional<Error>& any() const { return any_; }
+  const std::optional<Error>& any() const { return failed_ ? any_ : nothing_; }
 
  private:
-  void add_text(const FileList& list, const std::string& text, std::string_view root);
-  void add_place(const FileList& list, std::string_view place, std::string_view root, const Error& why);
-  void add_path(const FileList& list, std::string_view path, const Error& why);
+  void add_text(const std::string& text);
+  void add_place(std::string_view place, const Error& why);
+  void add_path(std::string_view path, const Error& why);
 
   using Paths = std::map<std::string, Error, std::less<>>;
+  const std::string root_;
+  const FileList* list_ = nullptr;
+  bool failed_ = false;  // the list says so: texts alone may be about what was never there
+  std::optional<Error> nothing_;
   std::optional<Error> any_;
+  bool told_ = false;  // by a text
   bool everything_ = false;
   Paths unreadable_;  // nothing is known of these, nor of what is below
-  Paths lacking_;     // of these, names are missing
+  // The same by their directory, whose list lacks them if it was not they that could not be read.
+  std::multimap<std::string, std::string, std::less<>> by_directory_;
+  Paths lacking_;  // of these, names are missing
 };
 
 }  // namespace rsyncfs

@@ -17,12 +17,17 @@ constexpr Sql kFindName{
 constexpr Sql kLinkTarget{"SELECT link_target FROM nodes WHERE id=?"};
 constexpr Sql kNameOf{"SELECT parent, name FROM names WHERE node=? LIMIT 1"};
 constexpr Sql kCountNames{"SELECT count(*) FROM (SELECT 1 FROM names WHERE node=? LIMIT ?)"};
-constexpr Sql kInsertNode{
-    "INSERT INTO nodes(id, ino, mode, uid, gid, nlink, rdev, size, mtime_s, mtime_ns, xattr_set, "
-    "listed_at_s, "
-    "orphan,"
-    " link_target, ctime_s, ctime_ns, atime_s, atime_ns, differences) "
-    "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"};
+#define RSYNCFS_INSERT_NODES                                                                     \
+  "INSERT INTO nodes(id, ino, mode, uid, gid, nlink, rdev, size, mtime_s, mtime_ns, xattr_set, " \
+  "listed_at_s, orphan, link_target, ctime_s, ctime_ns, atime_s, atime_ns, differences) VALUES"
+#define RSYNCFS_NODE_VALUES "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+#define RSYNCFS_THREE_MORE(values) "," values "," values "," values
+constexpr Sql kInsertNode{RSYNCFS_INSERT_NODES RSYNCFS_NODE_VALUES};
+constexpr size_t kRowsTogether = 8;
+constexpr Sql kInsertNodes{RSYNCFS_INSERT_NODES RSYNCFS_NODE_VALUES RSYNCFS_THREE_MORE(
+    RSYNCFS_NODE_VALUES) "," RSYNCFS_NODE_VALUES RSYNCFS_THREE_MORE(RSYNCFS_NODE_VALUES)};
+constexpr Sql kInsertNames{"INSERT INTO names(parent, name, node) VALUES(?,?,?)" RSYNCFS_THREE_MORE(
+    "(?,?,?)") ",(?,?,?)" RSYNCFS_THREE_MORE("(?,?,?)")};
 constexpr Sql kUpdateNode{
     "UPDATE nodes SET mode=?, uid=?, gid=?, nlink=?, rdev=?, size=?, mtime_s=?, mtime_ns=?, xattr_set=?,"
     " ctime_s=?, ctime_ns=?, atime_s=?, atime_ns=? WHERE id=?"};
@@ -136,16 +141,10 @@ Result<uint32_t> count_names(Connection& db, NodeId id, uint32_t limit) {
   return static_cast<uint32_t>(query.integer_at(0));
 }
 
-Result<NodeId> insert_node(Transaction& transaction, const Node& node, std::string_view link_target) {
-  Connection& db = transaction.db();
+namespace {
+
+void bind_node(Query& insert, NodeId id, const Node& node, std::string_view link_target) {
   const NodeAttributes& attr = node.attr;
-  NodeId id = node.id;
-  if (id == 0) {
-    auto fresh = transaction.writer().new_node_id();
-    if (!fresh) return fresh;
-    id = *fresh;
-  }
-  Query insert(db, kInsertNode);
   insert.unsigned_integer(id).unsigned_integer(node.ino == 0 ? id : node.ino).integer(attr.mode);
   insert.integer(attr.uid).integer(attr.gid).integer(attr.nlink);
   insert.unsigned_integer(join_rdev(attr))
@@ -161,11 +160,63 @@ Result<NodeId> insert_node(Transaction& transaction, const Node& node, std::stri
   bind_time(insert, node.ctime);
   bind_time(insert, node.atime);
   insert.integer(node.differences);
-  if (auto done = insert.run(); !done) return done.error();
+}
+
+void count_node(Transaction& transaction, const Node& node) {
   transaction.use_xattr_set(node.xattr_set, 1);
   ++transaction.totals().nodes;
   if (node.orphan) ++transaction.totals().orphans;
+}
+
+}  // namespace
+
+Result<NodeId> insert_node(Transaction& transaction, const Node& node, std::string_view link_target) {
+  NodeId id = node.id;
+  if (id == 0) {
+    auto fresh = transaction.writer().new_node_id();
+    if (!fresh) return fresh;
+    id = *fresh;
+  }
+  Query insert(transaction.db(), kInsertNode);
+  bind_node(insert, id, node, link_target);
+  if (auto done = insert.run(); !done) return done.error();
+  count_node(transaction, node);
   return id;
+}
+
+Result<NodeId> NewNames::add(const Node& node, std::string_view name, std::string_view link_target) {
+  auto id = transaction_.writer().new_node_id();
+  if (!id) return id;
+  rows_.push_back({node, name, link_target});
+  rows_.back().node.id = *id;
+  if (rows_.size() == kRowsTogether) {
+    if (auto done = insert_together(); !done) return done.error();
+  }
+  return id;
+}
+
+Result<void> NewNames::insert_together() {
+  Query nodes(transaction_.db(), kInsertNodes);
+  Query names(transaction_.db(), kInsertNames);
+  for (const Row& row : rows_) {
+    bind_node(nodes, row.node.id, row.node, row.link_target);
+    names.unsigned_integer(directory_).blob(row.name).unsigned_integer(row.node.id);
+  }
+  if (auto done = nodes.run(); !done) return done;
+  if (auto done = names.run(); !done) return done;
+  for (const Row& row : rows_) count_node(transaction_, row.node);
+  rows_.clear();
+  return {};
+}
+
+Result<void> NewNames::flush() {
+  for (const Row& row : rows_) {
+    auto id = insert_node(transaction_, row.node, row.link_target);
+    if (!id) return id.error();
+    if (auto done = put_name(transaction_, directory_, row.name, *id); !done) return done;
+  }
+  rows_.clear();
+  return {};
 }
 
 Result<void> update_node(Transaction& transaction, const Node& node) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "io/base/result.h"
 #include "sync/replica/database.h"
@@ -36,6 +37,28 @@ Result<uint32_t> count_names(Connection& db, NodeId id, uint32_t limit);
 
 // Inserts the node and returns its id; id 0 means: a new one, ino 0: the id.
 Result<NodeId> insert_node(Transaction& transaction, const Node& node, std::string_view link_target);
+// New nodes with one name each in a directory that has none of these, several in a statement: a statement of
+// one row costs more than the row.
+class NewNames {
+ public:
+  NewNames(Transaction& transaction, NodeId directory) : transaction_(transaction), directory_(directory) {}
+  // Returns the node's id, which is taken anew. The texts must live until flush(), before which nobody may
+  // ask for these rows.
+  Result<NodeId> add(const Node& node, std::string_view name, std::string_view link_target);
+  Result<void> flush();
+
+ private:
+  struct Row {
+    Node node;
+    std::string_view name;
+    std::string_view link_target;
+  };
+  Result<void> insert_together();
+
+  Transaction& transaction_;
+  const NodeId directory_;
+  std::vector<Row> rows_;
+};
 // Writes the attributes, the times and the xattr set of node.id.
 Result<void> update_node(Transaction& transaction, const Node& node);
 Result<void> set_differences(Transaction& transaction, NodeId id, uint32_t differences);

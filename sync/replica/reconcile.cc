@@ -36,6 +36,7 @@ Reconciler::Reconciler(Transaction& transaction, DirtyFiles& files, NodeId direc
       directory_(directory),
       groups_(groups),
       now_s_(now_s),
+      new_names_(transaction, directory),
       something_pending_(transaction.something_pending()),
       losses_(transaction, files, changes_),
       withdrawal_(transaction, losses_, changes_),
@@ -75,6 +76,7 @@ Result<DirectoryChanges> Reconciler::run(const std::vector<ListedName>& names, b
     if (!node) return node.error();
     nodes_out[step.listed] = *node;
   }
+  if (auto done = new_names_.flush(); !done) return done.error();
   if (auto done = reconcile_pending(nodes_out); !done) return done.error();
   if (auto done = losses_.settle(); !done) return done.error();
   if (auto done = find_renamed(); !done) return done.error();
@@ -383,6 +385,7 @@ Result<NodeId> Reconciler::renew(const Step& step) {
     if (!inherit) return inherit.error();
     if (*inherit) node.ino = step.stored.ino;
   }
+  if (step.stored.id == 0 && listed.hlink_group == 0 && !something_pending_) return add_new(step, node);
   auto id = insert_node(transaction_, node, listed.link_target);
   if (!id) return id;
   if (listed.hlink_group != 0 && !S_ISDIR(listed.attr.mode)) groups_.set(listed.hlink_group, *id);
@@ -393,6 +396,18 @@ Result<NodeId> Reconciler::renew(const Step& step) {
     if (auto done = find_former_self(*id, node.attr); !done) return done.error();
   }
   if (auto done = lead_to(step, *id); !done) return done.error();
+  return id;
+}
+
+// Nothing else that is done for this directory asks for it.
+Result<NodeId> Reconciler::add_new(const Step& step, const Node& node) {
+  const ListedName& listed = (*names_)[step.listed];
+  auto id = new_names_.add(node, listed.name, listed.link_target);
+  if (!id) return id;
+  if (S_ISREG(listed.attr.mode)) {
+    if (auto done = find_former_self(*id, node.attr); !done) return done.error();
+  }
+  changes_.push_back({NameChange::Kind::kCreated, directory_, std::string(listed.name), *id, 0});
   return id;
 }
 

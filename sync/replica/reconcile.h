@@ -69,6 +69,7 @@ class Reconciler {
   Result<NodeId> keep(const Step& step);
   // A new node for the name. It takes over the ino of the one before, if no other name goes on showing that.
   Result<NodeId> renew(const Step& step);
+  Result<NodeId> add_new(const Step& step, const Node& node);
   // What the source says, but never less than the names that we have.
   Result<uint32_t> nlink_in_group(const ListedName& listed, const Node& node);
   // The other version of a file of which nothing is here, and of which nobody was given a byte: its node goes
@@ -104,6 +105,7 @@ class Reconciler {
   uint32_t subdirectories_ = 0;
   std::vector<Removal> removals_;
   std::vector<Step> steps_;
+  NewNames new_names_;
   std::vector<PendingName> pending_names_;
   std::vector<NameChange> changes_;
   std::unordered_map<NodeId, NodeId> renamed_;  // what vanished, and what appeared, to the other one

@@ -73,20 +73,20 @@ void FileListDecoder::parse_acl_name(WireReader& in) {
   if ((access & kAclNameFollows) != 0) name.name = in.text(in.u8());
   if (!in.ok()) return;
   remember_id(in, name.user ? list_.user_names : list_.group_names, name.id, name.name);
-  charge(sizeof(AclName) + name.name.size());
+  charge_kept(sizeof(AclName) + name.name.size());
   acl_.names.push_back(std::move(name));
   if (--acl_names_left_ == 0) finish_acl();
 }
 
 void FileListDecoder::finish_acl() {
   auto& numbers = acl_numbers_[default_acl_ ? 1 : 0];
-  charge(sizeof(int32_t));
+  charge_kept(sizeof(int32_t));
   if (trivial(acl_)) {
     numbers.push_back(-1);
   } else {
-    const auto index = static_cast<int32_t>(list_.acls.size());
-    list_.acls.push_back(std::move(acl_));
-    charge(sizeof(PosixAcl));
+    const auto index = static_cast<int32_t>(acls_.size());
+    acls_.push_back(std::move(acl_));
+    charge_kept(sizeof(PosixAcl));
     numbers.push_back(index);
     (default_acl_ ? current_extra().default_acl : current_extra().access_acl) = index;
   }
@@ -100,11 +100,11 @@ void FileListDecoder::finish_acl() {
 }
 
 void FileListDecoder::parse_xattr_index(WireReader& in) {
-  const auto known = static_cast<uint32_t>(list_.xattr_sets.size());
+  const auto known = static_cast<uint32_t>(xattr_sets_.size());
   const uint32_t number = in.varint_bounded(known, "an unknown set of extended attributes");
   if (!in.ok()) return;
   if (number != 0) {
-    if (!list_.xattr_sets[number - 1].empty()) current_extra().xattrs = static_cast<int32_t>(number - 1);
+    if (!xattr_sets_[number - 1].empty()) current_extra().xattrs = static_cast<int32_t>(number - 1);
     phase_ = Phase::kEntry;
     return;
   }
@@ -129,13 +129,13 @@ void FileListDecoder::parse_xattr(WireReader& in) {
   if (name.empty() || name.find('\0') != std::string_view::npos) return in.fail("an unusable attribute name");
   xattr_list_bytes_ += name.size() + value.size();
   if (xattr_list_bytes_ > kMaxXattrListBytes) return in.fail("too many bytes of extended attributes");
-  charge(sizeof(ListedXattr) + name.size() + value.size());
+  charge_kept(sizeof(ListedXattr) + name.size() + value.size());
   xattrs_.push_back({std::string(name), std::string(value), value_size, abbreviated});
   if (--xattrs_left_ == 0) finish_xattrs();
 }
 
 void FileListDecoder::finish_xattrs() {
-  const auto set_number = static_cast<uint32_t>(list_.xattr_sets.size());
+  const auto set_number = static_cast<uint32_t>(xattr_sets_.size());
   const auto by_name = [](const ListedXattr& a, const ListedXattr& b) { return a.name < b.name; };
   if (!std::is_sorted(xattrs_.begin(), xattrs_.end(), by_name)) {
     std::vector<uint32_t> order(xattrs_.size());
@@ -148,14 +148,36 @@ void FileListDecoder::finish_xattrs() {
       ++place;  // now the number on the wire, which counts from 1
     }
     xattrs_ = std::move(sorted);
-    charge(order.size() * sizeof(uint32_t) + 64);
+    charge_kept(order.size() * sizeof(uint32_t) + 64);
     xattr_numbers_.emplace(set_number, std::move(order));
   }
-  charge(sizeof(XattrSet));
+  charge_kept(sizeof(XattrSet));
   if (!xattrs_.empty()) current_extra().xattrs = static_cast<int32_t>(set_number);
-  list_.xattr_sets.push_back(std::move(xattrs_));
+  xattr_sets_.push_back(std::move(xattrs_));
   xattrs_ = {};
   phase_ = Phase::kEntry;
+}
+
+void FileListDecoder::take_attributes() {
+  if (!format_.incremental) {
+    list_.acls = std::move(acls_);
+    list_.xattr_sets = std::move(xattr_sets_);
+    return;
+  }
+  // The tables go on growing while somebody reads this list: it gets copies of what it refers to.
+  std::unordered_map<int32_t, int32_t> sets;
+  std::unordered_map<int32_t, int32_t> acls;
+  const auto own = [](int32_t& index, auto& places, const auto& all, auto& out) {
+    if (index < 0) return;
+    const auto [place, fresh] = places.try_emplace(index, static_cast<int32_t>(out.size()));
+    if (fresh) out.push_back(all[static_cast<size_t>(index)]);
+    index = place->second;
+  };
+  for (EntryExtra& extra : list_.extras) {
+    own(extra.xattrs, sets, xattr_sets_, list_.xattr_sets);
+    own(extra.access_acl, acls, acls_, list_.acls);
+    own(extra.default_acl, acls, acls_, list_.acls);
+  }
 }
 
 }  // namespace rsyncfs

@@ -43,7 +43,7 @@ bool valid_directory(std::string_view path, size_t& longest) {
 }  // namespace
 
 FileListDecoder::FileListDecoder(const ListFormat& format, const ListLimits& limits)
-    : format_(format), limits_(limits) {
+    : format_(format), limits_(limits), first_index_(format.incremental ? 1 : 0) {
   list_.dirnames.emplace_back();
 }
 
@@ -62,7 +62,10 @@ Result<Parsed> FileListDecoder::parse(std::span<const std::byte> data) {
       return Error(Errc::kLimit,
                    "the source lists more than " + std::to_string(limits_.max_entries) + " entries");
     }
-    if (bytes_ > limits_.max_bytes) return Error(Errc::kLimit, "the source's list needs too much memory");
+    if (format_.incremental && kept_bytes_ > limits_.max_kept_bytes)
+      return Error(Errc::kLimit, "the source has too many different extended attributes");
+    if (bytes_ + kept_bytes_ > limits_.max_bytes)
+      return Error(Errc::kLimit, "the source's list needs too much memory");
   }
   return parsed;
 }
@@ -94,8 +97,24 @@ void FileListDecoder::step(WireReader& in) {
 
 FileList FileListDecoder::take() {
   RSYNCFS_CHECK(done());
+  take_attributes();
   sort_file_list(list_);
   return std::move(list_);
+}
+
+bool FileListDecoder::next(std::string directory) {
+  RSYNCFS_CHECK(done() && format_.incremental);
+  const uint64_t first = uint64_t{first_index_} + count_ + 1;
+  if (first + limits_.max_entries > INT32_MAX) return false;
+  first_index_ = static_cast<uint32_t>(first);
+  count_ = 0;
+  list_ = {};
+  list_.dirnames.emplace_back();
+  dirname_ = 0;
+  bytes_ = 0;
+  directory_ = std::move(directory);
+  phase_ = Phase::kEntry;
+  return true;
 }
 
 bool FileListDecoder::parse_end_of_entries(WireReader& in, uint32_t flags) {
@@ -174,6 +193,10 @@ bool FileListDecoder::set_name(WireReader& in) {
     in.fail("an absolute name");
     return false;
   }
+  if (format_.incremental && dir != directory_) {
+    in.fail("a name that is not in the list's directory");
+    return false;
+  }
   long_basename_ = base.size() > kMaxComponent;
   if (dir.empty()) {
     dirname_ = 0;
@@ -232,18 +255,22 @@ void FileListDecoder::parse_ids(WireReader& in, uint32_t flags, FileEntry& entry
 }
 
 void FileListDecoder::parse_fields(WireReader& in, uint32_t flags, FileEntry& entry, EntryExtra& extra) {
-  const auto index = static_cast<uint32_t>(list_.entries.size());
+  const uint32_t index = first_index_ + static_cast<uint32_t>(list_.entries.size());
   if ((flags & kXmitHardLinked) != 0) {
     entry.flags |= FileEntry::kHardLinked;
     extra.hlink_group = index + 1;
     if ((flags & kXmitHardLinkFirst) == 0) {
       const uint32_t first = in.varint_unsigned();
       if (!in.ok()) return;
-      if (first >= index || list_.extra(list_.entries[first]).hlink_group != first + 1) {
-        return in.fail("a hard link to an entry that is none");
-      }
       extra.hlink_group = first + 1;
-      return copy_linked(first, entry, extra);
+      if (first >= index) return in.fail("a hard link to an entry that is none");
+      if (first >= first_index_) {
+        const uint32_t place = first - first_index_;
+        if (list_.extra(list_.entries[place]).hlink_group != first + 1)
+          return in.fail("a hard link to an entry that is none");
+        return copy_linked(place, entry, extra);
+      }
+      // Of an earlier list: it is told in full.
     }
   }
   const int64_t size = in.varlong(3);
@@ -285,6 +312,7 @@ void FileListDecoder::store_entry(FileEntry& entry, EntryExtra& extra, bool has_
     entry.extra = static_cast<uint32_t>(list_.extras.size());
   }
   list_.entries.push_back(entry);
+  ++count_;
   charge(sizeof(FileEntry) + kSortBytesPerEntry);
   // Whoever makes a tree of the list holds each directory's path.
   if (S_ISDIR(entry.mode)) charge(sizeof(std::string) + name_size_);

@@ -23,12 +23,15 @@ namespace rsyncfs {
 struct ListLimits {
   size_t max_entries = kMaxListEntries;
   size_t max_bytes = kMaxListBytes;
+  // Incremental: of distinct ACLs and sets of extended attributes, which are kept to the end. Beyond: kLimit.
+  size_t max_kept_bytes = size_t{64} << 20;
 };
 
 // io_error bits that rsync defines; others are ignored.
 constexpr uint32_t kIoErrorMask = 7;
 
-// Feed it until done(); then take the list, sorted.
+// Feed it until done(); then take the list, sorted. Of an incremental one, next() begins the list of a
+// directory.
 class FileListDecoder {
  public:
   explicit FileListDecoder(const ListFormat& format, const ListLimits& limits = {});
@@ -38,6 +41,9 @@ class FileListDecoder {
   bool done() const { return phase_ == Phase::kDone; }
   // Once, when done(). Entries are in index order.
   FileList take();
+  // Incremental, after take(): the list of `directory` follows, which an earlier one has named. False: there
+  // are more entries than indices.
+  [[nodiscard]] bool next(std::string directory);
   // The number that each of a set's attributes has on the wire, where that is not its place in the sorted set
   // plus one. For value requests.
   const std::unordered_map<uint32_t, std::vector<uint32_t>>& xattr_numbers() const { return xattr_numbers_; }
@@ -77,14 +83,22 @@ class FileListDecoder {
                    std::string_view name);
   void step(WireReader& in);
   EntryExtra& current_extra();
-  Phase first_id_phase() const { return format_.numeric_ids ? Phase::kDone : Phase::kUidList; }
+  void take_attributes();
+  Phase first_id_phase() const {
+    return format_.numeric_ids || format_.incremental ? Phase::kDone : Phase::kUidList;
+  }
   void charge(size_t bytes) { bytes_ += bytes; }
+  void charge_kept(size_t bytes) { kept_bytes_ += bytes; }
 
   ListFormat format_;
   ListLimits limits_;
   FileList list_;
   Phase phase_ = Phase::kEntry;
-  size_t bytes_ = 0;  // about what the list holds, and what sorting it will take
+  size_t bytes_ = 0;       // about what the list holds, and what sorting it will take
+  size_t kept_bytes_ = 0;  // of ACLs and attributes, to which all lists refer
+  uint32_t first_index_;   // of list_
+  uint32_t count_ = 0;     // of its entries
+  std::string directory_;  // incremental: whose list it is
 
   // What the next entry may say is unchanged. parse_entry() works on a copy, kept when the entry is whole.
   struct Previous {
@@ -107,8 +121,10 @@ class FileListDecoder {
   bool default_acl_ = false;
   std::array<std::vector<int32_t>, 2>
       acl_numbers_;  // by wire index: access, default -> index into acls, -1 = trivial
+  std::vector<PosixAcl> acls_;
   PosixAcl acl_;
   uint32_t acl_names_left_ = 0;
+  std::vector<XattrSet> xattr_sets_;
   XattrSet xattrs_;
   uint32_t xattrs_left_ = 0;
   size_t xattr_list_bytes_ = 0;

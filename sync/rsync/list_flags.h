@@ -54,6 +54,9 @@ struct ListFormat {
   bool acls = false;
   bool xattrs = false;
   bool numeric_ids = false;
+  // Compat flag 'i': one list for each directory. Names of ids follow where they are first met; the indices
+  // of all lists count on, with a gap of one.
+  bool incremental = false;
 };
 
 }  // namespace rsyncfs

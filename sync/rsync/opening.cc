@@ -12,6 +12,7 @@ namespace {
 
 // Compatibility flags (compat.c CF_*).
 constexpr uint32_t kCompatIncRecurse = 0x1;
+constexpr uint32_t kCompatSafeLists = 0x8;
 constexpr uint32_t kCompatAvoidXattrOptimisation = 0x10;
 constexpr uint32_t kCompatSeedFirst = 0x20;
 constexpr uint32_t kCompatVarintFlags = 0x80;
@@ -210,12 +211,14 @@ Result<void> Opening::on_version(int32_t version) {
 }
 
 Result<void> Opening::on_compat_flags(uint32_t flags) {
-  if ((flags & kCompatIncRecurse) != 0) {
+  agreement_.incremental = (flags & kCompatIncRecurse) != 0;
+  if (agreement_.incremental && !script_.incremental) {
     return Error(Errc::kProtocol, "the server chose an incremental list that was not offered");
   }
   agreement_.varint_flags = (flags & kCompatVarintFlags) != 0;
   agreement_.id0_names = (flags & kCompatId0Names) != 0;
   agreement_.seed_first = (flags & kCompatSeedFirst) != 0;
+  agreement_.safe_lists = agreement_.protocol >= 31 || (flags & kCompatSafeLists) != 0;
   agreement_.spares_xattrs = agreement_.protocol >= 31 && (flags & kCompatAvoidXattrOptimisation) == 0;
   const bool negotiates = agreement_.varint_flags;
   agreement_.unusable = !negotiates && ((rest_sent_ && assumed_names_) || negotiates_compression());

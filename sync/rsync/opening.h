@@ -32,6 +32,10 @@ struct Agreement {
   bool seed_first = false;
   // An item that a local copy or link settles has no extended attributes asked for.
   bool spares_xattrs = false;
+  // The list comes directory by directory.
+  bool incremental = false;
+  // The end of each list says whether the source could read all of it; otherwise a message does, later.
+  bool safe_lists = false;
   // The server did not take the capabilities that we had to assume: it is old, or it refuses an option and is
   // about to say so. Nothing it sends but messages can be understood.
   bool unusable = false;
@@ -44,6 +48,8 @@ struct OpeningScript {
   std::function<void(const Agreement&, ByteQueue&)> first_data;
   // Gets lines that are no part of the protocol.
   std::function<void(std::string_view)> on_motd;
+  // The arguments offer an incremental list.
+  bool incremental = false;
 };
 
 class Opening {

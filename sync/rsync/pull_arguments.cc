@@ -18,7 +18,7 @@ void add_option_bundle(const PullConfig& config, std::vector<std::string>& out) 
   if (config.xattrs) bundle += 'X';
   bundle += config.paths.empty() ? "r" : "dR";
   if (config.compression == CompressionKind::kZstd) bundle += 'z';
-  bundle += kCapabilities;
+  bundle += config.paged ? kPagingCapabilities : kCapabilities;
   out.push_back(std::move(bundle));
 }
 
@@ -42,6 +42,7 @@ Result<void> validate_pull_config(const PullConfig& config) {
   if (auto valid = validate_session_config(config); !valid.ok()) return valid;
   constexpr std::string_view kNul("\0", 1);
   constexpr std::string_view kLineEnds("\0\r\n", 3);
+  if (config.paged && !config.paths.empty()) return Error(Errc::kUsage, "pages are of a whole tree");
   for (const std::string& path : config.paths) {
     if (path.find_first_of(kNul) != std::string::npos || config.root.size() + path.size() > kMaxPath - 3)
       return Error(Errc::kUsage, "not a path");

@@ -10,6 +10,7 @@
 #include "sync/rsync/last_words.h"
 #include "sync/rsync/mux.h"
 #include "sync/rsync/opening.h"
+#include "sync/rsync/paged_list.h"
 #include "sync/rsync/pull_arguments.h"
 #include "sync/rsync/replies.h"
 #include "sync/rsync/server_arguments.h"
@@ -25,14 +26,14 @@ class PullSession::Impl : public MuxHandler {
         events_(events),
         limits_(limits),
         mux_(limits.max_text_bytes, std::min(limits.max_frame_bytes, kMaxMuxFrame)),
-        messages_(LastWords(),
-                  [this](MessageKind kind, std::string_view text) { events_.on_message(kind, text); }) {
+        messages_(LastWords(), [this](MessageKind kind, std::string_view text) { on_message(kind, text); }) {
     if (auto valid = validate_pull_config(config_); !valid.ok()) {
       failure_ = valid.error();
       return;
     }
     clean_session_root(config_);
-    OpeningScript script{.daemon_arguments = {}, .first_data = {}, .on_motd = {}};
+    OpeningScript script{
+        .daemon_arguments = {}, .first_data = {}, .on_motd = {}, .incremental = config_.paged};
     if (config_.peer == PeerKind::kDaemon) script.daemon_arguments = daemon_arguments(config_);
     script.first_data = [this](const Agreement& agreed, ByteQueue& out) { ask_for_list(agreed, out); };
     script.on_motd = [this](std::string_view line) { events_.on_message(MessageKind::kMotd, line); };
@@ -77,8 +78,19 @@ class PullSession::Impl : public MuxHandler {
     return coming;
   }
 
+  void turn_pages() {
+    RSYNCFS_CHECK(state_ == PullState::kPaging);
+    if (pages_->done() || pages_->lists() == 0) return;
+    const uint64_t old = pages_->lists() - 1 - pages_->released();
+    if (old == 0) return;
+    const std::vector<std::byte> dones(static_cast<size_t>(old));  // an NDX_DONE is a zero
+    pages_->release(old);
+    mux_write_data(output_, dones);
+  }
+
   void keep_alive() {
-    const bool framed = state_ == PullState::kListing || state_ == PullState::kArmed;
+    const bool framed =
+        state_ == PullState::kListing || state_ == PullState::kPaging || state_ == PullState::kArmed;
     if (framed && !failure_) mux_write_message(output_, MuxTag::kData, {});
   }
 
@@ -95,6 +107,7 @@ class PullSession::Impl : public MuxHandler {
 
   ByteQueue& output() { return output_; }
   PullState state() const { return state_; }
+  bool paged() const { return agreement().incremental; }
   const FileList& list() const { return list_; }
   size_t unanswered() const { return replies_ ? replies_->unanswered() : 0; }
   bool established() const { return opening_ && opening_->established(); }
@@ -132,14 +145,20 @@ class PullSession::Impl : public MuxHandler {
     if (auto opened = opening_->receive(data); !opened.ok()) return opened;
     if (!opening_->established()) return {};
     const Agreement& agreed = opening_->agreement();
-    decoder_.emplace(ListFormat{.protocol = agreed.protocol,
-                                .varint_flags = agreed.varint_flags,
-                                .id0_names = agreed.id0_names,
-                                .acls = config_.acls,
-                                .xattrs = config_.xattrs,
-                                .numeric_ids = config_.numeric_ids},
-                     ListLimits{limits_.max_entries, limits_.max_list_bytes});
-    state_ = PullState::kListing;
+    const ListFormat format{.protocol = agreed.protocol,
+                            .varint_flags = agreed.varint_flags,
+                            .id0_names = agreed.id0_names,
+                            .acls = config_.acls,
+                            .xattrs = config_.xattrs,
+                            .numeric_ids = config_.numeric_ids,
+                            .incremental = agreed.incremental};
+    const ListLimits limits{limits_.max_entries, limits_.max_list_bytes};
+    if (agreed.incremental) {
+      pages_.emplace(format, limits, [this](ListPage page) { take_page(std::move(page)); });
+    } else {
+      decoder_.emplace(format, limits);
+    }
+    state_ = agreed.incremental ? PullState::kPaging : PullState::kListing;
     events_.on_established();
     const auto rest = opening_->rest().readable();
     const std::vector<std::byte> copy(rest.begin(), rest.end());
@@ -172,6 +191,8 @@ class PullSession::Impl : public MuxHandler {
         break;
       case PullState::kListing:
         return parse_list(data);
+      case PullState::kPaging:
+        return parse_pages(data);
       case PullState::kArmed:
         return parse_replies(data);
       case PullState::kClosing:
@@ -207,17 +228,48 @@ class PullSession::Impl : public MuxHandler {
     decoder_.reset();
     state_ = PullState::kArmed;
     words().listed();
-    if (list_.unusable > 0) warn_of_unusable();
+    if (list_.unusable > 0) warn_of_unusable(list_);
     events_.on_list(list_);
     return parsed;
   }
 
-  void warn_of_unusable() {
-    const auto example = std::ranges::find_if(list_.entries, [](const FileEntry& e) { return !e.usable(); });
-    std::string shown = shown_text(list_.path(*example));
+  Result<Parsed> parse_pages(std::span<const std::byte> data) {
+    if (empty_list_) return Error(Errc::kProtocol, "the server sent more after an empty list");
+    const bool before = pages_->done();
+    auto parsed = pages_->parse(data);
+    if (!parsed.ok()) {
+      return parsed.error().code() == Errc::kDisconnected ? words().stopped(parsed.error()) : parsed.error();
+    }
+    if (empty_list_ && words().any_error()) return words().nothing_listed();
+    if (pages_->done() && !before) events_.on_pages_end();
+    return parsed;
+  }
+
+  void take_page(ListPage page) {
+    if (pages_->lists() == 1) {
+      if (page.list.size() == 0) {
+        empty_list_ = true;
+        return;
+      }
+      words().listed();
+    }
+    if (page.list.unusable > 0) warn_of_unusable(page.list);
+    events_.on_page(std::move(page));
+  }
+
+  void on_message(MessageKind kind, std::string_view text) {
+    // What it is about may be in a list that says nothing of it.
+    if (pages_ && kind == MessageKind::kError && !agreement().safe_lists)
+      pages_->add_io_error(FileList::kIoErrorGeneral);
+    events_.on_message(kind, text);
+  }
+
+  void warn_of_unusable(const FileList& list) {
+    const auto example = std::ranges::find_if(list.entries, [](const FileEntry& e) { return !e.usable(); });
+    std::string shown = shown_text(list.path(*example));
     std::ranges::replace(shown, '"', '\'');  // what a server quotes is a place it could not read
     events_.on_message(MessageKind::kWarning,
-                       std::to_string(list_.unusable) +
+                       std::to_string(list.unusable) +
                            " entries of the source are left out: the names are too long, "
                            "or the type is unknown here. One is " +
                            shown);
@@ -263,6 +315,7 @@ class PullSession::Impl : public MuxHandler {
     if (!number.ok()) return number.error();
     if (tag == MuxTag::kIoError) {
       if (state_ == PullState::kListing) list_.io_error |= *number & kIoErrorMask;
+      if (state_ == PullState::kPaging) pages_->add_io_error(*number & kIoErrorMask);
       return {};
     }
     if (state_ != PullState::kArmed)
@@ -284,6 +337,7 @@ class PullSession::Impl : public MuxHandler {
   MuxReader mux_;
   ItemStream stream_;
   std::optional<FileListDecoder> decoder_;
+  std::optional<PagedListDecoder> pages_;
   FileList list_;
   bool empty_list_ = false;
   std::optional<Replies> replies_;
@@ -313,6 +367,9 @@ void PullSession::request_append(uint32_t ndx, uint64_t offset, FileSink& sink) 
 bool PullSession::request_xattrs(uint32_t ndx) {
   return impl_->request_xattrs(ndx);
 }
+void PullSession::turn_pages() {
+  impl_->turn_pages();
+}
 void PullSession::keep_alive() {
   impl_->keep_alive();
 }
@@ -324,6 +381,9 @@ PullState PullSession::state() const {
 }
 const FileList& PullSession::list() const {
   return impl_->list();
+}
+bool PullSession::paged() const {
+  return impl_->paged();
 }
 size_t PullSession::unanswered() const {
   return impl_->unanswered();

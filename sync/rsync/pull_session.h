@@ -19,6 +19,7 @@
 #include "io/base/result.h"
 #include "sync/rsync/checksum.h"
 #include "sync/rsync/file_list.h"
+#include "sync/rsync/list_page.h"
 #include "sync/rsync/session_config.h"
 
 namespace rsyncfs {
@@ -48,6 +49,9 @@ struct PullConfig : SessionConfig {
   // A missing parent still sets FileList::kIoErrorVanished. Without it a missing path is just not listed, and
   // if nothing at all is found the session ends with kNotFound. `rrsync -ro` does not allow it.
   bool report_missing = true;
+  // The whole tree in pages, a directory at a time, and nothing but its names: PullEvents::on_page(). A
+  // server that does not do that sends the list as a whole: PullSession::paged().
+  bool paged = false;
 };
 
 // The arguments after "rsync" for PeerKind::kShell ("--server", "--sender", ...), path arguments unescaped:
@@ -56,7 +60,7 @@ std::vector<std::string> shell_arguments(const PullConfig& config);
 
 // Named bounds on what a peer may make us hold. Reaching one ends the session with Errc::kLimit.
 struct PullLimits : SessionLimits {
-  size_t max_entries = kMaxListEntries;
+  size_t max_entries = kMaxListEntries;           // of a page, where there are pages
   size_t max_list_bytes = kMaxListBytes;          // FileList::memory_bytes(), and what sorting takes
   size_t max_xattr_value_bytes = 1 << 20;         // one value; 64 KiB is Linux's own limit
   size_t max_xattr_answer_bytes = 16 << 20;       // all values of one entry
@@ -108,13 +112,18 @@ class PullEvents {
   virtual void on_established() {}
   // Once. The list is the session's own: valid while the session lives.
   virtual void on_list(const FileList& list) = 0;
+  // Instead of it: directories after those that they are in, depth first.
+  virtual void on_page(ListPage /*page*/) {}
+  // Once: that was all.
+  virtual void on_pages_end() {}
   // NOLINTNEXTLINE(performance-unnecessary-value-param): the override keeps the values
   virtual void on_xattrs(uint32_t /*ndx*/, std::vector<std::pair<std::string, std::string>> /*name, value*/) {
   }
   virtual void on_message(MessageKind /*kind*/, std::string_view /*text*/) {}
 };
 
-enum class PullState : uint8_t { kOpening, kListing, kArmed, kClosing, kEnded };
+// kPaging: until it is closed; finish() is not for it.
+enum class PullState : uint8_t { kOpening, kListing, kPaging, kArmed, kClosing, kEnded };
 
 class PullSession {
  public:
@@ -147,12 +156,16 @@ class PullSession {
   // the same set that are asked for meanwhile are answered with it. A sender gives each value once per
   // session: false, and no answer, if this set's have been given.
   [[nodiscard]] bool request_xattrs(uint32_t ndx);
+  // State kPaging: the server may go on. It does so for about a thousand entries beyond the newest page, once
+  // it need not keep the others.
+  void turn_pages();
   // Queues an empty DATA frame.
   void keep_alive();
   // Orderly end; only with no request unanswered.
   void finish();
 
   PullState state() const;
+  bool paged() const;             // pages were agreed on
   const FileList& list() const;   // from on_list() on
   size_t unanswered() const;      // requests whose done() has not come
   int protocol() const;           // negotiated; 0 before

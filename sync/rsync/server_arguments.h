@@ -13,9 +13,11 @@
 namespace rsyncfs {
 
 // Symlink times, iconv of symlinks, safe lists, no xattr optimisation, seed order, in-place partials, varint
-// flags with negotiation, names of id 0. Never 'i': an incremental list serves only its newest directories,
-// and takes each only once.
+// flags with negotiation, names of id 0.
 constexpr std::string_view kCapabilities = "e.LsfxCIvu";
+// And incremental lists. Only where names are all that is wanted: contents can be had from the newest lists
+// only.
+constexpr std::string_view kPagingCapabilities = "e.iLsfxCIvu";
 
 // Errc::kUsage for what cannot be put on the wire: NUL bytes, over-long names, a module with '/' or a line
 // break.

@@ -36,6 +36,8 @@ EngineRig::EngineRig(const std::string& source, const std::string& store_directo
   options.source = must(parse_source(source));
   // Tests of something else say themselves when there is a list.
   if (options.poll.mode == PollOptions::Mode::kAuto) options.poll.mode = PollOptions::Mode::kOff;
+  // Each tree as if it were too large for one list.
+  if (std::getenv("RSYNCFS_TEST_PAGES") != nullptr) options.max_whole_tree = 0;
   syncer_ = Syncer::create(*loop_, *executor_, *replica_, std::move(options), *this);
   thread_ = std::thread([this] { loop_->run(); });
 }
@@ -64,6 +66,10 @@ Result<T> EngineRig::wait(Call call) {
 
 Result<void> EngineRig::start() {
   return wait<void>([this](Done<void> done) { syncer_->start(std::move(done)); });
+}
+
+Result<void> EngineRig::refresh(NodeId directory) {
+  return wait<void>([&](Done<void> done) { syncer_->refresh(directory, std::move(done)); });
 }
 
 Result<void> EngineRig::list(NodeId directory) {

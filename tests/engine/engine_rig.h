@@ -35,6 +35,7 @@ class EngineRig final : public SyncerEvents {
   // Walks `path` from the root, listing directories that may not be answered yet.
   Result<Node> find(const std::string& path);
   Result<void> list(NodeId directory);
+  Result<void> refresh(NodeId directory);
   // Bytes as a reader gets them: from the Replica where they are there, through the Syncer otherwise.
   Result<std::string> read(NodeId node, uint64_t offset, uint32_t length);
   Result<std::string> read_all(const std::string& path);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// File lists: the first byte chooses the format, the rest is the list. What is accepted must be sound.
+// File lists, whole or in pages: the first byte chooses the format, the rest is the list. What is accepted
+// must be sound.
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <set>
 
 #include "sync/rsync/file_list_decoder.h"
+#include "sync/rsync/paged_list.h"
 
 namespace rsyncfs {
 namespace {
@@ -44,8 +47,43 @@ void check_entry(const FileList& list, uint32_t ndx) {
                                    list.dirname(entry), list.basename(entry), S_ISDIR(entry.mode)) <= 0);
 }
 
+constexpr ListLimits kLimits{.max_entries = 10'000, .max_bytes = 16 << 20};
+
+void check_list(const FileList& list) {
+  uint32_t unusable = 0;
+  for (uint32_t i = 0; i < list.size(); ++i) {
+    check_entry(list, i);
+    if (!list.entry(i).usable()) ++unusable;
+  }
+  RSYNCFS_CHECK(unusable == list.unusable);
+}
+
+// Each directory was named by an earlier page, and has one.
+void decode_pages(const ListFormat& format, std::span<const std::byte> data) {
+  std::set<std::string> coming = {""};
+  PagedListDecoder decoder(format, kLimits, [&](const ListPage& page) {
+    RSYNCFS_CHECK(coming.erase(page.directory) == 1);
+    check_list(page.list);
+    for (const FileEntry& entry : page.list.entries) {
+      RSYNCFS_CHECK(page.list.dirname(entry) == page.directory);
+      if (S_ISDIR(entry.mode) && page.list.basename(entry) != ".") coming.insert(page.list.path(entry));
+    }
+  });
+  ItemStream stream;
+  size_t piece = 1;
+  while (!data.empty() && !decoder.done()) {
+    const auto part = data.first(std::min(piece, data.size()));
+    data = data.subspan(part.size());
+    piece = piece % 100 + 7;
+    if (decoder.lists() > decoder.released() + 2) decoder.release(1);
+    if (!stream.feed(part, [&](std::span<const std::byte> bytes) { return decoder.parse(bytes); }).ok())
+      return;
+  }
+  RSYNCFS_CHECK(!decoder.done() || coming.empty());
+}
+
 void decode(const ListFormat& format, std::span<const std::byte> data) {
-  FileListDecoder decoder(format, {.max_entries = 10'000, .max_bytes = 16 << 20});
+  FileListDecoder decoder(format, kLimits);
   ItemStream stream;
   size_t piece = 1;
   while (!data.empty() && !decoder.done()) {
@@ -56,13 +94,7 @@ void decode(const ListFormat& format, std::span<const std::byte> data) {
       return;
   }
   if (!decoder.done()) return;
-  const FileList list = decoder.take();
-  uint32_t unusable = 0;
-  for (uint32_t i = 0; i < list.size(); ++i) {
-    check_entry(list, i);
-    if (!list.entry(i).usable()) ++unusable;
-  }
-  RSYNCFS_CHECK(unusable == list.unusable);
+  check_list(decoder.take());
 }
 
 }  // namespace
@@ -77,6 +109,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   format.acls = (data[0] & 16) != 0;
   format.xattrs = (data[0] & 32) != 0;
   format.numeric_ids = (data[0] & 64) != 0;
-  rsyncfs::decode(format, std::as_bytes(std::span(data + 1, size - 1)));
+  format.incremental = (data[0] & 128) != 0;
+  const auto list = std::as_bytes(std::span(data + 1, size - 1));
+  format.incremental ? rsyncfs::decode_pages(format, list) : rsyncfs::decode(format, list);
   return 0;
 }

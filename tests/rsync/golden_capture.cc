@@ -79,6 +79,10 @@ std::string capture(const GoldenCase& golden, const std::string& root) {
   const auto check = [](const auto& result) {
     if (!result.ok()) support::fail_setup(result.error().message());
   };
+  if (config.paged) {
+    check(pull->wait_for_pages());
+    return bytes;
+  }
   check(pull->wait_for_list());
   for (uint32_t ndx = 0; ndx < pull->list().size(); ++ndx) {
     const FileEntry& entry = pull->list().entry(ndx);
@@ -147,7 +151,9 @@ int main(int argc, char** argv) {
   }
   support::TempDir dir;
   make_golden_tree(dir / "tree");
-  for (const GoldenCase& golden : golden_cases()) {
+  std::vector<GoldenCase> cases = golden_cases();
+  for (GoldenCase& golden : golden_pages()) cases.push_back(std::move(golden));
+  for (const GoldenCase& golden : cases) {
     const std::string bytes = capture(golden, dir / "tree");
     support::write_file(std::string(argv[1]) + "/" + golden.name + ".bin", bytes);
     std::printf("%s: %zu bytes\n", golden.name.c_str(), bytes.size());

@@ -48,6 +48,23 @@ inline std::vector<GoldenCase> golden_cases() {
   return cases;
 }
 
+// The same tree in pages.
+inline std::vector<GoldenCase> golden_pages() {
+  std::vector<GoldenCase> cases;
+  for (const int protocol : {30, 31, 32}) {
+    for (const PeerKind peer : {PeerKind::kDaemon, PeerKind::kShell}) {
+      GoldenCase& golden = cases.emplace_back();
+      golden.name = (peer == PeerKind::kDaemon ? "daemon_pages" : "pipe_pages") + std::to_string(protocol);
+      golden.config.module = "m";
+      golden.config.checksum_seed = 4711;
+      golden.config.peer = peer;
+      golden.config.max_protocol = protocol;
+      golden.config.paged = true;
+    }
+  }
+  return cases;
+}
+
 // "text" of the golden tree: numbered lines, so that deltas find their blocks.
 inline std::string golden_text() {
   std::string text;

@@ -227,6 +227,105 @@ TEST_P(Golden, CutAnywhere) {
   }
 }
 
+// Turns each page at once, as the capture did.
+class PagePlayer : public PullEvents {
+ public:
+  explicit PagePlayer(PullConfig config) : session(std::move(config), *this) {}
+  void on_list(const FileList& /*list*/) override { ADD_FAILURE() << "a list as a whole"; }
+  void on_page(ListPage page) override {
+    pages.push_back(std::move(page));
+    session.turn_pages();
+  }
+  void on_pages_end() override { ++ends; }
+
+  std::vector<ListPage> pages;
+  int ends = 0;
+  PullSession session;
+};
+
+class GoldenPages : public testing::TestWithParam<GoldenCase> {
+ protected:
+  void SetUp() override {
+    config_ = GetParam().config;
+    if (config_.peer == PeerKind::kShell) config_.root = "/anything";
+  }
+  PullConfig config_;
+};
+
+const FileEntry* entry_of(const ListPage& page, const char* path) {
+  const auto ndx = page.list.find(path);
+  return ndx ? &page.list.entry(*ndx) : nullptr;
+}
+
+TEST_P(GoldenPages, AreDirectoriesInTheServersOrder) {
+  const std::vector<std::byte> bytes = load(GetParam().name);
+  ASSERT_FALSE(bytes.empty());
+  for (const size_t piece : {bytes.size(), size_t{1}, size_t{37}}) {
+    PagePlayer player(config_);
+    for (size_t at = 0; at < bytes.size(); at += piece) {
+      const auto part = std::span(bytes).subspan(at, std::min(piece, bytes.size() - at));
+      const auto received = player.session.receive(part);
+      ASSERT_TRUE(received.ok()) << received.error().message();
+    }
+    EXPECT_EQ(player.ends, 1);
+    EXPECT_TRUE(player.session.paged());
+    std::vector<std::string> directories;
+    std::vector<std::string> paths;
+    for (const ListPage& page : player.pages) {
+      directories.push_back(page.directory);
+      EXPECT_EQ(page.list.io_error, 0u);
+      for (const FileEntry& entry : page.list.entries) paths.push_back(page.list.path(entry));
+    }
+    EXPECT_EQ(directories, (std::vector<std::string>{"", "dir", "dir/inner", "empty"}));
+    std::vector<std::string> expected;
+    for (const Fact& fact : facts()) expected.emplace_back(fact.path);
+    std::sort(expected.begin(), expected.end());
+    std::sort(paths.begin(), paths.end());
+    EXPECT_EQ(paths, expected);
+  }
+}
+
+TEST_P(GoldenPages, HaveTheFactsOfTheTree) {
+  const std::vector<std::byte> bytes = load(GetParam().name);
+  PagePlayer player(config_);
+  ASSERT_TRUE(player.session.receive(bytes).ok());
+  ASSERT_EQ(player.pages.size(), 4u);
+  const ListPage& root = player.pages[0];
+  const ListPage& dir = player.pages[1];
+  const FileEntry* text = entry_of(root, "text");
+  const FileEntry* link = entry_of(root, "empty.link");
+  const FileEntry* one = entry_of(dir, "dir/one");
+  ASSERT_TRUE(text != nullptr && link != nullptr && one != nullptr);
+  EXPECT_EQ(text->mtime_ns, GetParam().config.max_protocol >= 31 ? 987'654'321u : 0u);
+  EXPECT_EQ(one->size, 4u);
+  EXPECT_EQ(one->uid, 1u);
+  EXPECT_EQ(one->gid, 2u);
+  // One inode in two pages.
+  EXPECT_NE(root.list.extra(*link).hlink_group, 0u);
+  EXPECT_EQ(root.list.extra(*link).hlink_group, dir.list.extra(*one).hlink_group);
+  // Each page has what it refers to.
+  ASSERT_GE(root.list.extra(*text).xattrs, 0);
+  EXPECT_EQ(root.list.xattr_sets.at(static_cast<size_t>(root.list.extra(*text).xattrs)).size(), 2u);
+  const FileEntry* acl = entry_of(root, "dir.txt");
+  ASSERT_NE(acl, nullptr);
+  ASSERT_GE(root.list.extra(*acl).access_acl, 0);
+  EXPECT_EQ(root.list.acls.at(static_cast<size_t>(root.list.extra(*acl).access_acl)).names.size(), 1u);
+  EXPECT_TRUE(dir.list.acls.empty() && dir.list.xattr_sets.empty());
+  // The names of ids stand where they are first met.
+  EXPECT_EQ(root.list.user_names.at(1), "daemon");
+}
+
+TEST_P(GoldenPages, CutAnywhere) {
+  const std::vector<std::byte> bytes = load(GetParam().name);
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    PagePlayer player(config_);
+    ASSERT_TRUE(player.session.receive(std::span(bytes).first(size)).ok());
+    EXPECT_EQ(player.session.end_of_input().error().code(), Errc::kDisconnected);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Conversations, GoldenPages, testing::ValuesIn(golden_pages()),
+                         [](const auto& info_) { return info_.param.name; });
 INSTANTIATE_TEST_SUITE_P(Conversations, Golden, testing::ValuesIn(golden_cases()),
                          [](const auto& info_) { return info_.param.name; });
 

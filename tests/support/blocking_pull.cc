@@ -71,12 +71,24 @@ void BlockingPull::on_list(const FileList& /*list*/) {
   listed = true;
 }
 
+void BlockingPull::on_page(ListPage page) {
+  pages.push_back(std::move(page));
+  if (turn_at_once) session_->turn_pages();
+}
+
 void BlockingPull::on_xattrs(uint32_t ndx, std::vector<std::pair<std::string, std::string>> values) {
   xattrs[ndx] = std::move(values);
 }
 
 Result<void> BlockingPull::send_some() {
   return connection_->send_some(session_->output());
+}
+
+Result<void> BlockingPull::pump_for(std::chrono::milliseconds time) {
+  const auto limit = std::exchange(options_.limit, time);
+  auto pumped = pump_until([] { return false; });
+  options_.limit = limit;
+  return pumped;
 }
 
 Result<void> BlockingPull::pump_until(const std::function<bool()>& condition) {
@@ -93,6 +105,10 @@ Result<void> BlockingPull::pump_until(const std::function<bool()>& condition) {
 
 Result<void> BlockingPull::wait_for_list() {
   return pump_until([this] { return listed; });
+}
+
+Result<void> BlockingPull::wait_for_pages() {
+  return pump_until([this] { return pages_ended; });
 }
 
 Result<MemorySink> BlockingPull::fetch(uint32_t ndx, const std::string& basis, uint32_t block_length) {

@@ -68,6 +68,9 @@ class BlockingPull : public PullEvents {
   // Each pumps until it has its answer, an error, or the limit (Errc::kTimedOut).
   Result<void> pump_until(const std::function<bool()>& condition);
   Result<void> wait_for_list();
+  Result<void> wait_for_pages();
+  // Whatever comes in this time.
+  Result<void> pump_for(std::chrono::milliseconds time);
   // The list's entry for `path` as a whole file, or against `basis`.
   Result<MemorySink> fetch(uint32_t ndx, const std::string& basis = {}, uint32_t block_length = 0);
   Result<MemorySink> fetch(const std::string& path);
@@ -81,6 +84,9 @@ class BlockingPull : public PullEvents {
 
   bool established = false;
   bool listed = false;
+  std::vector<ListPage> pages;
+  bool pages_ended = false;
+  bool turn_at_once = true;  // each page lets the server go on
   std::vector<std::pair<MessageKind, std::string>> messages;
   std::map<uint32_t, std::vector<std::pair<std::string, std::string>>> xattrs;
   uint64_t bytes_received = 0;
@@ -90,6 +96,8 @@ class BlockingPull : public PullEvents {
   BlockingPull(PullConfig config, BlockingPullOptions options);
   void on_established() override { established = true; }
   void on_list(const FileList& list) override;
+  void on_page(ListPage page) override;
+  void on_pages_end() override { pages_ended = true; }
   void on_xattrs(uint32_t ndx, std::vector<std::pair<std::string, std::string>> values) override;
   void on_message(MessageKind kind, std::string_view text) override { messages.emplace_back(kind, text); }
   void attach(std::unique_ptr<PeerConnection> connection);
