@@ -44,7 +44,8 @@ bool LargeFiles::begin_stream(const LargeFilePtr& file, const LargeFile::Start& 
   spec.purpose = SessionSpec::Purpose::kStream;
   spec.paths.push_back(file->target.path);
   spec.append = start.offset > 0;
-  if (start.offset <= kMaxAppendOffset) spec.first_offset = start.offset;
+  // Beside a delta it may be superfluous by the time of its list.
+  if (!file->delta && start.offset <= kMaxAppendOffset) spec.first_offset = start.offset;
   spec.demanded = true;
   auto session = pool_.open(spec, *this);
   if (!session && !file->readers.empty() && stop_stream_for(file, start.since, now))

@@ -110,7 +110,6 @@ bool PushConnection::full() const {
 void PushConnection::on_bytes(std::span<const std::byte> data) {
   if (ended_ || !stream_) return;
   touch();
-  heard_ = true;
   pool_.slot_received();
   const Result<void> result = wire_->receive(data);
   if (ended_) return;
@@ -194,17 +193,13 @@ void PushConnection::close(const Error& why) {
   loop_.post([self = self_.lock()]() mutable { self.reset(); });
 }
 
-// A server with a limit of connections counts one of ours for a moment after it was closed. A connection that
-// was ready may have been at its end when it was taken, and a server another one than it was.
+// A server with a limit of connections counts one of ours for a moment after it was closed; and it may be
+// another one than it was. A connection that broke is another matter: what had gone out may have been done.
 bool PushConnection::try_again(const Result<void>& why) {
   if (why || why.error().code() == Errc::kCanceled) return false;
   if (config_.taken_for && wire_->misjudged()) {
     pool_.slot_misjudged(why.error());
     config_.taken_for.reset();
-    begin_again(std::chrono::milliseconds(0));
-    return true;
-  }
-  if (config_.logged_in && !heard_) {
     begin_again(std::chrono::milliseconds(0));
     return true;
   }
@@ -217,7 +212,7 @@ bool PushConnection::try_again(const Result<void>& why) {
 void PushConnection::begin_again(std::chrono::milliseconds pause) {
   attempt_.reset();
   config_.logged_in.reset();
-  heard_ = established_ = false;
+  established_ = false;
   // It may be on the stack of its own callback.
   loop_.post([stream = std::shared_ptr<Stream>(std::move(stream_))]() mutable { stream.reset(); });
   PushEvents& events = *this;

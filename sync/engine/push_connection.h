@@ -84,7 +84,6 @@ class PushConnection final : private Stream::Handler, private PushEvents {
   std::unique_ptr<PushSession> wire_;
   std::unique_ptr<ConnectAttempt> attempt_;
   std::unique_ptr<Stream> stream_;
-  bool heard_ = false;  // anything on this connection
   bool established_ = false;
   bool finished_ = false;
   bool ended_ = false;
