@@ -75,12 +75,12 @@ void LargeFiles::delta_done(DeltaFetch& delta, Result<DeltaResult> result) {
   totals_.bytes += delta.received_bytes();
   file->digest = std::move(result->digest);
   file->digest_name = std::move(result->digest_name);
+  file->received.add(0, file->target.size);  // no stream is to begin until it has landed
   auto writer = std::make_shared<std::unique_ptr<ContentWriter>>(std::move(result->writer));
   context_.store.post([this, file, writer] {
     file->writer->content = std::move(*writer);
     context_.loop.post([this, file] {
       if (file->state != LargeFile::State::kReady) return;
-      file->received.add(0, file->target.size);
       file->landed.add(0, file->target.size);
       serve(file);
     });

@@ -68,7 +68,8 @@ std::shared_ptr<RemoteSession> LargeFiles::open_stream(const LargeFilePtr& file,
   spec.paths.push_back(file->target.path);
   spec.append = start.offset > 0;
   spec.narrow = spec.append && !file->readers.empty();
-  if (start.offset <= kMaxAppendOffset) spec.first_offset = start.offset;
+  // Beside a delta it may be superfluous by the time of its list.
+  if (!file->delta && start.offset <= kMaxAppendOffset) spec.first_offset = start.offset;
   spec.demanded = true;
   auto session = pool_.open(spec, *this);
   if (!session && !file->readers.empty() && stop_stream_for(file, start.since, now))

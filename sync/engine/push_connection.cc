@@ -68,8 +68,7 @@ PushConnection::PushConnection(Loop& loop, SessionPool& pool, const SyncerOption
   PushEvents& events = *this;
   // Only what has shown itself: a list that is misread is not to be risked.
   if (pool_.features().abilities_seen) config_.taken_for = pool_.features().abilities;
-  was_ready_ = stream_ != nullptr;
-  if (!was_ready_) {
+  if (!stream_) {
     if (auto prepared = pool_.take_ready()) {
       config_.logged_in = std::move(prepared->login);
       stream_ = std::move(prepared->stream);
@@ -128,7 +127,6 @@ bool PushConnection::full() const {
 void PushConnection::on_bytes(std::span<const std::byte> data) {
   if (ended_ || !stream_) return;
   touch();
-  heard_ = true;
   pool_.slot_received();
   const Result<void> result = wire_->receive(data);
   if (ended_) return;
@@ -225,17 +223,13 @@ void PushConnection::close(const Error& why) {
   loop_.post([self = self_.lock()]() mutable { self.reset(); });
 }
 
-// A server with a limit of connections counts one of ours for a moment after it was closed. A connection that
-// was ready may have been at its end when it was taken, and a server another one than it was.
+// A server with a limit of connections counts one of ours for a moment after it was closed; and it may be
+// another one than it was. A connection that broke is another matter: what had gone out may have been done.
 bool PushConnection::try_again(const Result<void>& why) {
   if (why || why.error().code() == Errc::kCanceled) return false;
   if (config_.taken_for && wire_->misjudged()) {
     pool_.slot_misjudged(why.error());
     config_.taken_for.reset();
-    begin_again(std::chrono::milliseconds(0));
-    return true;
-  }
-  if ((config_.logged_in || was_ready_) && !heard_) {
     begin_again(std::chrono::milliseconds(0));
     return true;
   }
@@ -250,7 +244,7 @@ bool PushConnection::try_again(const Result<void>& why) {
 void PushConnection::begin_again(std::chrono::milliseconds pause) {
   attempt_.reset();
   config_.logged_in.reset();
-  was_ready_ = heard_ = established_ = false;
+  established_ = false;
   // It may be on the stack of its own callback.
   loop_.post([stream = std::shared_ptr<Stream>(std::move(stream_))]() mutable { stream.reset(); });
   PushEvents& events = *this;

@@ -93,9 +93,7 @@ class PushConnection final : private Stream::Handler, private PushEvents {
   std::unique_ptr<PushSession> wire_;
   std::unique_ptr<ConnectAttempt> attempt_;
   std::unique_ptr<Stream> stream_;
-  bool was_ready_ = false;  // the stream was there before it was needed
-  bool heard_ = false;      // anything on this connection
-  bool given_ = false;      // the server has its list, or will get it
+  bool given_ = false;  // the server has its list, or will get it
   bool established_ = false;
   bool finished_ = false;
   bool ended_ = false;

@@ -163,6 +163,31 @@ TEST_F(FlightsTest, AConnectionIsKeptReadyForTheNextSession) {
   EXPECT_EQ(std::accumulate(each.begin(), each.begin() + static_cast<ptrdiff_t>(before), 0), 1);
 }
 
+// A ready connection takes a place that a session needs.
+TEST_F(FlightsTest, AReadyConnectionGivesWayWhereThereMayBeFew) {
+  serve();
+  for (const char* most : {"2", "3"}) {
+    DaemonOptions options = RsyncDaemon::serving(tree_.path());
+    options.modules[0].parameters = {{"max connections", most}, {"lock file", store_ / "lock"}};
+    daemon_->reconfigure(options);
+    std::filesystem::remove_all(store_ / "s0");
+    open();
+    ASSERT_TRUE(rig_->wait_for_tree());
+    EXPECT_EQ(read_all("a/b/large"), large_);
+    EXPECT_EQ(read_all("small"), "small");
+    expect_quiet();
+  }
+}
+
+// Beside TCP's own round trip: the list of the root, and the request.
+TEST_F(FlightsTest, AFileIsThereTwoFlightsAfterTheMountBegan) {
+  serve();
+  options_.keep_ready = false;
+  open();
+  EXPECT_EQ(read_all("small"), "small");
+  EXPECT_EQ(flights_of_first(), 2);
+}
+
 // The server has closed it, and we know nothing of that yet.
 TEST_F(FlightsTest, AReadyConnectionThatIsAtItsEndCostsNothing) {
   serve(true);

@@ -421,8 +421,8 @@ TEST_F(PushFsyncTest, ItFailsWithTheSourcesError) {
 TEST_F(PushFsyncTest, ItDoesNotWaitForASourceThatIsAway) {
   options_.timeout = seconds(2);
   start();
+  server_->stop();  // before it can be pushed
   const auto file = rig_->write("f", "new");
-  server_->stop();
   const auto done = rig_->flush(file->id);
   ASSERT_FALSE(done.ok());
   EXPECT_EQ(done.error().code(), Errc::kUnreachable) << done.error().message();

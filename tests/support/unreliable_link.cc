@@ -68,7 +68,6 @@ struct UnreliableLink::Pair {
   Flow down;
   size_t number = 0;  // of all connections
   bool heard = true;  // the client, something since it last spoke
-  bool broken = false;
 
   void close(bool by_reset) {
     for (int* fd : {&client, &server}) {
@@ -88,20 +87,21 @@ struct UnreliableLink::Pair {
     } else if (got == 0) {
       flow.ended = true;
     } else if (errno != EAGAIN && errno != EINTR) {
-      broken = true;
+      flow.ended = true;  // what came before a reset arrives
     }
   }
   // What is due; false: the link is cut short.
   bool write(int to, Flow& flow, Weather& weather) {
-    while (!flow.waiting.empty() && flow.waiting.front().due <= Clock::now() && !broken) {
+    while (!flow.waiting.empty() && flow.waiting.front().due <= Clock::now()) {
       std::string& bytes = flow.waiting.front().bytes;
       const size_t most =
           weather.truncates ? std::min<size_t>(bytes.size(), weather.bytes_left) : bytes.size();
       if (most == 0) return false;
       const ssize_t put = ::send(to, bytes.data(), most, MSG_NOSIGNAL);
       if (put < 0) {
-        broken = broken || (errno != EAGAIN && errno != EINTR);
-        return true;
+        if (errno == EAGAIN || errno == EINTR) return true;
+        flow = {.waiting = {}, .bytes = 0, .ended = true};
+        break;
       }
       flow.bytes -= static_cast<size_t>(put);
       if (weather.truncates) weather.bytes_left -= static_cast<uint64_t>(put);
@@ -111,9 +111,7 @@ struct UnreliableLink::Pair {
     if (flow.ended && flow.waiting.empty()) ::shutdown(to, SHUT_WR);
     return true;
   }
-  bool over() const {
-    return broken || (up.ended && down.ended && up.waiting.empty() && down.waiting.empty());
-  }
+  bool over() const { return up.ended && down.ended && up.waiting.empty() && down.waiting.empty(); }
 };
 
 UnreliableLink::UnreliableLink(uint16_t server_port) : server_port_(server_port) {
