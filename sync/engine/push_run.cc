@@ -32,24 +32,24 @@ PushRun::~PushRun() {
 }
 
 void PushRun::on_request(PushRequest request) {
-  result_.declined[request.index] = true;
+  if (done_) result_.declined[request.index] = true;
   connection_->wire().decline(request.index);
 }
 
 void PushRun::on_declined(size_t index, uint16_t /*iflags*/) {
-  result_.declined[index] = true;
+  if (done_) result_.declined[index] = true;
 }
 
 void PushRun::on_item(size_t index, uint16_t /*iflags*/, std::string_view /*xname*/) {
-  result_.mentioned[index] = true;
+  if (done_) result_.mentioned[index] = true;
 }
 
 void PushRun::on_success(size_t index) {
-  result_.succeeded[index] = true;
+  if (done_) result_.succeeded[index] = true;
 }
 
 void PushRun::on_deleted(std::string_view path, bool /*directory*/) {
-  result_.deleted.emplace(path);
+  if (done_) result_.deleted.emplace(path);
 }
 
 void PushRun::on_message(MessageKind kind, std::string_view text) {
@@ -57,9 +57,10 @@ void PushRun::on_message(MessageKind kind, std::string_view text) {
   if (kind != MessageKind::kMotd) result_.errors.add(kind, text);
 }
 
-// Where the server may have no other beside it, the next one has to wait for its end anyway.
+// Where the server may have no other beside it, the next one has to wait for its end anyway. What is said
+// after that is of nobody's interest.
 void PushRun::on_list_done() {
-  const bool next_can_begin = sessions_.any_prepared() || sessions_.pool().to_spare() > 0;
+  const bool next_can_begin = sessions_.any_prepared() || sessions_.pool().may_make_room();
   if (!done_with_list_ || refused_ || !next_can_begin) return;
   context_.loop.post([this, alive = alive_] {
     if (!*alive) return;

@@ -59,7 +59,7 @@ PushSessions::~PushSessions() {
 void PushSessions::prepare(const PushConfig& config, size_t count) {
   auto there = static_cast<size_t>(std::count_if(
       prepared_.begin(), prepared_.end(), [&](const auto& candidate) { return candidate->is_for(config); }));
-  for (; there < count && prepared_.size() < kMostPrepared && pool_.to_spare() > 0; ++there) {
+  for (; !closed_ && there < count && prepared_.size() < kMostPrepared && pool_.to_spare() > 0; ++there) {
     auto one = std::make_unique<Held>(*this, config);
     auto connection =
         PushConnection::open(context_.loop, pool_, context_.options, PushConfig(config), *one, ready_.take());
@@ -82,6 +82,7 @@ std::shared_ptr<PushConnection> PushSessions::open(PushConfig config, PushUser& 
 }
 
 void PushSessions::let_end(std::shared_ptr<PushConnection> connection) {
+  if (closed_) return connection->close(Error(Errc::kCanceled, "not needed"));
   auto one = std::make_unique<Held>(*this, PushConfig());
   connection->set_user(*one);
   one->hold(std::move(connection));
@@ -117,6 +118,7 @@ void PushSessions::tick(Clock::time_point now, std::chrono::milliseconds stall) 
 }
 
 void PushSessions::close() {
+  closed_ = true;
   drop(prepared_);
   drop(ending_);
   ready_.close();

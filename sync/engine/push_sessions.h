@@ -41,6 +41,7 @@ class PushSessions {
   bool any_prepared() const { return !prepared_.empty(); }
   bool any() const { return !prepared_.empty() || !ending_.empty(); }
   void tick(Clock::time_point now, std::chrono::milliseconds stall);
+  // For good: nothing is held after that.
   void close();
 
  private:
@@ -53,6 +54,7 @@ class PushSessions {
   ReadyStreams ready_;
   std::vector<std::unique_ptr<Held>> prepared_;
   std::vector<std::unique_ptr<Held>> ending_;
+  bool closed_ = false;
 };
 
 }  // namespace rsyncfs

@@ -216,7 +216,8 @@ PushRules Pusher::rules(int64_t now_ms) {
 
 bool Pusher::may_look_ahead() const {
   return may_push() && !planning_ && !deciding_ && !job_ && !unfinished_ && flushes_.empty() &&
-         collisions_.empty() && !pool_.link().down() && std::max(next_session(), next_plan_) <= Clock::now();
+         collisions_.empty() && !pool_.link().down() && next_session() <= Clock::now() &&
+         plan_took_ * kRestFactor < kLongestRest;
 }
 
 void Pusher::plan_ahead(Clock::time_point due, PushOutlook::Planned planned) {
@@ -276,7 +277,8 @@ void Pusher::planned(Result<Found> found) {
   if (closing_) return;
   const auto now = Clock::now();
   const bool much = found && found->plan.batch && found->plan.batch->steps.size() >= batch_limit_ / 4;
-  const Clock::duration rest = std::min<Clock::duration>(kRestFactor * (now - plan_began_), kLongestRest);
+  plan_took_ = now - plan_began_;
+  const Clock::duration rest = std::min<Clock::duration>(kRestFactor * plan_took_, kLongestRest);
   next_plan_ = much ? now : now + rest;
   // What was found to wait is not made to wait for longer.
   if (found && !found->plan.batch && found->plan.next_due_ms != 0)

@@ -154,6 +154,7 @@ class Pusher {
   Clock::time_point due_{};
   Clock::time_point link_retry_{};
   Clock::time_point plan_began_{};
+  Clock::duration plan_took_{0};
   Clock::time_point next_plan_{};  // unless somebody waits
   bool wants_session_ = false;     // until then, or until the pool says that one may be had
   unsigned link_failures_ = 0;

@@ -181,8 +181,7 @@ bool SessionPool::make_room(const SessionSpec& spec) {
   for (const auto& session : sessions_) {
     // A tree's pages may take minutes, and can be asked for again.
     const bool in_the_way = session->paging() && limit_ == 1;
-    const bool idle = (session->armed() && session->outstanding() == 0) || session->paused() || in_the_way;
-    if (!idle || (streams_full && !is_stream(session->spec()))) continue;
+    if ((!is_idle(*session) && !in_the_way) || (streams_full && !is_stream(session->spec()))) continue;
     const bool tree = session->spec().purpose == SessionSpec::Purpose::kTree;
     if (tree && !spec.demanded) continue;
     const bool victim_is_tree = victim != nullptr && victim->spec().purpose == SessionSpec::Purpose::kTree;
@@ -197,6 +196,15 @@ bool SessionPool::make_room(const SessionSpec& spec) {
   if (victim == nullptr) return false;
   victim->fail(Error(Errc::kCanceled, "made room for another session"));
   return in_use() + reserved < limit_;
+}
+
+bool SessionPool::is_idle(const RemoteSession& session) {
+  return (session.armed() && session.outstanding() == 0) || session.paused();
+}
+
+bool SessionPool::may_make_room() const {
+  return to_spare() > 0 || std::any_of(sessions_.begin(), sessions_.end(),
+                                       [](const auto& session) { return is_idle(*session); });
 }
 
 size_t SessionPool::reserved_from(const SessionSpec& spec) const {

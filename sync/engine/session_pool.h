@@ -60,6 +60,8 @@ class SessionPool final : public RemoteSession::Keeper {
   void reserve_for_push(bool under_way) { push_under_way_ = under_way; }
   // Sessions that may be opened beside those that there are, without one of them giving way.
   size_t to_spare() const { return limit_ - std::min(limit_, in_use()); }
+  // Whether one more could be opened for somebody who needs it, be it that an idle one gives way.
+  bool may_make_room() const;
   // Gives up slots that are taken for what may follow; false: there are none. Asked when somebody needs one
   // now.
   void set_yield(std::function<bool()> yield) { yield_ = std::move(yield); }
@@ -111,6 +113,7 @@ class SessionPool final : public RemoteSession::Keeper {
   void session_xattrs(RemoteSession& session, uint32_t ndx,
                       std::vector<std::pair<std::string, std::string>> values) override;
   bool make_room(const SessionSpec& spec);
+  static bool is_idle(const RemoteSession& session);
   size_t in_use() const { return sessions_.size() + slots_; }
   size_t reserved_from(const SessionSpec& spec) const;
   void forget_abilities();

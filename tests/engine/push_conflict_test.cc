@@ -203,10 +203,11 @@ class PushRaceTest : public PushConflictTest {
       const std::string name = name_of(i + 1);
       wait_for_silence();
       theirs(name);
+      // Whatever lists show of the other's version, this is a change to the one before.
+      ASSERT_TRUE(rig_->write(name, "from the first").ok());
       proxy_->stop_after(pieces[i], [] {});
       std::thread pushing([&] { static_cast<void>(other_->flush()); });
       support::wait_until([&] { return proxy_->stopped(); }, std::chrono::seconds(2));
-      ASSERT_TRUE(rig_->write(name, "from the first").ok());
       flush();
       if (then != Then::kItGoesOn) {
         proxy_->stop_after(i + 1 < pieces.size() ? pieces[i + 1] - pieces[i] : 1, [] {});

@@ -24,11 +24,24 @@ class PushKinds : public PushInterop {
   }
   bool exists(std::string_view path) { return stat_of(target_ / path).st_mode != 0; }
   std::unique_ptr<BlockingPush> push(PushConfig config) {
+    const PushKind kind = config.kind;
     auto push = target_.open(std::move(config));
     const auto finished = push->finish();
     EXPECT_TRUE(finished.ok()) << (finished.ok() ? "" : finished.error().message()) << "\n"
                                << push->complaints();
     EXPECT_TRUE(push->requests.empty());
+    const bool with_list = kind == PushKind::kLink || kind == PushKind::kMove || kind == PushKind::kDelete;
+    if (with_list && finished.ok()) {
+      EXPECT_EQ(push->said_with_list, push->said());
+    }
+    return push;
+  }
+  // Until the server has gone through the list, and no further.
+  std::unique_ptr<BlockingPush> push_list(PushConfig config) {
+    auto push = target_.open(std::move(config));
+    EXPECT_TRUE(push->pump_until([&] { return push->said_with_list.has_value(); }).ok())
+        << push->complaints();
+    EXPECT_FALSE(push->finished);
     return push;
   }
 };
@@ -333,6 +346,29 @@ TEST_P(PushKinds, DeletesWhatIsNamed) {
                          {"d/empty", true}, {"d/file", false}, {"d/link", false}}));
   for (const char* path : {"d/file", "d/link", "d/empty"}) EXPECT_FALSE(exists(path)) << path;
   for (const char* path : {"d/stays", "d/full/inside"}) EXPECT_TRUE(exists(path)) << path;
+}
+
+TEST_P(PushKinds, ItIsSoWhenTheListIsGoneThrough) {
+  for (const char* path : {"from/moved", "gone", "old"}) make(path, "some contents");
+  PushConfig config = target_.config(PushKind::kMove);
+  config.root = "from";
+  config.backup_dir = "../to";
+  config.entries = {gone_entry("moved")};
+  const auto moves = push_list(config);
+  EXPECT_TRUE(exists("to/moved"));
+  EXPECT_FALSE(exists("from/moved"));
+  config = target_.config(PushKind::kDelete);
+  config.entries = {gone_entry("gone")};
+  const auto deletes = push_list(config);
+  EXPECT_FALSE(exists("gone"));
+  config = target_.config(PushKind::kLink);
+  for (const char* path : {"old", "a new one"}) {
+    config.entries.push_back(file_entry(path, 13, kOldTime));
+    config.entries.back().hlink_group = 1;
+  }
+  const auto links = push_list(config);
+  EXPECT_TRUE(exists("a new one"));
+  for (const auto* push : {&moves, &deletes, &links}) EXPECT_TRUE((*push)->finish().ok());
 }
 
 TEST_P(PushKinds, DeletesTreesByForceAndIntoABackup) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -57,6 +58,9 @@ class BlockingPush : public PushEvents {
   std::map<size_t, std::pair<uint16_t, std::string>> items;
   std::vector<std::pair<std::string, bool>> deleted;
   std::vector<std::pair<MessageKind, std::string>> messages;
+  // How much of that was said of entries, but for requests; and how much by on_list_done().
+  size_t said() const { return succeeded.size() + declined.size() + items.size() + deleted.size(); }
+  std::optional<size_t> said_with_list;
   // All errors and warnings.
   std::string complaints() const;
   uint64_t bytes_received() const { return connection_->bytes_received; }
@@ -74,6 +78,7 @@ class BlockingPush : public PushEvents {
   void on_success(size_t index) override { succeeded.push_back(index); }
   void on_deleted(std::string_view path, bool directory) override { deleted.emplace_back(path, directory); }
   void on_message(MessageKind kind, std::string_view text) override { messages.emplace_back(kind, text); }
+  void on_list_done() override { said_with_list = said(); }
   void on_finished() override;
 
   BlockingPushOptions options_;
