@@ -98,6 +98,9 @@ class Connection {
     const auto size = static_cast<uint8_t>(take(1)[0]);  // the client's names, which are fewer than 128 bytes
     take(size);
     framed_ = true;
+    raw_.append(in_.readable());
+    in_.clear();
+    unframe();
     while (take_le32() != 0) throw Ended();  // filters
     if (has('r')) return;
     while (true) {
@@ -309,7 +312,9 @@ class Connection {
     const ssize_t got = ::recv(fd_.get(), piece.data(), piece.size(), 0);
     if (got <= 0) throw Ended();
     raw.append(std::span<const std::byte>(piece.data(), static_cast<size_t>(got)));
-    if (!framed_) return;
+    if (framed_) unframe();
+  }
+  void unframe() {
     while (true) {
       WireReader in(raw_.readable());
       const uint32_t head = in.le32();
