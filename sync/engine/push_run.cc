@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/engine/push_run.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace rsyncfs {
@@ -23,8 +24,8 @@ PushRun::PushRun(const EngineContext& context, PushSessions& sessions, PushConfi
 
 PushRun::~PushRun() {
   *alive_ = false;
-  if (!connection_ || connection_->ended()) return;
-  if (done_) {
+  if (!connection_) return;
+  if (done_ || connection_->ended()) {
     connection_->close(Error(Errc::kCanceled, "given up"));
   } else {
     sessions_.let_end(std::move(connection_));
@@ -61,7 +62,10 @@ void PushRun::on_message(MessageKind kind, std::string_view text) {
 // after that is of nobody's interest.
 void PushRun::on_list_done() {
   const bool next_can_begin = sessions_.any_prepared() || sessions_.pool().may_make_room();
-  if (!done_with_list_ || refused_ || !next_can_begin) return;
+  // Another name of what was declined is asked for afterwards.
+  const bool declined =
+      std::find(result_.declined.begin(), result_.declined.end(), true) != result_.declined.end();
+  if (!done_with_list_ || refused_ || declined || !next_can_begin) return;
   context_.loop.post([this, alive = alive_] {
     if (!*alive) return;
     auto done = std::exchange(done_, nullptr);

@@ -151,9 +151,9 @@ class PushEvents {
   // Removed, or moved into backup_dir: one call per object. `path` is relative to root.
   virtual void on_deleted(std::string_view /*path*/, bool /*directory*/) {}
   virtual void on_message(MessageKind /*kind*/, std::string_view /*text*/) {}
-  // Once: the server has gone through the list. What it has to say of moves, links and deletions is said;
-  // they are done. Contents may still be under way, and directories get their times and modes at the end
-  // only.
+  // Once: the server has gone through the list. If nothing was declined, all that it has to say of moves,
+  // links and deletions is said, and they are done. Contents may be under way still, and directories get
+  // their times and modes at the end only.
   virtual void on_list_done() {}
   // Everything that will come has come. What was not acknowledged was not done.
   virtual void on_finished() = 0;

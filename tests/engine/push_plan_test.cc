@@ -396,47 +396,6 @@ TEST_F(PushPlanTest, ADirectoryStaysUntilAllOfItMayGo) {
   EXPECT_EQ(pushed_now(), (Log{"link a/kept > other", "delete  > a/f", "delete  > a/kept", "delete  > a"}));
 }
 
-TEST_F(PushPlanTest, WhatIsRemovedInOneGoWaitsForItsEnd) {
-  const NodeId first = file(kRootNode, "first");
-  const NodeId last = file(kRootNode, "last");
-  ASSERT_NE(first, last);
-  push_all();
-  pending_.local.clear();
-  pending_.names_since_ms = {{{kRootNode, "first"}, 5'000}, {{kRootNode, "last"}, 5'150}};
-  PushRules rules;
-  rules.now_ms = 5'340;
-  auto plan = plan_push(pending_, rules);
-  ASSERT_TRUE(plan.ok());
-  EXPECT_FALSE(plan->batch);
-  EXPECT_EQ(plan->next_due_ms, 5'350);
-  rules.now_ms = 5'350;
-  plan = plan_push(pending_, rules);
-  ASSERT_TRUE(plan.ok() && plan->batch);
-  EXPECT_EQ(plan->batch->steps.size(), 2U);
-  // But not for ever.
-  pending_.names_since_ms[{kRootNode, "last"}] = 5'990;
-  rules.now_ms = 6'000;
-  plan = plan_push(pending_, rules);
-  ASSERT_TRUE(plan.ok() && plan->batch);
-  EXPECT_EQ(plan->batch->steps.size(), 2U);
-}
-
-TEST_F(PushPlanTest, WhatIsDueSoonGoesAlong) {
-  pending_.nodes_since_ms[file(kRootNode, "first")] = 5'000;
-  pending_.nodes_since_ms[file(kRootNode, "soon")] = 5'090;
-  pending_.nodes_since_ms[file(kRootNode, "later")] = 5'200;
-  PushRules rules;
-  rules.together_ms = 100;
-  rules.now_ms = 5'999;
-  auto plan = plan_push(pending_, rules);
-  ASSERT_TRUE(plan.ok());
-  EXPECT_FALSE(plan->batch) << "nothing is due";
-  rules.now_ms = 6'000;
-  plan = plan_push(pending_, rules);
-  ASSERT_TRUE(plan.ok() && plan->batch);
-  EXPECT_EQ(plan->batch->steps.size(), 2U);
-}
-
 TEST_F(PushPlanTest, ADirectorysTimeComesAfterWhatIsInIt) {
   const NodeId d = directory(kRootNode, "d");
   push_all();
@@ -464,34 +423,6 @@ TEST_F(PushPlanTest, WhatIsHeldHoldsNobodyElseUp) {
   EXPECT_EQ(pushing_.log, (Log{"data  > good"}));
   EXPECT_FALSE(pushing_.step());
   EXPECT_EQ(pushing_.last.held, 1U);
-}
-
-TEST_F(PushPlanTest, ContentsWaitUntilTheyRest) {
-  file(kRootNode, "f");
-  PushRules rules;
-  rules.now_ms = 999;
-  auto plan = plan_push(pending_, rules);
-  ASSERT_TRUE(plan.ok());
-  EXPECT_FALSE(plan->batch);
-  EXPECT_EQ(plan->next_due_ms, 1000);
-  rules.now_ms = 1000;
-  plan = plan_push(pending_, rules);
-  ASSERT_TRUE(plan.ok());
-  EXPECT_TRUE(plan->batch);
-}
-
-// The clock was set back by more than a change may wait.
-TEST_F(PushPlanTest, WhatWasChangedInTheFutureIsDue) {
-  file(kRootNode, "f");
-  PushRules rules;
-  rules.now_ms = -9'000;
-  auto plan = plan_push(pending_, rules);
-  ASSERT_TRUE(plan.ok());
-  EXPECT_FALSE(plan->batch);
-  rules.now_ms = -3'600'000;
-  plan = plan_push(pending_, rules);
-  ASSERT_TRUE(plan.ok());
-  EXPECT_TRUE(plan->batch);
 }
 
 TEST_F(PushPlanTest, ABatchHasItsLimits) {
