@@ -171,7 +171,7 @@ Result<void> ListIngest::in_slice(const std::function<bool()>& more,
     rows += *applied;
     ++outcome_.directories;
   }
-  if (const auto committed = (*batch)->commit(); !committed) return committed;
+  if (auto committed = (*batch)->commit(); !committed) return committed;
   batch->reset();
   tell_changes();
   return {};

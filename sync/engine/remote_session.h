@@ -65,6 +65,7 @@ class SessionUser {
   virtual ~SessionUser() = default;
   virtual void session_listed(RemoteSession& session) = 0;
   // SessionSpec::paged: instead of it. What is brought in is to be told by RemoteSession::pages_done().
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): the override keeps the page
   virtual void session_page(RemoteSession& /*session*/, TreePage /*page*/) {}
   virtual void session_pages_end(RemoteSession& /*session*/) {}
   // By way of the pool.

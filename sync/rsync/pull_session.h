@@ -113,6 +113,7 @@ class PullEvents {
   // Once. The list is the session's own: valid while the session lives.
   virtual void on_list(const FileList& list) = 0;
   // Instead of it: directories after those that they are in, depth first.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): the override keeps the page
   virtual void on_page(ListPage /*page*/) {}
   // Once: that was all.
   virtual void on_pages_end() {}

@@ -89,6 +89,32 @@ TEST(UnreadablePlacesTest, AnUnexplainedErrorDoubtsEverything) {
   EXPECT_FALSE(UnreadablePlaces(list, {}, "/").doubt("any").has_value());
 }
 
+// A server says that something failed with one page only, and its texts may come before that.
+TEST(UnreadablePlacesTest, WhatWasSaidCountsForThePagesItIsAbout) {
+  const std::string denied = " (in m) failed: Permission denied (13)";
+  UnreadablePlaces places("/src");
+  FileList list = list_of({{"a", "x"}});
+  list.io_error = 0;
+  places.turn(list, {"rsync: [sender] opendir \"/src/b\"" + denied}, false);
+  EXPECT_FALSE(places.any().has_value());
+  EXPECT_FALSE(places.doubt("a").has_value()) << "nothing has failed by then";
+  FileList failed = list_of({});
+  places.turn(failed, {}, false);
+  EXPECT_TRUE(places.any().has_value());
+  EXPECT_TRUE(places.doubt("b").has_value()) << "it was said before";
+  FileList after = list_of({{"c", "y"}});
+  places.turn(after, {}, false);
+  EXPECT_FALSE(places.doubt("c").has_value()) << "it is about something else";
+  FileList lacking = list_of({{"d", "z"}});
+  places.turn(lacking, {"rsync: [sender] readlink_stat(\"/src/d/lost\")" + denied}, false);
+  EXPECT_TRUE(places.doubt("d").has_value());
+  FileList has_it = list_of({{"d", "lost"}});
+  places.turn(has_it, {}, false);
+  EXPECT_FALSE(places.doubt("d").has_value()) << "its own name is there";
+  places.turn(after, {}, true);
+  EXPECT_TRUE(places.doubt("c").has_value()) << "more was said than is kept";
+}
+
 TEST(UnreadablePlacesTest, ATextOfNothingButQuotesDoubtsEverything) {
   const FileList list = list_of({{"", "."}, {"", "x"}});
   const ServerErrors errors{

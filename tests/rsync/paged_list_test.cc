@@ -252,6 +252,40 @@ TEST(PagedList, WhatIsKeptIsBounded) {
   EXPECT_EQ(error_of(wide, paged_format(), limits), Errc::kLimit);
 }
 
+TEST(PagedList, AttributesThatDifferEverywhereAreALimit) {
+  ListFormat format = paged_format();
+  format.xattrs = true;
+  const auto with_attribute = [](std::string_view path, uint32_t mode, std::string_view value) {
+    return plain_entry(path, mode) +
+           Wire()
+               .varint(0)
+               .varint(1)
+               .varint(7)
+               .varint(static_cast<int>(value.size()))
+               .raw("user.a")
+               .u8(0)
+               .text() +
+           std::string(value);
+  };
+  Speech speech;
+  speech.raw(with_attribute(".", kDirectory, "root")).raw(with_attribute("a", kDirectory, "a")).end();
+  speech.list_of(1).raw(with_attribute("a/x", kFile, "x")).raw(plain_entry("a/y") + Wire().varint(1).text());
+  speech.end().eof();
+  Pages pages(format);
+  const auto fed = pages.feed(speech.text());
+  ASSERT_TRUE(fed.ok()) << fed.error().message();
+  const FileList& list = pages.pages[1].list;
+  ASSERT_EQ(list.xattr_sets.size(), 2u) << "its own, and the root's, which it refers to";
+  const auto value = [&](const char* path) {
+    return list.xattr_sets.at(static_cast<size_t>(list.extra(list.entry(*list.find(path))).xattrs))
+        .at(0)
+        .value;
+  };
+  EXPECT_EQ(value("a/x"), "x");
+  EXPECT_EQ(value("a/y"), "root");
+  EXPECT_EQ(error_of(speech, format, {.max_kept_bytes = 100}), Errc::kLimit);
+}
+
 // ---- a session ----
 
 class PagingServer : public PullEvents {
