@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// One session that pushes contents: answers the requests of its list one after the other, reading and
-// computing on the executor, sending on the loop.
+// One session that pushes contents: answers the requests of its list in their order, reading and computing on
+// the executor, small files many at once, sending on the loop.
 #pragma once
 
 #include <deque>
@@ -63,19 +63,24 @@ class PushDataRun final : private PushUser {
   void on_finished() override {}
   void on_room() override;
   void on_ended(Result<void> end) override;
-  void next_file();
-  // A small file is read by the way.
-  struct Examined {
-    bool agreed = false;
+  void next_files();
+  // One request, and what it comes to. A small file is read by the way.
+  struct Asked {
+    size_t index = 0;
+    std::shared_ptr<PushSender> sender;
+    Result<bool> agreed = false;
     Result<PushPieces> first = PushPieces();
   };
-  void examined(Result<Examined> found);
+  using Batch = std::vector<Asked>;
+  std::shared_ptr<Batch> take_requests();
+  void examined(Batch& batch);
   void read_more();
   void send(Result<PushPieces> pieces);
-  void end_file(const ChecksumValue& digest);
-  void decline(const std::optional<Error>& why);
-  template <class T>
-  void compute(UniqueFunction<Result<T>(PushSender&)> work, void (PushDataRun::*then)(Result<T>));
+  void put(const PushPieces& pieces);
+  void end_badly(const Error& why);
+  void decline(size_t index, const std::optional<Error>& why);
+  // `work` on the executor, then `then` on the loop, if anybody still wants it.
+  void compute(UniqueFunction<void()> work, UniqueFunction<void()> then);
 
   const EngineContext& context_;
   std::vector<PushFile> files_;

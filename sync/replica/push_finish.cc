@@ -133,6 +133,10 @@ Result<void> PushFinish::without_layer() {
 }
 
 Result<void> PushFinish::read_small() {
+  if (auto kept = snapshot_.take_kept()) {
+    small_ = std::move(*kept);
+    return {};
+  }
   std::vector<std::byte> bytes(size_);
   auto here = snapshot_.read(0, bytes);
   if (!here && here.error().code() != Errc::kNotFound) return here;

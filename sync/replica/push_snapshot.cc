@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <deque>
 #include <mutex>
@@ -15,6 +16,16 @@
 #include "sync/replica/node_rows.h"
 
 namespace rsyncfs {
+
+namespace {
+
+// What is sent is stored with the small files, too, when it is acknowledged: till then it is kept in memory,
+// up to a limit, rather than read twice.
+constexpr uint64_t kKeptFileBytes = 16 * 1024;
+constexpr uint64_t kMaxKeptBytes = 8 << 20;
+std::atomic<uint64_t> kept_bytes{0};  // by all snapshots
+
+}  // namespace
 
 StoredSnapshot::StoredSnapshot(DirtyStore& store, std::shared_ptr<DirtyFile> file,
                                const DirtyFile::View& view, const Node& node, const BaseNode& base,
@@ -34,6 +45,7 @@ StoredSnapshot::StoredSnapshot(DirtyStore& store, std::shared_ptr<DirtyFile> fil
 }
 
 StoredSnapshot::~StoredSnapshot() {
+  static_cast<void>(take_kept());
   file_->snapshot_lives = false;
 }
 
@@ -50,7 +62,20 @@ Result<void> StoredSnapshot::read(uint64_t offset, std::span<std::byte> out) con
   if (!got) return got.error();
   if (*got != out.size()) return Error(Errc::kUsage, "reading beyond the end of a file that is being pushed");
   if (!missing.empty()) return Error(Errc::kNotFound, "bytes of a file that is being pushed are not here");
+  if (offset == 0 && out.size() == node_.attr.size && out.size() <= kKeptFileBytes) {
+    const std::lock_guard lock(kept_mutex_);
+    if (!kept_ && kept_bytes.load(std::memory_order_relaxed) < kMaxKeptBytes) {
+      kept_.emplace(out.begin(), out.end());
+      kept_bytes.fetch_add(out.size(), std::memory_order_relaxed);
+    }
+  }
   return {};
+}
+
+std::optional<std::vector<std::byte>> StoredSnapshot::take_kept() const {
+  const std::lock_guard lock(kept_mutex_);
+  if (kept_) kept_bytes.fetch_sub(kept_->size(), std::memory_order_relaxed);
+  return std::exchange(kept_, std::nullopt);
 }
 
 bool StoredSnapshot::complete() const {

@@ -2,9 +2,12 @@
 // PushSnapshot of this store: the sealed layer of a file, over the base.
 #pragma once
 
+#include <cstddef>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "sync/replica/dirty_file.h"
 #include "sync/replica/pending.h"
@@ -29,6 +32,9 @@ class StoredSnapshot final : public PushSnapshot {
   bool complete() const override;
   Result<bool> read_base(uint64_t offset, std::span<std::byte> out) const override;
 
+  // All bytes of a small file, if it was read whole a moment ago; once.
+  std::optional<std::vector<std::byte>> take_kept() const;
+
   DirtyFile& file() const { return *file_; }
   const DirtyFile::View& view() const { return view_; }
   const std::optional<Layer>& layer() const { return layer_; }
@@ -43,6 +49,8 @@ class StoredSnapshot final : public PushSnapshot {
   const std::optional<Layer> layer_;
   uint64_t base_limit_ = 0;
   ExtentSet changed_;
+  mutable std::mutex kept_mutex_;  // guards kept_
+  mutable std::optional<std::vector<std::byte>> kept_;
 };
 
 // Seals what was written to each file since its last snapshot, many in one transaction. kRefused while

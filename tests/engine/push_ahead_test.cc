@@ -31,6 +31,7 @@ class PushAheadTest : public PushTest {
  protected:
   void start_known() {
     options_.writeback_delay = std::chrono::seconds(1000);
+    options_.keep_ready = false;  // a look on it would be over before anybody could change something
     server_ = std::make_unique<support::RsyncDaemon>(writable(tree_.path()));
     link_ = std::make_unique<support::UnreliableLink>(server_->port());
     rig_ = std::make_unique<EngineRig>("rsync://127.0.0.1:" + std::to_string(link_->port()) + "/m",
