@@ -63,6 +63,7 @@ class Planner {
   Result<void> arrive_directory(const Arrival& arrival);
   Result<void> consider_departure(const PendingName& name);
   Result<void> add_departures();
+  void add_delete(PushStep step);
   Result<void> consider_node(const PendingNode& node);
   Result<void> consider_in_place(const PendingNode& node);
   Result<std::optional<Binding>> leaving_place(NodeId node, std::string_view name);
@@ -141,6 +142,14 @@ void Planner::add(PushAction action, PushStep step, uint64_t bytes) {
   touched_.insert(step.node);
   to.bytes += bytes;
   to.steps.push_back(std::move(step));
+}
+
+// A name may have more than one reason to go.
+void Planner::add_delete(PushStep step) {
+  if (going_.contains({step.parent, step.name})) return;
+  std::pair<NodeId, std::string> name(step.parent, step.name);
+  add(PushAction::kDelete, std::move(step));
+  if (!queue(PushAction::kDelete).full) going_.insert(std::move(name));
 }
 
 // All of one batch go from one directory to another; the rest waits for the next plan.
@@ -235,7 +244,7 @@ Result<bool> Planner::clear_other_names(const PushStep& step) {
     any = true;
     auto gone = step_at(step.node, other.parent, other.name);
     if (!gone) return gone.error();
-    add(PushAction::kDelete, std::move(*gone));
+    add_delete(std::move(*gone));
   }
   return any;
 }
@@ -413,8 +422,7 @@ Result<void> Planner::consider_departure(const PendingName& name) {
   if (!step) return step.error();
   will_look(step->path);
   if (name.local != 0) {
-    if (children->empty() && due_after(name.since_ms, rules_.settle_ms))
-      add(PushAction::kDelete, std::move(*step));
+    if (children->empty() && due_after(name.since_ms, rules_.settle_ms)) add_delete(std::move(*step));
     return {};
   }
   first_departure_ms_ = std::min(first_departure_ms_, name.since_ms);
@@ -442,8 +450,7 @@ Result<void> Planner::add_departures() {
       return going_.contains({child.parent, child.name});
     });
     if (!empties) continue;
-    going_.emplace(step.parent, step.name);
-    add(PushAction::kDelete, std::move(step));
+    add_delete(std::move(step));
   }
   return {};
 }

@@ -352,7 +352,7 @@ bool RemoteSession::request_xattrs(uint32_t ndx) {
 void RemoteSession::set_paused(bool paused) {
   if (paused_ == paused) return;
   paused_ = paused;
-  waiting_since_ = Clock::now();
+  waiting_since_ = last_keep_alive_ = Clock::now();
   if (stream_) stream_->set_paused(paused);
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 #include <random>
+#include <set>
 
 #include <gtest/gtest.h>
 
@@ -38,7 +39,9 @@ class Pushing {
     last = std::move(*plan);
     if (!last.batch) return false;
     ++batches;
+    std::set<std::string> paths;
     for (const PushStep& step : last.batch->steps) {
+      EXPECT_TRUE(paths.insert(step.path).second) << "given twice: " << step.path;
       log.push_back(std::string(push_action_name(last.batch->action)) + " " + step.from_path + " > " +
                     step.path);
     }

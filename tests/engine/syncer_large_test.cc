@@ -136,6 +136,7 @@ TEST_F(LargeFileTest, ManyLargeFilesLeaveRoomForSmallOnes) {
   RsyncDaemon server(RsyncDaemon::serving(tree_.path()));
   SyncerOptions options;
   options.timeout = seconds(20);
+  options.max_sessions = 4;
   EngineRig rig(server.url(), store_ / "s", options);
   ASSERT_TRUE(rig.start().ok());
   ASSERT_TRUE(rig.wait_for_tree());
