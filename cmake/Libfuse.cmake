@@ -23,14 +23,17 @@ message(STATUS "libfuse ${version} from ${RSYNCFS_LIBFUSE_SOURCE}, FUSE over io_
 find_program(RSYNCFS_MESON meson REQUIRED)
 find_program(RSYNCFS_NINJA ninja REQUIRED)
 set(RSYNCFS_LIBFUSE_BUILD ${CMAKE_BINARY_DIR}/libfuse)
-set(rings $<IF:$<BOOL:${RSYNCFS_FUSE_RINGS}>,true,false>)
+set(rings)
+if(version VERSION_GREATER_EQUAL 3.18)
+  set(rings -Denable-io-uring=$<IF:$<BOOL:${RSYNCFS_FUSE_RINGS}>,true,false>)
+endif()
 include(ExternalProject)
 # The prefix is where its users' fusermount3 is.
 ExternalProject_Add(libfuse_build
   SOURCE_DIR ${RSYNCFS_LIBFUSE_SOURCE}
   BINARY_DIR ${RSYNCFS_LIBFUSE_BUILD}
   CONFIGURE_COMMAND ${RSYNCFS_MESON} setup --prefix=/usr --buildtype=release -Ddefault_library=static -Dutils=false
-                    -Dexamples=false -Dtests=false -Duseroot=false -Denable-io-uring=${rings} <BINARY_DIR> <SOURCE_DIR>
+                    -Dexamples=false -Dtests=false -Duseroot=false ${rings} <BINARY_DIR> <SOURCE_DIR>
   BUILD_COMMAND ${RSYNCFS_NINJA} -C <BINARY_DIR>
   BUILD_BYPRODUCTS ${RSYNCFS_LIBFUSE_BUILD}/lib/libfuse3.a
   INSTALL_COMMAND "")
