@@ -2,8 +2,8 @@
 # Every dependency is a Debian 12 package; packaging/dependencies lists their names.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
-pkg_check_modules(FUSE3 REQUIRED IMPORTED_TARGET fuse3>=3.14)
 pkg_check_modules(LIBURING REQUIRED IMPORTED_TARGET liburing>=2.3)
+include(cmake/Libfuse.cmake)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)

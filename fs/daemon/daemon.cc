@@ -287,6 +287,7 @@ FrontOptions Daemon::front_options() const {
   options.suid = given.suid;
   options.dev = given.dev;
   options.profile = given.profile;
+  options.rings = given.fuse_uring;
   // An ACL would grant what the user chose not to show.
   options.posix_acl = given.acls && !given.uid && !given.gid && !given.file_mask && !given.directory_mask;
   options.debug = plan_.debug;

@@ -176,6 +176,13 @@ constexpr OptionSpec kMount[] = {
     {"profile", "WHAT",
      "small, or large: the kernel reads large files by itself, each open asks us (default: auto, small now)",
      [](Options& o, Value v) { return store(parse_profile(v), o.profile); }},
+    {"fuse_uring", "CHOICE",
+     "yes: the kernel's requests come by io_uring, if it and this build can; or no (default: no)",
+     [](Options& o, Value v) {
+       const Result<std::string> word = parse_word(v, {"yes", "no"});
+       if (word) o.fuse_uring = *word == "yes";
+       return word ? Result<void>() : word.error();
+     }},
     {"default_permissions", "", "have the kernel check permissions (always so)", accept},
     {"auto_unmount", "", "unmount when the daemon dies", set<&Options::auto_unmount, true>},
     {"nonempty", "", "accepted: a directory with contents may be mounted over anyway", accept},

@@ -38,6 +38,7 @@ struct MountOptions {
   bool dev = false;
   bool exec = true;
   OpenProfile profile = OpenProfile::kNoOpen;
+  bool fuse_uring = false;
   bool sloppy = false;             // from here on, options that nobody knows are dropped
   std::optional<bool> read_write;  // rw or ro was given
   std::string fsname;              // "" = SOURCE as typed

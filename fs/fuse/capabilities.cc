@@ -5,12 +5,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
 #include "fs/fuse/fuse_api.h"
 #include "fs/fuse/mount_context.h"
 #include "fs/fuse/operations.h"
+#include "fs/fuse/rings.h"
 
 namespace rsyncfs {
 namespace {
@@ -78,6 +80,11 @@ void choose_capabilities(fuse_conn_info& connection, MountContext& mount) {
   if (passthrough) mount.backing.agree();
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
   (passthrough ? wanted : unwanted) |= FUSE_CAP_PASSTHROUGH;
+#endif
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+  (mount.options.rings && kRingsBuilt ? wanted : unwanted) |= FUSE_CAP_OVER_IO_URING;
+  connection.request_timeout =
+      static_cast<uint16_t>(std::clamp<int64_t>(mount.options.request_timeout.count(), 0, UINT16_MAX));
 #endif
   agree(connection, wanted & capable, unwanted);
   connection.max_read = kMaxRequestBytes;

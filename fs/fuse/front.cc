@@ -11,6 +11,7 @@
 #include "fs/fuse/mount_check.h"
 #include "fs/fuse/mount_context.h"
 #include "fs/fuse/mount_point.h"
+#include "fs/fuse/rings.h"
 #include "fs/fuse/session.h"
 #include "fs/fuse/worker_pool.h"
 #include "io/base/log.h"
@@ -59,6 +60,7 @@ class MountedFront final : public Front {
 
  private:
   void after_request();
+  void look_at_rings();
   void after_last_worker();
   void cancel_parked();
   void end_notifications();
@@ -109,6 +111,7 @@ MountedFront::~MountedFront() {
 void MountedFront::after_request() {
   if (is_ready_.load(std::memory_order_relaxed) || !mount_.initialized.load()) return;
   if (announced_.exchange(true)) return;
+  look_at_rings();
   // FUSE_INIT sets it, so not before.
   raise_read_ahead();
   {
@@ -127,6 +130,15 @@ void MountedFront::after_last_worker() {
     changed_.notify_all();
   }
   if (events_.ended) events_.ended();
+}
+
+void MountedFront::look_at_rings() {
+  if (!mount_.options.rings) return;
+  mount_.rings_run.store(session_->has_ring_threads());
+  if (mount_.rings_run.load()) return;
+  log_warn(std::string("no FUSE over io_uring: ") +
+           (kRingsBuilt ? "the kernel does not offer it, see /sys/module/fuse/parameters/enable_uring"
+                        : "built without it"));
 }
 
 bool MountedFront::wait_ready(std::chrono::milliseconds limit) {
@@ -170,12 +182,21 @@ void MountedFront::end_notifications() {
 void MountedFront::stop() {
   const std::lock_guard lock(stop_mutex_);
   end_notifications();
+  mount_.closed.store(true);
   workers_->stop();
-  cancel_parked();
-  if (!mount_.replies.wait_none_open(kAnswerParkedLimit)) {
+  // One that came by a ring just before may be parked now.
+  const auto limit = std::chrono::steady_clock::now() + kAnswerParkedLimit;
+  bool answered = false;
+  do {
+    cancel_parked();
+    answered = mount_.replies.wait_none_open(kCancelAgainEvery);
+  } while (!answered && std::chrono::steady_clock::now() < limit);
+  if (!answered) {
     log_error("requests are not answered although they were cancelled: " +
               std::to_string(mount_.replies.open()));
+    return;
   }
+  session_->stop_ring_threads();
 }
 
 void MountedFront::raise_read_ahead() const {
@@ -200,7 +221,8 @@ FrontStatistics MountedFront::statistics() const {
 std::string MountedFront::description() const {
   return "fuse " + std::to_string(mount_.protocol_major.load()) + "." +
          std::to_string(mount_.protocol_minor.load()) + ", libfuse " + fuse_pkgversion() + ", profile " +
-         profile_name(mount_) + ", " + std::to_string(mount_.options.workers) + " workers";
+         profile_name(mount_) + ", " + std::to_string(mount_.options.workers) + " workers" +
+         (mount_.rings_run.load() ? ", io_uring" : "");
 }
 
 }  // namespace

@@ -30,7 +30,9 @@ struct FrontOptions {
   // ...
   std::vector<std::string> mount_options;
   OpenProfile profile = OpenProfile::kNoOpen;
-  unsigned workers = 6;                        // threads that take requests; 1..kMaxFrontWorkers
+  unsigned workers = 6;  // threads that take requests; 1..kMaxFrontWorkers
+  bool rings =
+      false;  // requests come by io_uring, where kernel and libfuse can; it is said where they cannot
   bool posix_acl = true;                       // the kernel checks ACLs, as it does on a local file system
   std::chrono::seconds cache_timeout{86'400};  // names and attributes; made safe by the Notifier
   // Of a directory's own name: a walk asks for it so often, which tells that it is in use.

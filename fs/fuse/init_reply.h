@@ -15,12 +15,12 @@ struct MountContext;
 
 // libfuse 3.14.0 takes FUSE_CAP_PARALLEL_DIROPS and does not pass it on. Without it the kernel lets one
 // lookup at a time into a directory, and those behind one that waits for the source cannot even be killed.
-constexpr bool kAmendInitReply = FUSE_VERSION < FUSE_MAKE_VERSION(3, 17);
+constexpr bool kAmendInitReply = FUSE_VERSION < FUSE_MAKE_VERSION(3, 18);
 
 // Nor does it know FUSE_HANDLE_KILLPRIV_V2: the Tree takes set-id bits away itself. Without it the kernel
 // asks for security.capability before each write.
 
-// Nor FUSE_REQUEST_TIMEOUT.
+// Nor FUSE_REQUEST_TIMEOUT, which 3.17 does not know either.
 
 // Nor FUSE_PASSTHROUGH.
 

@@ -40,6 +40,8 @@ struct MountContext {
   std::atomic<bool> passthrough_offered{false};   // likewise
   std::atomic<bool> no_open{false};               // what the profile became with this kernel
   std::atomic<bool> changes_refused{false};       // though it is mounted read-write
+  std::atomic<bool> rings_run{false};             // requests come by io_uring
+  std::atomic<bool> closed{false};                // what comes by them now is refused
   std::atomic<unsigned> protocol_major{0};
   std::atomic<unsigned> protocol_minor{0};
 };

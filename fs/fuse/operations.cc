@@ -9,6 +9,7 @@
 #include "fs/fuse/fuse_api.h"
 #include "fs/fuse/operation_tables.h"
 #include "fs/fuse/request.h"
+#include "fs/fuse/rings.h"
 
 namespace rsyncfs {
 namespace {
@@ -95,6 +96,7 @@ fuse_lowlevel_ops make_operations(bool read_only) {
     add_changing_until_refused(ops);
     add_echoes(ops);
   }
+  guard_rings(ops, read_only);
   return ops;
 }
 

@@ -7,6 +7,7 @@
 
 #include "fs/fuse/errno_map.h"
 #include "fs/fuse/fuse_api.h"
+#include "fs/fuse/rings.h"
 
 namespace rsyncfs {
 namespace {
@@ -63,12 +64,17 @@ Reply::~Reply() {
 
 void Reply::park(RequestId waiting) {
   if (waiting == 0) return;
-  const std::lock_guard lock(mutex_);
-  if (request_ == nullptr) return;
-  waiting_.store(waiting);
-  parked_ = true;
-  mount_.replies.parked(waiting);
-  fuse_req_interrupt_func(request_, &Reply::on_interrupt, this);
+  bool interrupted = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (request_ == nullptr) return;
+    waiting_.store(waiting);
+    parked_ = true;
+    ring_number_ = ring_number(request_);
+    interrupted = mount_.replies.parked(waiting, ring_number_);
+    fuse_req_interrupt_func(request_, &Reply::on_interrupt, this);
+  }
+  if (interrupted) mount_.tree.cancel(waiting);
 }
 
 // `self` is alive: take() unregisters this callback, and waits while it runs, before the request is answered.
@@ -89,7 +95,7 @@ fuse_req* Reply::take() {
   }
   if (parked) {
     fuse_req_interrupt_func(request, nullptr, nullptr);
-    mount_.replies.unparked(waiting_.load());
+    mount_.replies.unparked(waiting_.load(), ring_number_);
   }
   return request;
 }

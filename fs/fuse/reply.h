@@ -70,6 +70,7 @@ class Reply : public std::enable_shared_from_this<Reply> {
   std::mutex mutex_;  // guards request_ and parked_
   fuse_req* request_;
   bool parked_ = false;
+  uint64_t ring_number_ = 0;  // the kernel's number of a parked request that came by a ring
   std::atomic<RequestId> waiting_{0};
 };
 

@@ -2,6 +2,12 @@
 #include "fs/fuse/reply_book.h"
 
 namespace rsyncfs {
+namespace {
+
+// An interrupt is overtaken by its request for some microseconds only.
+constexpr size_t kMostInterrupted = 64;
+
+}  // namespace
 
 // Under the lock: the waiter may destroy the book as soon as it has it.
 void ReplyBook::closed() {
@@ -9,15 +15,29 @@ void ReplyBook::closed() {
   if (open_.fetch_sub(1) == 1) none_open_.notify_all();
 }
 
-void ReplyBook::parked(RequestId request) {
+bool ReplyBook::parked(RequestId request, uint64_t number) {
   parked_total_.fetch_add(1, std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);
   parked_.insert(request);
+  if (number == 0) return false;
+  parked_by_number_.emplace(number, request);
+  return std::erase(interrupted_, number) > 0;
 }
 
-void ReplyBook::unparked(RequestId request) {
+void ReplyBook::unparked(RequestId request, uint64_t number) {
   const std::lock_guard lock(mutex_);
   parked_.erase(request);
+  if (number != 0) parked_by_number_.erase(number);
+}
+
+RequestId ReplyBook::interrupted(uint64_t number) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = parked_by_number_.find(number); found != parked_by_number_.end())
+    return found->second;
+  // The kernel gives no number twice.
+  interrupted_.push_back(number);
+  if (interrupted_.size() > kMostInterrupted) interrupted_.pop_front();
+  return 0;
 }
 
 std::vector<RequestId> ReplyBook::parked_now() const {

@@ -6,7 +6,9 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <mutex>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -19,8 +21,11 @@ class ReplyBook {
  public:
   void opened() { open_.fetch_add(1); }
   void closed();
-  void parked(RequestId request);
-  void unparked(RequestId request);
+  // `number` is the kernel's, of a request that came by a ring; 0 of others. True: it was interrupted before.
+  bool parked(RequestId request, uint64_t number);
+  void unparked(RequestId request, uint64_t number);
+  // What that request of a ring waits for; 0 if nothing, but should it come to that it is known.
+  RequestId interrupted(uint64_t number);
   void failed() { errors_.fetch_add(1, std::memory_order_relaxed); }
 
   uint64_t open() const { return open_.load(); }
@@ -35,9 +40,11 @@ class ReplyBook {
   std::atomic<uint64_t> open_{0};
   std::atomic<uint64_t> errors_{0};
   std::atomic<uint64_t> parked_total_{0};
-  mutable std::mutex mutex_;  // guards parked_
+  mutable std::mutex mutex_;  // guards what follows
   std::condition_variable none_open_;
   std::unordered_set<RequestId> parked_;
+  std::unordered_map<uint64_t, RequestId> parked_by_number_;  // those of rings
+  std::deque<uint64_t> interrupted_;                          // the last of those that did not wait then
 };
 
 }  // namespace rsyncfs

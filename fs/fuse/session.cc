@@ -2,6 +2,7 @@
 #include "fs/fuse/session.h"
 
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <poll.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <span>
 #include <vector>
 
@@ -16,6 +18,7 @@
 #include "fs/fuse/fuse_log.h"
 #include "fs/fuse/init_reply.h"
 #include "fs/fuse/operations.h"
+#include "fs/fuse/rings.h"
 #include "io/base/log.h"
 
 namespace rsyncfs {
@@ -38,6 +41,7 @@ std::vector<std::string> session_arguments(const FrontOptions& options) {
   list += options.read_only ? ",ro" : ",rw";
   list += options.suid ? ",suid" : ",nosuid";
   list += options.dev ? ",dev" : ",nodev";
+  if (options.rings) list += ring_mount_options();
   if (options.allow_other) list += ",allow_other";
   for (const std::string& option : options.mount_options) list += "," + escape_option(option);
   std::vector<std::string> arguments{"rsyncfs", "-o", list};
@@ -74,7 +78,7 @@ Result<std::unique_ptr<Session>> Session::create(MountContext& mount) {
   if (session == nullptr) {
     return Error(Errc::kUsage, messages.last().empty() ? "mount options: refused" : messages.last());
   }
-  return std::unique_ptr<Session>(new Session(session));
+  return std::unique_ptr<Session>(new Session(session, mount));
 }
 
 Session::~Session() {
@@ -139,7 +143,31 @@ bool Session::receive(Buffer& buffer) {
 }
 
 void Session::process(Buffer& buffer) {
+  if (mount_.rings_run.load(std::memory_order_relaxed)) note_interrupt(buffer);
   fuse_session_process_buf(session_, &buffer.storage_->buffer);
+}
+
+// Interrupts of what came by a ring are to be read, and libfuse does not find their requests.
+void Session::note_interrupt(const Buffer& buffer) {
+  const fuse_buf& read = buffer.storage_->buffer;
+  fuse_in_header header{};
+  fuse_interrupt_in interrupt{};
+  if (read.size < sizeof header + sizeof interrupt || (read.flags & FUSE_BUF_IS_FD) != 0) return;
+  std::memcpy(&header, read.mem, sizeof header);
+  if (header.opcode != FUSE_INTERRUPT) return;
+  std::memcpy(&interrupt, static_cast<const std::byte*>(read.mem) + sizeof header, sizeof interrupt);
+  const RequestId waiting = mount_.replies.interrupted(interrupt.unique);
+  if (waiting == 0) return;
+  mount_.count(FrontOp::kInterrupt);
+  mount_.tree.cancel(waiting);
+}
+
+bool Session::has_ring_threads() const {
+  return have_ring_threads(session_);
+}
+
+void Session::stop_ring_threads() {
+  rsyncfs::stop_ring_threads(session_);
 }
 
 bool Session::more_waits() const {

@@ -39,16 +39,21 @@ class Session final : public KernelCaches {
   void exit();              // any thread: receive() returns false from the next request or signal on
   bool exited() const;
   int channel() const;  // of a mount
+  // Of libfuse, beside those who call receive(); they take requests from the answer to FUSE_INIT on.
+  bool has_ring_threads() const;
+  void stop_ring_threads();  // waits until they are gone; none of their requests may be unanswered
 
   int drop_entry(NodeId parent, std::string_view name) override;
   int drop_attributes(NodeId node) override;
   int drop_all(NodeId node) override;
 
  private:
-  explicit Session(fuse_session* session) : session_(session) {}
+  Session(fuse_session* session, MountContext& mount) : session_(session), mount_(mount) {}
   Result<void> hook(int fd);
+  void note_interrupt(const Buffer& buffer);
 
   fuse_session* session_;
+  MountContext& mount_;
   bool mounted_ = false;
 };
 

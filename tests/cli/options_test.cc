@@ -34,6 +34,7 @@ std::string good_value(const OptionSpec& spec) {
   if (spec.name == "io") return "threads";
   if (spec.name == "log_level") return "debug";
   if (spec.name == "profile") return "large";
+  if (spec.name == "fuse_uring") return "yes";
   if (spec.name == "fsync" || spec.argument == "POLICY") return "remote";
   if (spec.name == "conflict_rule") return "*.o:local";
   if (spec.argument == "OCTAL") return "022";
