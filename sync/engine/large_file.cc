@@ -59,6 +59,12 @@ void FileStream::note_read(uint64_t offset, uint64_t end) {
   if (was_probe && session) session->expect(0);
 }
 
+void FileStream::bring_all() {
+  if (!is_probe()) return;
+  demanded_end_ = first_end_ + 1;
+  session->expect(0);
+}
+
 Result<void> LargeFile::Writer::read(uint64_t offset, std::span<std::byte> out) const {
   if (content) return content->read(offset, out);
   if (!passing) return Error(Errc::kCanceled, "the file was put away");

@@ -60,6 +60,8 @@ class FileStream final : public FileSink {
   // Somebody reads there: if that is where the stream is, it goes on.
   void note_read(uint64_t offset, uint64_t end);
   uint64_t demanded_end() const { return demanded_end_; }
+  // It is no probe any more, whoever reads.
+  void bring_all();
   uint64_t first_bytes() const { return first_end_ - start_; }
   // It began in the middle, and nobody has read on from there: no reason to send more than was asked for.
   bool is_probe() const { return start_ > 0 && demanded_end_ <= first_end_; }

@@ -174,6 +174,7 @@ void LargeFiles::adjust_parking(const LargeFilePtr& file) {
     const uint64_t grown =
         std::clamp(stream->position() - stream->start(), std::min(kFirstAheadBytes, most), most);
     const uint64_t ahead = stream->is_probe() ? 0 : grown;
+    if (!file->hydrators.empty()) stream->bring_all();
     uint64_t window = file->hydrators.empty() ? stream->demanded_end() + ahead : UINT64_MAX;
     for (const auto& reader : file->readers) {
       if (stream->will_bring(reader.offset)) window = std::max(window, reader.end + ahead);

@@ -32,7 +32,11 @@ void tune(int fd, uint32_t unread_bytes) {
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
   // Before it is connected: what was announced once cannot be taken back.
   const auto buffer = static_cast<int>(unread_bytes);
-  if (buffer != 0) (void)::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
+  if (buffer == 0) return;
+  (void)::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
+  // Segments of loopback do not fit into it, and then wait for timers.
+  const int segment = 1448;
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
 }
 
 // The attempt's state outlives the handle while a connect is under way.
