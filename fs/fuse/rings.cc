@@ -34,13 +34,15 @@ void refuse_cancellation() {
 template <bool kReadOnly, auto Operation, class... Arguments>
 void op_unless_closed(fuse_req_t request, Arguments... arguments) {
   refuse_cancellation();
+  const auto operation = guarded<kReadOnly>().*Operation;
+  RSYNCFS_CHECK(operation != nullptr);
   MountContext& mount = mount_of(request);
   // Before the look at `closed`, so whoever set it waits for us.
   mount.replies.opened();
   if (mount.closed.load()) {
     fuse_reply_err(request, ENOTCONN);
   } else {
-    (guarded<kReadOnly>().*Operation)(request, arguments...);
+    operation(request, arguments...);
   }
   mount.replies.closed();
 }
