@@ -57,6 +57,8 @@ PushSessions::~PushSessions() {
 }
 
 void PushSessions::prepare(const PushConfig& config, size_t count) {
+  // A restricted shell (rrsync) makes the directory that a session goes into before anything is said there.
+  if (context_.options.source.kind == Source::Kind::kShell && !config.root.empty()) return;
   auto there = static_cast<size_t>(std::count_if(
       prepared_.begin(), prepared_.end(), [&](const auto& candidate) { return candidate->is_for(config); }));
   for (; !closed_ && there < count && prepared_.size() < kMostPrepared && pool_.to_spare() > 0; ++there) {
