@@ -119,7 +119,7 @@ TEST_F(PollTest, SessionsDoNotPileUp) {
   const bool many = wait_until(
       [&] {
         rig_->syncer().note_use(used);
-        EXPECT_LE(rig_->status().sessions.size(), 4U);
+        EXPECT_LE(rig_->status().sessions.size(), 6U) << "of the eight that there may be";
         return lists() >= before + 40;
       },
       kLimit);
