@@ -92,7 +92,7 @@ std::vector<LargeFile::Start> LargeFile::starts() const {
   }
   if (hydrators.empty() || !streams.empty() || !out.empty() || delta) return out;
   const auto gaps = received.missing(0, target.size);
-  if (!gaps.empty()) out.push_back({gaps.front().begin, target.size, hydrators.front().since});
+  if (!gaps.empty()) out.push_back({gaps.front().begin, gaps.front().begin, hydrators.front().since});
   return out;
 }
 

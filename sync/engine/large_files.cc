@@ -37,7 +37,9 @@ void LargeFiles::read(RequestId id, FileTarget target, uint64_t offset, uint32_t
   reader.asked_end = offset + length;
   reader.fit(file->target.size);
   reader.done = std::move(done);
-  for (const auto& stream : file->streams) stream->note_read(reader.offset, reader.end);
+  // What is here already it may have come to without a stream.
+  const uint64_t needs = file->lacks(reader).value_or(reader.offset);
+  for (const auto& stream : file->streams) stream->note_read(needs, reader.end);
   file->last_used = file->last_read = now;
   file->readers.push_back(std::move(reader));
   if (version == file->target.version()) {

@@ -50,6 +50,7 @@ class LargeFiles final : public SessionUser, public FileStream::Owner, public De
   std::shared_ptr<RemoteSession> open_stream(const LargeFilePtr& file, const LargeFile::Start& start,
                                              Clock::time_point now);
   void note_seek(const LargeFilePtr& file, Clock::time_point now);
+  void close_passed_probes(const LargeFilePtr& file);
   bool stop_stream_for(const LargeFilePtr& wanting, Clock::time_point since, Clock::time_point now);
   void close_streams(const LargeFilePtr& file, const char* why);
   void revalidate(const LargeFilePtr& file);

@@ -81,8 +81,19 @@ void LargeFiles::note_seek(const LargeFilePtr& file, Clock::time_point now) {
   if (now - file->last_seek > kSeekPause) file->seeks = 0;
   file->last_seek = now;
   if (++file->seeks < kSeeksOfRandomReader) return;
+  close_passed_probes(file);
   if (!file->ready) file->ready = std::make_unique<ReadySessions>(pool_);
   file->ready->keep(file->target, now);
+}
+
+// Who reads here and there does not come back to where nothing was read on.
+void LargeFiles::close_passed_probes(const LargeFilePtr& file) {
+  std::vector<std::shared_ptr<RemoteSession>> passed;
+  for (const auto& stream : file->streams) {
+    if (stream->is_probe() && stream->session->paused() && stream->position() >= stream->demanded_end())
+      passed.push_back(stream->session);
+  }
+  for (const auto& session : passed) session->fail(Error(Errc::kCanceled, "the reader went elsewhere"));
 }
 
 // A file that is only brought along gives way to one that is read; of those that are read, one that has had
@@ -177,7 +188,8 @@ void LargeFiles::adjust_parking(const LargeFilePtr& file) {
     if (!file->hydrators.empty()) stream->bring_all();
     uint64_t window = file->hydrators.empty() ? stream->demanded_end() + ahead : UINT64_MAX;
     for (const auto& reader : file->readers) {
-      if (stream->will_bring(reader.offset)) window = std::max(window, reader.end + ahead);
+      const auto lacking = file->lacks(reader);
+      if (lacking && stream->will_bring(*lacking)) window = std::max(window, reader.end + ahead);
     }
     const bool needed = stream->position() < window;
     stream->session->set_paused(!needed || file->unstored_bytes > kMaxUnstoredBytes);

@@ -11,6 +11,7 @@ namespace {
 // One is used in each round trip, and a new one needs about two.
 constexpr size_t kReady = 3;
 constexpr std::chrono::seconds kReadyFor{5};
+constexpr size_t kLeftToOthers = 1;  // sessions, of those to spare
 constexpr std::chrono::seconds kPauseAfterRefusal{2};
 
 }  // namespace
@@ -21,7 +22,8 @@ ReadySessions::~ReadySessions() {
 
 void ReadySessions::keep(const FileTarget& target, Clock::time_point now) {
   if (now - refused_at_ < kPauseAfterRefusal) return;
-  while (sessions_.size() < kReady) {
+  // Nobody gives way to what may not be needed, these themselves least of all.
+  while (sessions_.size() < kReady && pool_.to_spare() > kLeftToOthers) {
     SessionSpec spec;
     spec.purpose = SessionSpec::Purpose::kStream;
     spec.paths.push_back(target.path);

@@ -125,6 +125,49 @@ std::vector<std::string> hydrate_together(EngineRig& rig, const std::vector<std:
   return errors;
 }
 
+// What is asked for begins before the stream that brings its rest.
+TEST_F(LargeFileTest, WhoReadsFromWhatIsHereIntoWhatIsNotWaitsForNothingElse) {
+  constexpr uint64_t kBegin = 16 * kMiB;
+  const std::string contents = support::random_bytes(32 * kMiB, 12);
+  write_file(served("big"), contents);
+  RsyncDaemon server(RsyncDaemon::serving(tree_.path()));
+  SyncerOptions options;
+  options.timeout = seconds(6);
+  {
+    EngineRig rig(server.url(), store_ / "s", options);
+    ASSERT_TRUE(rig.start().ok());
+    const auto node = rig.find("big");
+    ASSERT_TRUE(rig.read(node->id, kBegin, 4096).ok());
+  }
+  EngineRig rig(server.url(), store_ / "s", options);
+  ASSERT_TRUE(rig.start().ok());
+  const auto node = rig.find("big");
+  const uint64_t here = rig.replica().content_state(node->id)->present_bytes;
+  ASSERT_GE(here, 4096U);
+  ASSERT_LT(here, 2 * kMiB);
+  ASSERT_TRUE(rig.read(node->id, kBegin + here, 4096).ok());
+  const auto bytes = rig.read(node->id, kBegin + here - 4096, 512 * 1024);
+  ASSERT_TRUE(bytes.ok()) << bytes.error().message();
+  EXPECT_TRUE(*bytes == contents.substr(kBegin + here - 4096, 512 * 1024));
+}
+
+TEST_F(LargeFileTest, NothingMoreComesOfWhatNobodyWantsAnyMore) {
+  support::make_sparse_file(served("huge"), 64ULL << 30, "h", 0);
+  RsyncDaemon server(RsyncDaemon::serving(tree_.path()));
+  EngineRig rig(server.url(), store_ / "s");
+  ASSERT_TRUE(rig.start().ok());
+  const auto node = rig.find("huge");
+  const RequestId all = rig.syncer().hydrate(node->id, [](const Result<void>&) {});
+  const auto fetched = [&rig] { return rig.status().bytes_fetched; };
+  for (int i = 0; i < 1000 && fetched() < 8 * kMiB; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  rig.syncer().cancel(all);
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  const uint64_t then = fetched();
+  std::this_thread::sleep_for(seconds(1));
+  EXPECT_EQ(fetched(), then);
+}
+
 TEST_F(LargeFileTest, ManyLargeFilesLeaveRoomForSmallOnes) {
   std::vector<std::string> names;
   for (int i = 0; i < 6; ++i) {
