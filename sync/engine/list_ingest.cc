@@ -125,14 +125,14 @@ void ListIngest::step_pages() {
     page_->page.list.user_names.clear();
     page_->page.list.group_names.clear();
   }
-  size_t pages = 0;
+  uint64_t weight = 0;
   uint64_t entries = 0;
   const auto no_names_to_learn = [this] {
     return next_page() && page_->page.list.user_names.empty() && page_->page.list.group_names.empty();
   };
   const auto applied = in_slice(no_names_to_learn, [&](Replica::Batch& batch) {
     auto rows = apply_page(batch, *page_);
-    ++pages;
+    weight += page_->weight;
     entries += page_->page.list.size();
     listing_.reset();
     page_.reset();
@@ -140,8 +140,8 @@ void ListIngest::step_pages() {
   });
   if (!applied) return finish(applied.error());
   outcome_.entries += entries;
-  loop_.post([self = shared_from_this(), pages, entries] {
-    if (self->session_) self->session_->pages_done(pages, entries);
+  loop_.post([self = shared_from_this(), weight] {
+    if (self->session_) self->session_->pages_done(weight);
   });
   {
     const std::lock_guard lock(pages_mutex_);

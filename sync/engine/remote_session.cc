@@ -23,6 +23,9 @@ constexpr uint32_t kWideBytes = 1 << 20;
 // Waiting for the list of a whole tree: a large cold tree is silent for long, and nobody is held up by it.
 constexpr int kTreeListPatience = 4;
 
+// Of a page, about; one that takes more, for its attributes, counts as more entries.
+constexpr uint64_t kBytesOfAnEntry = 256;
+
 // rsync.h MAX_FILECNT_LOOKAHEAD: a server reads no further ahead of what it was told of, but to the end of a
 // directory.
 constexpr uint64_t kServerLookAhead = 10'000;
@@ -195,13 +198,15 @@ void RemoteSession::on_list(const FileList& list) {
 }
 
 void RemoteSession::on_page(ListPage page) {
+  if (!std::exchange(listed_, true)) keeper_.session_showed(*this);
   TreePage out;
   out.began = page_began(entries_paged_);
   for (; errors_paged_ < errors_.texts.size(); ++errors_paged_)
     out.errors.push_back(errors_.texts[errors_paged_]);
   out.errors_cut = errors_.cut;
   entries_paged_ += page.list.size();
-  entries_waiting_ += page.list.size() + 1;
+  out.weight = std::max<uint64_t>(page.list.size() + 1, page.list.memory_bytes() / kBytesOfAnEntry);
+  entries_waiting_ += out.weight;
   out.page = std::move(page);
   user_->session_page(*this, std::move(out));
 }
@@ -214,14 +219,15 @@ void RemoteSession::on_pages_end() {
 // It reads on when it knows that all before the newest page has arrived.
 void RemoteSession::turn_pages() {
   awaiting_ = entries_waiting_ < kMaxWaitingEntries;
+  if (stream_) stream_->set_paused(entries_waiting_ > kMostUnreadEntries);
   if (!awaiting_) return;
   if (turns_.empty() || turns_.back().entries < entries_paged_)
     turns_.push_back({Clock::now(), entries_paged_});
   wire_->turn_pages();
 }
 
-void RemoteSession::pages_done(uint64_t pages, uint64_t entries) {
-  entries_waiting_ -= pages + entries;
+void RemoteSession::pages_done(uint64_t weight) {
+  entries_waiting_ -= weight;
   if (!paging() || awaiting_) return;
   waiting_since_ = Clock::now();
   turn_pages();

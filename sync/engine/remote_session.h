@@ -43,6 +43,8 @@ struct SessionSpec {
 
 // So many entries of pages may wait to be brought in; meanwhile the server is not told to go on.
 constexpr uint64_t kMaxWaitingEntries = 20'000;
+// A server that does not wait for that is not read from any more beyond so many.
+constexpr uint64_t kMostUnreadEntries = 4 * kMaxWaitingEntries;
 
 // A server with a limit of connections counts the last session of a push for a moment after it was closed.
 constexpr int kMaxRefusals = 5;
@@ -54,6 +56,8 @@ struct TreePage {
   Clock::time_point began;          // the server looked into the directory after this
   std::vector<std::string> errors;  // ServerErrors::texts that came since the page before
   bool errors_cut = false;
+  uint64_t weight =
+      0;  // for RemoteSession::pages_done(): its entries, or as many as take the memory that it takes
 };
 
 class RemoteSession;
@@ -120,7 +124,7 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   bool paging() const { return !ended_ && wire_->state() == PullState::kPaging; }
   uint64_t entries_paged() const { return entries_paged_; }
   // So many pages with so many entries are brought in.
-  void pages_done(uint64_t pages, uint64_t entries);
+  void pages_done(uint64_t weight);
   // Why it ended, when that was not our wish.
   const std::optional<Error>& broken() const { return broken_; }
   bool armed() const { return !ended_ && wire_->state() == PullState::kArmed; }

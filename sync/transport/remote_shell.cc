@@ -13,6 +13,7 @@
 #include <array>
 #include <cctype>
 #include <csignal>
+#include <random>
 #include <utility>
 
 #include "io/base/log.h"
@@ -38,6 +39,12 @@ std::string lower(std::string_view text) {
   std::string out(text);
   std::ranges::transform(out, out.begin(), [](unsigned char c) { return std::tolower(c); });
   return out;
+}
+
+// What ssh takes as it stands in -oControlPath=.
+bool is_plain(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+         std::string_view("/._-+").find(c) != std::string_view::npos;
 }
 
 // Runs it to its end, or for so long, with nothing to read and nobody who listens.
@@ -117,12 +124,13 @@ struct RemoteShell::State : std::enable_shared_from_this<RemoteShell::State>, St
     const auto words = shell_words(options.command);
     if (words) shell = *words;
     const bool candidate = (words || options.command.empty()) && may_share_connection(shell);
-    if (!candidate || options.socket_directory.empty() || socket().size() > kLongestSocket)
+    const bool plain = std::ranges::all_of(options.socket_directory, is_plain);
+    if (!candidate || options.socket_directory.empty() || !plain || socket().size() > kLongestSocket)
       sharing = Sharing::kNo;
   }
 
   std::string socket() const {
-    return options.socket_directory + "/ssh." + std::to_string(::getpid()) + "." + std::to_string(generation);
+    return options.socket_directory + "/ssh." + std::to_string(own_number) + "." + std::to_string(generation);
   }
 
   // ssh with what the user gave it.
@@ -200,6 +208,8 @@ struct RemoteShell::State : std::enable_shared_from_this<RemoteShell::State>, St
   const RemoteShellOptions options;
   std::vector<std::string> shell;  // the words of options.command
   Sharing sharing = Sharing::kUnknown;
+  // Not the process's: one that was killed leaves its connection, and a later one may have its number.
+  const uint32_t own_number = std::random_device{}();
   unsigned generation = 0;
   bool used = false;              // the socket may be there
   std::vector<std::string> left;  // sockets of connections that got stuck
