@@ -263,7 +263,8 @@ void PushConnection::end(Result<void> why) {
 }
 
 void PushConnection::tick(Clock::time_point now, std::chrono::milliseconds stall) {
-  if (ended_ || !stream_) return;  // connecting has its own limit
+  if (ended_ || !stream_) return;       // connecting has its own limit
+  if (established_ && !given_) return;  // the server waits for us
   const auto limit = established_ ? stall : std::max(stall, options_.connect_timeout);
   if (now - waiting_since_ < limit) return;
   end(Error(Errc::kTimedOut, "the server stopped answering").with_errno(ETIMEDOUT));

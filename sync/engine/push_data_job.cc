@@ -382,7 +382,7 @@ void PushDataJob::ran(Way way) {
     log_warn("what others change in the moment of a push may be lost: " + why->message());
   }
   if (keeps_ && !(why && is_link_error(*why))) {
-    review([this, way, why] { go_on(way, why); });
+    review(why.has_value(), [this, way, why] { go_on(way, why); });
   } else {
     go_on(way, why);
   }
@@ -405,7 +405,7 @@ void PushDataJob::go_on(Way way, const std::optional<Error>& why) {
 }
 
 // Until it is done nothing is acknowledged.
-void PushDataJob::review(Task then) {
+void PushDataJob::review(bool broke_off, Task then) {
   std::vector<ReviewedPlace> places;
   for (const File& file : files_) {
     if (!file.replaces) continue;
@@ -415,10 +415,10 @@ void PushDataJob::review(Task then) {
     const auto success = success_at(file.facts.step.parent, file.facts.step.name);
     if (success != successes_.end()) place.pushed = success->now.attr;
   }
-  if (places.empty()) return then();
+  if (places.empty() && !broke_off) return then();
   outcome().unfinished = true;
   review_ = std::make_unique<PushReviewJob>(
-      around(), PushBatch(batch()), std::move(places), replaceable_,
+      around(), PushBatch(batch()), std::move(places), replaceable_, broke_off,
       [this, then = std::move(then)](PushOutcome over) mutable {
         context().loop.post([job = std::shared_ptr<PushJob>(std::move(review_))]() mutable { job.reset(); });
         outcome().to_list = std::move(over.to_list);

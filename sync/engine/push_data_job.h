@@ -67,7 +67,7 @@ class PushDataJob final : public PushJob {
   void settle(File& file, const PushedFile& result, const PushDataResult& all);
   void go_on(Way way, const std::optional<Error>& why);
   bool keeps_replaced() const;
-  void review(Task then);
+  void review(bool broke_off, Task then);
   void link_others();
   void record(Task then);
   void look_again();

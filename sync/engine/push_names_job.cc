@@ -309,6 +309,9 @@ bool PushNamesJob::took(const PushRunResult& result, size_t place) const {
 
 void PushNamesJob::ran(const PushRunResult& result) {
   settle(result);
+  // Somebody may have put something else in the place of a directory that was emptied: what takes long is
+  // planned, and looked at, again.
+  if (Clock::now() - began_ > RecentFindings::kRecent) later_.clear();
   if (result.end && !later_.empty()) {
     going_ = std::move(later_.front());
     later_.erase(later_.begin());

@@ -259,8 +259,7 @@ Result<void> Planner::mark_busy(NodeId directory) {
 }
 
 bool Planner::any_full() const {
-  return departures_.size() > rules_.max_small_steps ||
-         std::any_of(queues_.begin(), queues_.end(), [](const Queue& queue) { return queue.full; });
+  return std::any_of(queues_.begin(), queues_.end(), [](const Queue& queue) { return queue.full; });
 }
 
 Result<void> Planner::scan_names() {

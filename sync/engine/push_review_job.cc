@@ -8,12 +8,14 @@
 namespace rsyncfs {
 
 PushReviewJob::PushReviewJob(const Surroundings& around, PushBatch batch, std::vector<ReviewedPlace> places,
-                             SentVersions replaceable, Finished finished)
+                             SentVersions replaceable, bool broke_off, Finished finished)
     : PushJob(around, std::move(batch), std::move(finished)),
       places_(std::move(places)),
-      replaceable_(std::move(replaceable)) {}
+      replaceable_(std::move(replaceable)),
+      broke_off_(broke_off) {}
 
 void PushReviewJob::start() {
+  if (places_.empty()) return clear();
   std::vector<std::string> paths;
   for (const ReviewedPlace& place : places_) {
     paths.push_back(place.step.path);
@@ -37,7 +39,7 @@ void PushReviewJob::judge(const Findings& found) {
     const bool ours = now.entry && place.pushed && is_as_pushed(*place.pushed, now.entry->attr);
     if (place.pushed && !now.unknown && !ours) collide(place.step, now);
   }
-  any ? rescue(std::move(others)) : finish();
+  any || broke_off_ ? rescue(std::move(others)) : finish();
 }
 
 bool PushReviewJob::is_expected(const ReviewedPlace& place, const KeptListedName& kept) const {

@@ -23,9 +23,10 @@ struct ReviewedPlace {
 // nothing of the batch may count as acknowledged: it is to be recovered.
 class PushReviewJob final : public PushJob {
  public:
-  // `replaceable`: other versions that are no surprise.
+  // `replaceable`: other versions that are no surprise. `broke_off`: the server ended before its list did, so
+  // the spare directory may be there with nothing in it.
   PushReviewJob(const Surroundings& around, PushBatch batch, std::vector<ReviewedPlace> places,
-                SentVersions replaceable, Finished finished);
+                SentVersions replaceable, bool broke_off, Finished finished);
 
   void start() override;
   void tick(Clock::time_point now, std::chrono::milliseconds stall) override;
@@ -38,6 +39,7 @@ class PushReviewJob final : public PushJob {
 
   const std::vector<ReviewedPlace> places_;
   const SentVersions replaceable_;
+  const bool broke_off_;
   std::unique_ptr<PushJob> rescue_;
 };
 

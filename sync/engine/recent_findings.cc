@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "sync/engine/recent_findings.h"
 
-#include <chrono>
 #include <unordered_set>
 #include <utility>
 
 namespace rsyncfs {
 
 namespace {
-// Others may change the source between a look and what follows from it: as long as one batch may take anyway.
-constexpr std::chrono::milliseconds kRecent{1'000};
 constexpr size_t kMaxKnown = 8'192;
 }  // namespace
 

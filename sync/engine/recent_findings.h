@@ -3,6 +3,7 @@
 // needs no look of its own. Only ever good for what is as expected: anything else is looked at again.
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <optional>
 #include <string>
@@ -17,6 +18,10 @@ namespace rsyncfs {
 // Loop thread only.
 class RecentFindings {
  public:
+  // Others may change the source between a look and what follows from it: as long as one batch may take
+  // anyway.
+  static constexpr std::chrono::milliseconds kRecent{1'000};
+
   // Places that will be asked for soon; in place of those before.
   void expect(std::vector<std::string> paths) { expected_ = std::move(paths); }
   // `paths`, and behind them what else should be looked at in the same session.

@@ -159,7 +159,7 @@ void SessionPool::return_slot(const Error& why, bool was_established, bool was_n
   past_.bytes_out += bytes_out;
   // Refusals of the module or of an option concern what was to be pushed, not the link.
   const bool refused = why.code() == Errc::kUnsupported || why.code() == Errc::kPermission ||
-                       (!was_needed && why.code() == Errc::kRefused && in_use() == 0);
+                       (!was_needed && !(is_too_many(why) && in_use() > 0));
   if (closing_ || why.code() == Errc::kCanceled || refused || (was_established && why.code() == Errc::kOs)) {
     schedule_changed();
   } else {
