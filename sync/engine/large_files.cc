@@ -264,7 +264,7 @@ void LargeFiles::complete(const LargeFilePtr& file) {
 void LargeFiles::store(const LargeFilePtr& file) {
   file->state = LargeFile::State::kCompleting;
   ++totals_.files;
-  context_.store.post([this, file] {
+  context_.store.post([this, file, shown = file->shown] {
     std::vector<Replica::FinishedContent> list(1);
     list[0].node = file->target.node;
     list[0].writer = std::move(file->writer->content);
@@ -272,6 +272,7 @@ void LargeFiles::store(const LargeFilePtr& file) {
     list[0].digest = file->digest;
     list[0].digest_name = file->digest_name;
     list[0].version = file->target.version();
+    list[0].shown = shown;
     auto result = context_.replica.finish_contents(std::move(list));
     context_.loop.post([this, file, result = std::move(result)] {
       if (!result) {

@@ -2,6 +2,7 @@
 // One file on its way that is fetched whole: its bytes in memory, and who waits for them.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -47,8 +48,8 @@ class WholeFile final : public FileSink, public std::enable_shared_from_this<Who
   FileTarget target;
   State state = State::kQueued;
   bool demanded = false;
-  bool outgrown = false;  // more came than a whole file may have: to be listed anew
-  bool shown = false;     // EngineContext::may_show()
+  bool outgrown = false;           // more came than a whole file may have: to be listed anew
+  std::atomic<bool> shown{false};  // EngineContext::may_show(); set on the loop
   unsigned attempts = 0;
   unsigned lost_connections = 0;
   std::shared_ptr<RemoteSession> session;  // kRequested

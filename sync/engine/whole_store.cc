@@ -14,7 +14,9 @@ constexpr uint64_t kMaxUnsavedBytes = 64 << 20;
 
 Result<void> write_file(Replica& replica, const WholeFile& file,
                         std::vector<Replica::FinishedContent>& list) {
-  auto writer = replica.create_content(file.target.node, file.bytes->size());
+  const FileVersion version = file.target.version();
+  auto writer = file.shown ? replica.create_shown_content(file.target.node, version, file.bytes->size())
+                           : replica.create_content(file.target.node, file.bytes->size());
   // Deleted meanwhile: nobody will ask for it, and the others have nothing to do with that.
   if (!writer && writer.error().code() == Errc::kNotFound) return {};
   if (!writer) return writer.error();
@@ -24,7 +26,8 @@ Result<void> write_file(Replica& replica, const WholeFile& file,
   content.writer = std::move(*writer);
   content.size = file.bytes->size();
   content.digest_name = file.digest_name;
-  content.version = file.target.version();
+  content.version = version;
+  content.shown = file.shown;
   if (file.outcome.digest) {
     const auto digest = file.outcome.digest->span();
     content.digest.assign(reinterpret_cast<const char*>(digest.data()),

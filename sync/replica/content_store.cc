@@ -147,18 +147,25 @@ Result<ContentState> ContentStore::state(NodeId node) const {
   return ContentState{(*row)->present, (*row)->complete};
 }
 
-Result<std::unique_ptr<StoredContentWriter>> ContentStore::make_writer(NodeId node, uint64_t expected_size) {
+Result<std::unique_ptr<StoredContentWriter>> ContentStore::make_writer(
+    NodeId node, uint64_t expected_size, const std::optional<FileVersion>& shown) {
   auto connection = reads_.take();
   if (!connection) return connection.error();
   const ReadPool::Lease lease(reads_, *connection);
   auto version = content_version(*lease, node);
   if (!version) return version.error();
+  if (!version->has_value() && shown) {
+    auto keeps = is_left_without_bytes(*lease, node);
+    if (!keeps) return keeps.error();
+    if (*keeps) *version = shown;
+  }
   if (!version->has_value()) return Error(Errc::kNotFound, "the source has nothing of this node");
   return std::make_unique<StoredContentWriter>(*this, node, **version, expected_size);
 }
 
-Result<std::unique_ptr<ContentWriter>> ContentStore::create(NodeId node, uint64_t expected_size) {
-  auto writer = make_writer(node, expected_size);
+Result<std::unique_ptr<ContentWriter>> ContentStore::create(NodeId node, uint64_t expected_size,
+                                                            const std::optional<FileVersion>& shown) {
+  auto writer = make_writer(node, expected_size, shown);
   if (!writer) return writer.error();
   if (expected_size > kSlabMaxFileBytes) {
     if (auto done = (*writer)->use_block_file(); !done) return done.error();
@@ -318,8 +325,15 @@ Result<void> ContentStore::put_finished(Transaction& transaction,
   for (auto& item : finished) {
     auto now = content_version(transaction.db(), item.node);
     if (!now) return now.error();
-    // Nobody will ask for it any more.
-    if (*now != item.version.value_or(stored(item).version())) item.node = 0;
+    const FileVersion version = item.version.value_or(stored(item).version());
+    if (*now == version) {
+      item.shown = false;
+    } else {
+      auto kept = item.shown && !now->has_value() ? is_left_without_bytes(transaction.db(), item.node)
+                                                  : Result<bool>(false);
+      if (!kept) return kept.error();
+      if (!*kept) item.node = 0;  // nobody will ask for it any more
+    }
     if (item.node != 0 && stored(item).in_memory() && item.size != 0) small.push_back(stored(item).bytes());
   }
   auto places = slabs_.append(transaction, small);
@@ -337,7 +351,10 @@ Result<void> ContentStore::put_finished(Transaction& transaction,
     row.sums = stored(item).sums();
     if (stored(item).in_memory() && item.size != 0) row.place = *next++;
     if (auto done = put_content(transaction, row); !done) return done;
-    if (auto done = set_content_size(transaction, item.node, item.size); !done) return done;
+    // What the source has by now has a size of its own.
+    auto sized = item.shown ? set_unwritten_size(transaction, item.node, item.size)
+                            : set_content_size(transaction, item.node, item.size);
+    if (!sized) return sized;
     auto basis = erase_basis(transaction, item.node);
     if (!basis) return basis.error();
     if (basis->has_value()) older.push_back(**basis);

@@ -48,7 +48,8 @@ class ContentStore {
 
   Result<std::shared_ptr<const Content>> content(NodeId node);
   Result<ContentState> state(NodeId node) const;
-  Result<std::unique_ptr<ContentWriter>> create(NodeId node, uint64_t expected_size);
+  Result<std::unique_ptr<ContentWriter>> create(NodeId node, uint64_t expected_size,
+                                                const std::optional<FileVersion>& shown = std::nullopt);
   Result<std::unique_ptr<ContentWriter>> resume(NodeId node, uint64_t expected_size);
   Result<std::unique_ptr<ContentWriter>> extend(NodeId node, uint64_t expected_size);
   Result<bool> grow(Replica::FinishedContent grown, const FileVersion& before);
@@ -109,7 +110,8 @@ class ContentStore {
   Result<std::shared_ptr<LentFile>> lend_now(NodeId node, uint64_t size, const ContentRow& row);
   Result<void> copy_content(const ContentRow& row, int from);
   Result<void> put_copy(const ContentRow& copied, uint64_t block_file);
-  Result<std::unique_ptr<StoredContentWriter>> make_writer(NodeId node, uint64_t expected_size);
+  Result<std::unique_ptr<StoredContentWriter>> make_writer(
+      NodeId node, uint64_t expected_size, const std::optional<FileVersion>& shown = std::nullopt);
   Result<void> put_finished(Transaction& transaction, std::vector<Replica::FinishedContent>& finished,
                             std::vector<NodeId>& older);
   void distrust(NodeId node, const Error& why);

@@ -2,6 +2,7 @@
 #include "sync/replica/content_version.h"
 
 #include "sync/replica/base_rows.h"
+#include "sync/replica/content_rows.h"
 #include "sync/replica/node_rows.h"
 
 namespace rsyncfs {
@@ -32,13 +33,27 @@ Result<std::optional<FileVersion>> content_version(Connection& db, NodeId id) {
   return Found(FileVersion{attr.size, attr.mtime_s, attr.mtime_ns});
 }
 
+Result<bool> is_left_without_bytes(Connection& db, NodeId node) {
+  auto version = content_version(db, node);
+  if (!version) return version.error();
+  if (version->has_value()) return false;
+  auto there = find_node(db, node);
+  if (!there) return there.error();
+  if (!there->has_value()) return false;
+  auto content = find_content(db, node);
+  return content ? Result<bool>(!content->has_value() || !(*content)->complete) : content.error();
+}
+
 Result<void> set_content_size(Transaction& transaction, NodeId node, uint64_t size) {
   if (auto done = set_size(transaction, kSetBaseSize, node, size); !done) return done;
+  return set_unwritten_size(transaction, node, size);
+}
+
+Result<void> set_unwritten_size(Transaction& transaction, NodeId node, uint64_t size) {
   Query layers(transaction.db(), kHasLayers);
   layers.unsigned_integer(node);
   auto row = layers.step();
   if (!row) return row.error();
-  // With layers the size is what users made of it.
   return *row ? Result<void>() : set_size(transaction, kSetSize, node, size);
 }
 

@@ -154,6 +154,9 @@ class Replica {
   // its extents are readable through content() and may be given as a delta basis; the writer writes into a
   // fresh one.
   virtual Result<std::unique_ptr<ContentWriter>> create_content(NodeId id, uint64_t expected_size) = 0;
+  // Of a version of which note_seen() was true: also where the source has replaced or lost the file since.
+  virtual Result<std::unique_ptr<ContentWriter>> create_shown_content(NodeId id, const FileVersion& version,
+                                                                      uint64_t expected_size) = 0;
   // Goes on with the committed partial content of a node: the writer adds to what is there, at any offset,
   // and commit_partial() records all of it. Without one (or of another size): as create_content().
   virtual Result<std::unique_ptr<ContentWriter>> resume_content(NodeId id, uint64_t expected_size) = 0;
@@ -168,6 +171,9 @@ class Replica {
     std::string digest;       // raw bytes
     // The version that the bytes are of; without it, the one that the node had when the writer was created.
     std::optional<FileVersion> version;
+    // note_seen() was true of that version: who has it may have written to it, or go on reading, though the
+    // source has it no more.
+    bool shown = false;
   };
   // What an older version left here, of which this one, of which nothing is here yet, may be made by delta:
   // any bytes, complete or not; null: nothing. It stays until the content is finished, or until it is given

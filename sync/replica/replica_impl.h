@@ -61,6 +61,10 @@ class StoredReplica final : public Replica {
   Result<std::unique_ptr<ContentWriter>> create_content(NodeId id, uint64_t expected_size) override {
     return contents_.create(id, expected_size);
   }
+  Result<std::unique_ptr<ContentWriter>> create_shown_content(NodeId id, const FileVersion& version,
+                                                              uint64_t expected_size) override {
+    return contents_.create(id, expected_size, version);
+  }
   Result<std::unique_ptr<ContentWriter>> resume_content(NodeId id, uint64_t expected_size) override {
     return contents_.resume(id, expected_size);
   }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What a listing makes of names and nodes that users changed.
+#include <algorithm>
+#include <iterator>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -340,6 +343,45 @@ TEST_F(ReconcilePending, KeepBoth) {
   EXPECT_EQ(at("f.ours").ino, ours.ino);
   EXPECT_THAT(differing_names(), ElementsAre(leads("f.ours", 0, ours.id)));
   expect_settled(theirs);
+}
+
+// Bytes are given to readers a moment before they are stored.
+TEST_F(ReconcilePending, WhatWasReadAndWrittenToIsKeptThoughTheSourceHasAnotherVersion) {
+  Listing before;
+  before.file("f", 10, 1);
+  const NodeId ours = only_node(apply(*store_, kRootNode, before));
+  const FileVersion version{10, 1, 0};
+  ASSERT_TRUE(must(store_->note_seen(ours, version)));
+  const std::string text = "ours";
+  must(local().write(ours, 10, std::as_bytes(std::span(text))));
+  Listing theirs;
+  theirs.file("f", 99, 3);
+  const Applied applied = list_of(theirs);
+  const ListedName listed = applied.collisions.at(0).theirs.view();
+  must(pending().keep_both(kRootNode, "f", &listed, "f.ours"));
+
+  const auto store = [&](bool shown) {
+    std::vector<Replica::FinishedContent> list(1);
+    list[0].node = ours;
+    list[0].writer = must(store_->create_shown_content(ours, version, 10));
+    must(list[0].writer->write(0, known_bytes(7, 10)));
+    list[0].size = 10;
+    list[0].version = version;
+    list[0].shown = shown;
+    must(store_->finish_contents(std::move(list)));
+    must(store_->check());
+  };
+  store(false);
+  EXPECT_FALSE(must(store_->content_state(ours)).complete) << "nobody saw it";
+  store(true);
+  const auto snapshot = must(pending().snapshot(ours));
+  EXPECT_TRUE(snapshot->complete());
+  std::vector<std::byte> bytes(14);
+  must(snapshot->read(0, bytes));
+  std::vector<std::byte> expected = known_bytes(7, 10);
+  std::ranges::copy(std::as_bytes(std::span(text)), std::back_inserter(expected));
+  EXPECT_EQ(bytes, expected);
+  EXPECT_FALSE(store_->create_shown_content(ours, version, 10).ok()) << "it has its bytes";
 }
 
 TEST_F(ReconcilePending, KeepBothOfAnEditedFile) {
