@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <string_view>
 #include <utility>
 
@@ -45,10 +46,17 @@ void take_options(HelperCall& call, std::string_view list) {
   }
 }
 
-}  // namespace
+// Which letters there are: alone, or with a value.
+struct Letters {
+  std::string_view alone;
+  std::string_view with_value;
+};
 
-Result<HelperCall> parse_helper_call(const std::vector<std::string>& words) {
-  HelperCall call;
+// Letters may stand together ("-sn"), and the last may have its value attached or as the next word. Returns
+// what is no option.
+Result<std::vector<std::string>> take_letters(
+    const std::vector<std::string>& words, Letters letters,
+    const std::function<void(char letter, const std::string& value)>& take) {
   std::vector<std::string> positional;
   for (size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
@@ -56,26 +64,39 @@ Result<HelperCall> parse_helper_call(const std::vector<std::string>& words) {
       positional.push_back(word);
       continue;
     }
-    // Letters may stand together ("-sn"), and the last may have its value attached or as the next word.
     for (size_t at = 1; at < word.size(); ++at) {
       const char letter = word[at];
-      if (letter == 's') call.sloppy = true;
-      if (letter == 'f') call.fake = true;
-      if (letter == 'v') call.verbose = true;
-      if (std::string_view("sfnv").find(letter) != std::string_view::npos) continue;
-      if (std::string_view("oNt").find(letter) == std::string_view::npos) {
+      if (letters.alone.find(letter) != std::string_view::npos) {
+        take(letter, "");
+        continue;
+      }
+      if (letters.with_value.find(letter) == std::string_view::npos) {
         return Error(Errc::kUsage, "unknown option '-" + std::string(1, letter) + "'");
       }
       std::string value = word.substr(at + 1);
       if (value.empty() && ++i == words.size()) {
         return Error(Errc::kUsage, "option '-" + std::string(1, letter) + "' needs a value");
       }
-      if (value.empty()) value = words[i];
-      if (letter == 'o') take_options(call, value);
-      if (letter == 'N') call.mount_namespace = std::move(value);
+      take(letter, value.empty() ? words[i] : value);
       break;
     }
   }
+  return positional;
+}
+
+}  // namespace
+
+Result<HelperCall> parse_helper_call(const std::vector<std::string>& words) {
+  HelperCall call;
+  auto taken = take_letters(words, {"sfnv", "oNt"}, [&call](char letter, const std::string& value) {
+    if (letter == 's') call.sloppy = true;
+    if (letter == 'f') call.fake = true;
+    if (letter == 'v') call.verbose = true;
+    if (letter == 'o') take_options(call, value);
+    if (letter == 'N') call.mount_namespace = value;
+  });
+  if (!taken) return taken.error();
+  std::vector<std::string>& positional = *taken;
   if (positional.size() != 2)
     return Error(Errc::kUsage, "SOURCE and MOUNTPOINT are needed, as mount(8) gives them");
   call.source = std::move(positional[0]);
@@ -92,6 +113,27 @@ std::vector<std::string> mount_arguments(const HelperCall& call) {
   for (const std::string& option : call.options) list += (list.empty() ? "" : ",") + option;
   if (!list.empty()) arguments.insert(arguments.end(), {"-o", list});
   arguments.insert(arguments.end(), {"--", call.source, call.mountpoint});
+  return arguments;
+}
+
+Result<UnmountCall> parse_unmount_call(const std::vector<std::string>& words) {
+  UnmountCall call;
+  auto taken = take_letters(words, {"flnrvi", "Nt"}, [&call](char letter, const std::string& value) {
+    if (letter == 'l') call.lazy = true;
+    if (letter == 'f') call.force = true;
+    if (letter == 'N') call.mount_namespace = value;
+  });
+  if (!taken) return taken.error();
+  if (taken->size() != 1) return Error(Errc::kUsage, "one MOUNTPOINT is needed, as umount(8) gives it");
+  call.mountpoint = std::move(taken->front());
+  return call;
+}
+
+std::vector<std::string> unmount_arguments(const UnmountCall& call) {
+  std::vector<std::string> arguments = {"umount"};
+  // Who forces it does not want to wait for a daemon that may hang.
+  if (call.lazy || call.force) arguments.emplace_back("--lazy");
+  arguments.insert(arguments.end(), {"--", call.mountpoint});
   return arguments;
 }
 

@@ -34,6 +34,16 @@ Result<HelperCall> parse_helper_call(const std::vector<std::string>& words);
 
 // Arguments of the program that mounts, without its name.
 std::vector<std::string> mount_arguments(const HelperCall& call);
+struct UnmountCall {
+  std::string mountpoint;
+  std::string mount_namespace;
+  bool lazy = false;   // -l
+  bool force = false;  // -f
+};
+// MOUNTPOINT [-f] [-l] [-n] [-r] [-v] [-N NAMESPACE] [-t TYPE], in any order. kUsage.
+Result<UnmountCall> parse_unmount_call(const std::vector<std::string>& words);
+std::vector<std::string> unmount_arguments(const UnmountCall& call);
+
 // Whether a status document of that program (`status MOUNTPOINT --json`) is of a mount that can be written
 // to.
 bool tells_writable(std::string_view status_json);

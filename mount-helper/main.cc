@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// mount.rsyncfs: what mount(8), fstab and systemd call.
+// mount.rsyncfs: what mount(8), fstab and systemd call; by the name of umount.rsyncfs, what umount(8) calls.
 #include <fcntl.h>
 #include <sched.h>
 #include <spawn.h>
@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/base/text.h"
@@ -27,8 +28,10 @@ using rsyncfs::Result;
 
 constexpr size_t kMaxOutput = 4 * 1024 * 1024;
 
+const char* own_name = "mount.rsyncfs";
+
 void complain(const std::string& line) {
-  std::fprintf(stderr, "mount.rsyncfs: %s\n", rsyncfs::escape_control(line).c_str());
+  std::fprintf(stderr, "%s: %s\n", own_name, rsyncfs::escape_control(line).c_str());
 }
 
 // The program of the same build or installation first.
@@ -110,27 +113,42 @@ Result<int> remount(const HelperCall& call) {
   return run("mount", {"-i", "-o", options, call.mountpoint});
 }
 
+int fail(const Error& error) {
+  complain(error.message());
+  return error.code() == rsyncfs::Errc::kUsage ? rsyncfs::kMountUsage : rsyncfs::kMountSystem;
+}
+
+int mount_it(const std::vector<std::string>& words) {
+  const Result<HelperCall> call = rsyncfs::parse_helper_call(words);
+  if (!call) return fail(call.error());
+  if (const Result<void> entered = enter_namespace(call->mount_namespace); !entered)
+    return fail(entered.error());
+  if (call->fake) return 0;
+  const Result<int> code =
+      call->remount ? remount(*call) : run(find_program(), rsyncfs::mount_arguments(*call));
+  if (!code) return fail(code.error());
+  return call->remount ? *code : rsyncfs::helper_exit_code(*code);
+}
+
+int unmount_it(const std::vector<std::string>& words) {
+  const Result<rsyncfs::UnmountCall> call = rsyncfs::parse_unmount_call(words);
+  if (!call) return fail(call.error());
+  if (const Result<void> entered = enter_namespace(call->mount_namespace); !entered)
+    return fail(entered.error());
+  const Result<int> code = run(find_program(), rsyncfs::unmount_arguments(*call));
+  return code ? rsyncfs::helper_exit_code(*code) : fail(code.error());
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   // systemd starts helpers with next to no environment; ssh and fusermount3 are looked up in PATH.
   setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", /*replace=*/0);
-  const Result<HelperCall> call =
-      rsyncfs::parse_helper_call(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));
-  if (!call) {
-    complain(call.error().message());
-    return rsyncfs::kMountUsage;
+  const std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
+  const std::string_view called = argc > 0 ? argv[0] : "";
+  if (called.substr(called.rfind('/') + 1).starts_with("umount")) {
+    own_name = "umount.rsyncfs";
+    return unmount_it(words);
   }
-  if (const Result<void> entered = enter_namespace(call->mount_namespace); !entered) {
-    complain(entered.error().message());
-    return rsyncfs::kMountSystem;
-  }
-  if (call->fake) return 0;
-  const Result<int> code =
-      call->remount ? remount(*call) : run(find_program(), rsyncfs::mount_arguments(*call));
-  if (!code) {
-    complain(code.error().message());
-    return rsyncfs::kMountSystem;
-  }
-  return call->remount ? *code : rsyncfs::helper_exit_code(*code);
+  return mount_it(words);
 }

@@ -18,6 +18,7 @@ rsyncfs fetch PATH...                                     bring files, or all be
 rsyncfs free PATH...                                      give the disk space of what the source has back
 rsyncfs pin PATH..., rsyncfs unpin PATH...                fetch, and keep here and current; no longer so
 rsyncfs flush MOUNTPOINT|PATH [--timeout=S]               wait until all changes there are on the source
+rsyncfs refresh PATH                                      look now what the source has there
 rsyncfs verify [--remote] PATH...                         read what is here through; compare it with the source
 rsyncfs conflicts MOUNTPOINT [--json] [--clear]           names changed on both sides, and what became of them
 rsyncfs resume MOUNTPOINT                                 go on sending after it was stopped

@@ -50,8 +50,8 @@ bool may_come_back(Errc code) {
 
 }  // namespace
 
-Daemon::Daemon(MountPlan plan, MainThread main_thread)
-    : plan_(std::move(plan)), main_(std::move(main_thread)) {}
+Daemon::Daemon(MountPlan plan, MainThread main_thread, ServiceNotice notice)
+    : plan_(std::move(plan)), main_(std::move(main_thread)), notice_(std::move(notice)) {}
 
 Daemon::~Daemon() {
   shut_down();
@@ -323,10 +323,26 @@ Result<void> Daemon::mount() {
 }
 
 void Daemon::run() {
-  while (!main_.run_until([this] { return ended_; }, kReturnFreedMemory, /*interruptible=*/true))
+  notice_.ready(plan_.canonical_source + " on " + plan_.mountpoint);
+  const auto period = std::min<std::chrono::milliseconds>(
+      kReturnFreedMemory, notice_.watchdog().value_or(std::chrono::milliseconds::max()));
+  auto returned = Clock::now();
+  while (!main_.run_until([this] { return ended_; }, period, /*interruptible=*/true)) {
+    show_life();
+    if (Clock::now() - returned < kReturnFreedMemory) continue;
     ::malloc_trim(0);
+    returned = Clock::now();
+  }
+  notice_.stopping("unmounting", kShutDownLimit);
   if (!ended_) obey_signal();
   shut_down();
+}
+
+// A loop that hangs does not set it again.
+void Daemon::show_life() {
+  if (!notice_.watchdog() || !loop_lives_->exchange(false)) return;
+  notice_.alive();
+  loop_->post([lives = loop_lives_] { *lives = true; });
 }
 
 void Daemon::obey_signal() {
@@ -364,7 +380,9 @@ void Daemon::drain() {
   }
   const auto over = std::make_shared<bool>(false);
   bool told = main_.stop_requested();
-  const std::chrono::milliseconds limit = told ? Drain::kSignalLimit : Drain::kLimit;
+  // A service manager waits as long as it is told to.
+  const std::chrono::milliseconds limit = told && !notice_.is_wanted() ? Drain::kSignalLimit : Drain::kLimit;
+  notice_.stopping("sending what is not on the source yet", limit + kShutDownLimit);
   const auto latest_begin = Clock::now() + limit;
   loop_->post([this, &draining, limit, over] {
     draining.start(limit, [this, over](const FlushOutcome& outcome) {

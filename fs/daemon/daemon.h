@@ -3,6 +3,7 @@
 // order.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +16,7 @@
 #include "fs/daemon/mapped_files.h"
 #include "fs/daemon/mount_events.h"
 #include "fs/daemon/mount_plan.h"
+#include "fs/daemon/service_notice.h"
 #include "fs/daemon/use_scanner.h"
 #include "fs/fuse/front.h"
 #include "fs/fuse/notifier.h"
@@ -39,7 +41,7 @@ class Daemon {
   static constexpr std::chrono::milliseconds kPurgeLimit{500};
   static constexpr int kHandOverLimitMs = 500;
 
-  Daemon(MountPlan plan, MainThread main_thread);
+  Daemon(MountPlan plan, MainThread main_thread, ServiceNotice notice);
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
@@ -69,6 +71,8 @@ class Daemon {
   SyncerOptions syncer_options();
   FrontOptions front_options() const;
   void unmount_for(bool lazy, Done<void> done);
+  // Tells the service manager that we live, if the loop does.
+  void show_life();
   void obey_signal();
   void note_read_only_source();
   void drain();
@@ -84,6 +88,8 @@ class Daemon {
   MountRecord record_;
   bool has_claim_ = false;  // socket and record
   MainThread main_;
+  ServiceNotice notice_;
+  std::shared_ptr<std::atomic<bool>> loop_lives_ = std::make_shared<std::atomic<bool>>(true);
   std::vector<std::string> notes_;
   bool knows_tree_ = false;  // when it was opened, the store had listed the root before
   std::string io_reason_;

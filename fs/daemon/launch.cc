@@ -64,7 +64,7 @@ int serve(MountPlan plan, const std::function<bool()>& usable) {
     say(main_thread.error().message());
     return 1;
   }
-  Daemon daemon(std::move(plan), std::move(main_thread.value()));
+  Daemon daemon(std::move(plan), std::move(main_thread.value()), ServiceNotice::from_environment());
   const Result<void> started = daemon.start();
   if (!started) {
     say(started.error().message());

@@ -81,6 +81,22 @@ TEST(HelperCall, MistakesAreUsage) {
   }
 }
 
+TEST(UnmountCall, TakesUmountsWords) {
+  const auto call = parse_unmount_call({"-n", "/mnt", "-lv", "-N", "12", "-t", "fuse.rsyncfs"});
+  ASSERT_TRUE(call.ok()) << call.error().message();
+  EXPECT_EQ(call->mountpoint, "/mnt");
+  EXPECT_EQ(call->mount_namespace, "12");
+  EXPECT_TRUE(call->lazy && !call->force);
+  EXPECT_THAT(unmount_arguments(*call), ElementsAre("umount", "--lazy", "--", "/mnt"));
+  EXPECT_THAT(unmount_arguments(*parse_unmount_call({"-f", "m"})),
+              ElementsAre("umount", "--lazy", "--", "m"));
+  EXPECT_THAT(unmount_arguments(*parse_unmount_call({"-nrv", "m"})), ElementsAre("umount", "--", "m"));
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{}, {"m", "n"}, {"m", "-x"}, {"m", "-N"}}) {
+    EXPECT_FALSE(parse_unmount_call(words).ok());
+  }
+}
+
 TEST(HelperExitCode, IsThatOfMount) {
   EXPECT_EQ(helper_exit_code(0), 0);
   EXPECT_EQ(helper_exit_code(1), 32);
