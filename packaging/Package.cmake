@@ -2,7 +2,7 @@
 # `cpack -G DEB` in the build directory; rpm/rsyncfs.spec is for rpmbuild.
 set(CPACK_PACKAGE_NAME rsyncfs)
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
-set(CPACK_PACKAGE_CONTACT "The rsyncfs authors <rsyncfs@localhost>")
+set(CPACK_PACKAGE_CONTACT "The rsyncfs authors <rsyncfs@example.org>")
 set(CPACK_SET_DESTDIR ON)
 set(CPACK_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
@@ -32,7 +32,7 @@ file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/changelog.Debian
 
   * See changelog.gz.
 
- -- The rsyncfs authors <rsyncfs@localhost>  Thu, 01 Jan 2026 00:00:00 +0000
+ -- The rsyncfs authors <rsyncfs@example.org>  Thu, 01 Jan 2026 00:00:00 +0000
 ")
 if(RSYNCFS_GZIP)
   execute_process(COMMAND ${RSYNCFS_GZIP} -9nkf ${CMAKE_CURRENT_BINARY_DIR}/changelog.Debian)
