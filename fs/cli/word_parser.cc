@@ -25,7 +25,8 @@ Error unknown_option(const std::string& word) {
   std::string near;
   if (word.compare(0, 2, "--") == 0) near = nearest_option(word.substr(2, word.find('=') - 2));
   return Error(Errc::kUsage, "unknown option '" + word.substr(0, word.find('=')) + "'" +
-                                 (near.empty() ? "" : "; did you mean '" + long_flag(near) + "'?"));
+                                 (near.empty() ? "; --help lists those there are"
+                                               : "; did you mean '" + long_flag(near) + "'?"));
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include "fs/control/mount_claim.h"
 #include "fs/control/mount_table.h"
 #include "fs/daemon/version.h"
+#include "fs/daemon/way_out.h"
 #include "io/base/log.h"
 #include "io/base/text.h"
 #include "io/base/xxh.h"
@@ -202,10 +203,7 @@ Result<void> Daemon::judge_first_contact(const std::optional<Error>& failure) {
     log_warn(notes_.back());
     return {};
   }
-  if (cause.code() == Errc::kAuth && !plan_.has_password && plan_.source.kind == Source::Kind::kDaemon) {
-    return Error(Errc::kAuth, cause.message() + " (no password given: set RSYNC_PASSWORD or password_file=)");
-  }
-  return cause;
+  return with_way_out(cause, plan_.source, plan_.has_password);
 }
 
 Result<void> Daemon::open_control() {

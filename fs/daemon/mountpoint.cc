@@ -79,13 +79,20 @@ Result<void> clear_of_ours(const std::string& mountpoint, const UserPlaces& user
   return {};
 }
 
+Error cannot_use(const std::string& path, int error) {
+  const char* way_out = error == ENOENT                     ? "; make that directory first"
+                        : error == EACCES || error == EPERM ? "; it has to be a directory of yours"
+                                                            : "";
+  return Error(Errc::kOs, Error::os(error, "mountpoint " + path).message() + way_out).with_errno(error);
+}
+
 Result<void> check_directory(const std::string& mountpoint) {
   struct stat info {};
-  if (stat(mountpoint.c_str(), &info) != 0) return Error::os(errno, "mountpoint " + mountpoint);
-  if (!S_ISDIR(info.st_mode)) return refuse(mountpoint, "not a directory");
+  if (stat(mountpoint.c_str(), &info) != 0) return cannot_use(mountpoint, errno);
+  if (!S_ISDIR(info.st_mode)) return refuse(mountpoint, "not a directory; make an empty one and name that");
   // fusermount3 lets users mount only where they may write.
   const int needed = geteuid() == 0 ? X_OK : X_OK | W_OK;
-  if (access(mountpoint.c_str(), needed) != 0) return Error::os(errno, "mountpoint " + mountpoint);
+  if (access(mountpoint.c_str(), needed) != 0) return cannot_use(mountpoint, errno);
   return {};
 }
 
@@ -97,7 +104,7 @@ Result<std::string> prepare_mountpoint(const std::string& path, const UserPlaces
   if (!named) return named.error().with_context("mountpoint " + path);
   if (const Result<void> clear = clear_of_ours(*named, user, notes); !clear) return clear.error();
   const std::unique_ptr<char, void (*)(void*)> resolved(realpath(named->c_str(), nullptr), std::free);
-  if (!resolved) return Error::os(errno, "mountpoint " + path);
+  if (!resolved) return cannot_use(path, errno);
   const std::string real = resolved.get();
   if (real != *named) {
     if (const Result<void> clear = clear_of_ours(real, user, notes); !clear) return clear.error();

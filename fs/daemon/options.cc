@@ -61,7 +61,9 @@ Result<void> apply_option(MountOptions& options, std::string_view name,
   if (spec == nullptr && options.sloppy) return {};
   if (spec == nullptr) {
     const std::string near = nearest_option(name);
-    return Error(Errc::kUsage, "unknown " + shown + (near.empty() ? "" : "; did you mean '" + near + "'?"));
+    return Error(Errc::kUsage,
+                 "unknown " + shown +
+                     (near.empty() ? "; `rsyncfs --help` lists them" : "; did you mean '" + near + "'?"));
   }
   if (spec == &kForOthers) return {};
   if (spec->argument.empty() && value) return Error(Errc::kUsage, shown + " takes no value");

@@ -94,6 +94,11 @@ Result<std::string> read_password_file(const std::string& path, uid_t reader) {
     return text ? first_line(*text, "standard input") : text;
   }
   const Result<UniqueFd> opened = open_checked(path, reader);
+  if (!opened && opened.error().os_errno() == ENOENT) {
+    return Error(Errc::kOs,
+                 opened.error().message() + "; it is one line with the password, for you alone (chmod 600)")
+        .with_errno(ENOENT);
+  }
   if (!opened) return opened.error();
   const UniqueFd& fd = *opened;
   struct stat info {};
@@ -105,7 +110,8 @@ Result<std::string> read_password_file(const std::string& path, uid_t reader) {
     return Error(Errc::kRefused, "password file " + path + " must not be accessible to others (chmod o-rw)");
   }
   if (reader == 0 && info.st_uid != 0) {
-    return Error(Errc::kRefused, "password file " + path + " must be owned by root when root reads it");
+    return Error(Errc::kRefused,
+                 "password file " + path + " must be owned by root when root reads it (chown root)");
   }
   const Result<std::string> text = read_some(fd.get(), "password file " + path);
   return text ? first_line(*text, "password file " + path) : text;

@@ -375,6 +375,10 @@ void SessionPool::consider_end(const Error& why, bool was_established) {
     } else {
       link_.session_broke(now);
     }
+  } else if (why.code() == Errc::kUnsupported) {
+    // It says no to what every list needs, each time.
+    link_.attempt_failed(why, now);
+    link_failed_(why);
   } else if (why.code() == Errc::kProtocol || why.code() == Errc::kLimit) {
     link_.session_broke(now);
   }
@@ -387,6 +391,8 @@ bool SessionPool::drop_refused_feature(const Error& why) {
   if (names("--delete")) return std::exchange(features_.report_missing, false);
   if (names("--hard-links")) return std::exchange(features_.hard_links, false);
   if (names("compress")) return std::exchange(features_.compresses, false);
+  // Of the options that it names only these can be done without.
+  if (names("configured to refuse") && !names("--acls") && !names("--xattrs")) return false;
   return std::exchange(features_.acls, false) || std::exchange(features_.xattrs, false);
 }
 

@@ -44,7 +44,8 @@ TEST(RefusalCheck, SeesWhatIsLeftRunning) {
 struct Mistake {
   std::string name;
   int exit_code;
-  std::string words;  // a regular expression that the line must match
+  std::string words;  // a regular expression that the line must match: the cause
+  std::string cure;   // another one: the way out
   std::function<void(ServedTree&, MountOptions&)> make;
 };
 
@@ -68,6 +69,11 @@ DaemonOptions server_of_mistakes() {
       {.name = "broken", .path = "/no/such/directory", .read_only = true, .users = {}, .parameters = {}});
   options.modules.push_back(
       {.name = "upload", .path = "", .read_only = true, .users = {}, .parameters = {{"write only", "yes"}}});
+  options.modules.push_back({.name = "strict",
+                             .path = "",
+                             .read_only = true,
+                             .users = {},
+                             .parameters = {{"refuse options", "links"}}});
   return options;
 }
 
@@ -84,6 +90,7 @@ TEST_P(Refusal, IsOneClearLine) {
   EXPECT_EQ(run.exit_code, mistake.exit_code) << run.err;
   EXPECT_EQ(run.out, "");
   EXPECT_THAT(run.err, ContainsRegex(mistake.words));
+  EXPECT_THAT(run.err, ContainsRegex(mistake.cure));
   EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
   EXPECT_LT(run.err.size(), 400U);
   EXPECT_LT(run.seconds, 12.0);
@@ -97,76 +104,113 @@ std::string server_url(ServedTree& tree, const std::string& module, const std::s
 }
 
 const Mistake kMistakes[] = {
-    {"UnknownHost", 1, "no-such-host\\.invalid",
+    {"UnknownHost", 1, "no-such-host\\.invalid", "DNS",
      [](ServedTree&, MountOptions& o) { o.source = "rsync://no-such-host.invalid/m"; }},
-    {"NobodyListens", 1, "127\\.0\\.0\\.1.*refused",
+    {"NobodyListens", 1, "127\\.0\\.0\\.1.*refused", "daemon listen there.*port=",
      [](ServedTree&, MountOptions& o) {
        const support::PortLease lease;
        o.source = "rsync://127.0.0.1:" + std::to_string(lease.port()) + "/m";
      }},
-    {"UnknownModule", 1, "nosuchmodule",
+    {"UnknownModule", 1, "nosuchmodule", "lists the modules",
      [](ServedTree& t, MountOptions& o) { o.source = server_url(t, "nosuchmodule"); }},
-    {"NoModule", 2, "module|rsync://",
+    {"NoModule", 2, "module|rsync://", "use rsync://",
      [](ServedTree& t, MountOptions& o) {
        o.source = "rsync://127.0.0.1:" + std::to_string(t.server().port());
      }},
-    {"NotASource", 2, "just-a-word.*", [](ServedTree&, MountOptions& o) { o.source = "just-a-word"; }},
-    {"NoPassword", 1, "[Pp]assword|auth",
+    {"NotASource", 2, "just-a-word.*", "rsync://host/module",
+     [](ServedTree&, MountOptions& o) { o.source = "just-a-word"; }},
+    {"NoPassword", 1, "[Pp]assword|auth", "RSYNC_PASSWORD or password_file=",
      [](ServedTree& t, MountOptions& o) { o.source = server_url(t, "guarded", "alice"); }},
-    {"WrongPassword", 1, "guarded.*|auth",
+    {"WrongPassword", 1, "guarded.*|auth", "secrets file",
      [](ServedTree& t, MountOptions& o) {
        o.source = server_url(t, "guarded", "alice");
        o.environment = {{"RSYNC_PASSWORD", "wrong"}};
      }},
-    {"WrongUser", 1, "guarded.*|auth",
+    {"WrongUser", 1, "guarded.*|auth", "auth users",
      [](ServedTree& t, MountOptions& o) {
        o.source = server_url(t, "guarded", "mallory");
        o.environment = {{"RSYNC_PASSWORD", "right"}};
      }},
-    {"PasswordFileMissing", 1, "/no/such/password.*No such file",
+    {"PasswordFileMissing", 1, "/no/such/password.*No such file", "chmod 600",
      [](ServedTree& t, MountOptions& o) {
        o.source = server_url(t, "guarded", "alice");
        o.options.push_back("password_file=/no/such/password");
      }},
-    {"PasswordFileOpenToOthers", 1, "pass.*(other|permission|mode|access)",
+    {"PasswordFileOpenToOthers", 1, "pass.*(other|permission|mode|access)", "chmod o-rw",
      [](ServedTree& t, MountOptions& o) {
        support::write_file(t / "pass", "right\n", 0644);
        o.source = server_url(t, "guarded", "alice");
        o.options.push_back("password_file=" + (t / "pass"));
      }},
-    {"AddressRefused", 1, "access denied|refuse",
+    {"AddressRefused", 1, "access denied|refuse", "hosts allow",
      [](ServedTree& t, MountOptions& o) { o.source = server_url(t, "closed"); }},
     {"ServerFull", 1, "max connections",
-     [](ServedTree& t, MountOptions& o) { o.source = server_url(t, "full"); }},
-    {"ModuleWithoutDirectory", 1, "broken|chdir|chroot|directory",
+     "max_sessions=", [](ServedTree& t, MountOptions& o) { o.source = server_url(t, "full"); }},
+    {"ModuleWithoutDirectory", 1, "broken|chdir|chroot|directory", "module's 'path'",
      [](ServedTree& t, MountOptions& o) { o.source = server_url(t, "broken"); }},
-    {"WriteOnlyModule", 1, "write.only",
+    {"WriteOnlyModule", 1, "write.only", "write only = no",
      [](ServedTree& t, MountOptions& o) { o.source = server_url(t, "upload"); }},
-    {"MissingPath", 1, "no/such/path.*No such file|no/such/path",
+    {"MissingPath", 1, "no/such/path.*No such file|no/such/path", "--list-only",
      [](ServedTree& t, MountOptions& o) { o.source = t.server().url("m", "no/such/path"); }},
-    {"PathIsAFile", 1, "file.*not a directory|[Nn]ot a directory",
+    {"PathIsAFile", 1, "file.*not a directory|[Nn]ot a directory", "name the one that the file is in",
      [](ServedTree& t, MountOptions& o) { o.source = t.server().url("m", "file"); }},
-    {"UnknownOption", 2, "nosuchoption",
+    {"UnknownOption", 2, "nosuchoption", "--help",
      [](ServedTree&, MountOptions& o) { o.options.push_back("nosuchoption=1"); }},
-    {"MisspeltOption", 2, "timeuot.*timeout",
+    {"MisspeltOption", 2, "timeuot.*timeout", "did you mean 'timeout'",
      [](ServedTree&, MountOptions& o) { o.options.push_back("timeuot=1"); }},
-    {"UnknownEngine", 2, "io.*uring", [](ServedTree&, MountOptions& o) { o.options.push_back("io=fast"); }},
-    {"ProtocolTooOld", 2, "protocol.*3[02]",
+    {"UnknownEngine", 2, "io.*uring", "one of auto, uring, threads",
+     [](ServedTree&, MountOptions& o) { o.options.push_back("io=fast"); }},
+    {"ProtocolTooOld", 2, "protocol.*3[02]", "from 30 to 32",
      [](ServedTree&, MountOptions& o) { o.options.push_back("protocol=29"); }},
-    {"NotANumber", 2, "timeout", [](ServedTree&, MountOptions& o) { o.options.push_back("timeout=soon"); }},
-    {"UnknownCodec", 2, "compress.*zstd",
+    {"NotANumber", 2, "timeout", "a number from",
+     [](ServedTree&, MountOptions& o) { o.options.push_back("timeout=soon"); }},
+    {"UnknownCodec", 2, "compress.*zstd", "one of zstd",
      [](ServedTree&, MountOptions& o) { o.options.push_back("compress=rar"); }},
-    {"RemoteShellMissing", 1, "no-such-shell",
+    {"BadConflictPolicy", 2, "conflict.*mine", "copy, local, remote",
+     [](ServedTree&, MountOptions& o) { o.options.push_back("conflict=mine"); }},
+    {"BadMask", 2, "umask.*999", "octal",
+     [](ServedTree&, MountOptions& o) { o.options.push_back("umask=999"); }},
+    {"UnknownUser", 2, "uid.*nosuchuser", "user|number",
+     [](ServedTree&, MountOptions& o) { o.options.push_back("uid=nosuchuser"); }},
+    {"CacheTooSmall", 2, "cache_size.*1k", "at least|from",
+     [](ServedTree&, MountOptions& o) { o.options.push_back("cache_size=1k"); }},
+    {"ValueMissing", 2, "password_file", "value|FILE",
+     [](ServedTree&, MountOptions& o) { o.options.push_back("password_file"); }},
+    {"ValueTooMany", 2, "allow_other", "no value",
+     [](ServedTree&, MountOptions& o) { o.options.push_back("allow_other=yes"); }},
+    {"PasswordForAShell", 2, "password_file", "rsync daemons",
+     [](ServedTree& t, MountOptions& o) {
+       support::write_file(t / "pass", "right\n", 0600);
+       o.source = "somewhere:/path";
+       o.options.push_back("password_file=" + (t / "pass"));
+     }},
+    {"PasswordOfAnotherUser", 1, "owned by root", "chown root",
+     [](ServedTree& t, MountOptions& o) {
+       support::write_file(t / "pass", "right\n", 0600);
+       if (geteuid() == 0) support::run_shell("chown 65534 '" + (t / "pass") + "'");
+       o.source = server_url(t, "guarded", "alice");
+       o.options.push_back("password_file=" + (t / "pass"));
+     }},
+    {"StoreThatCannotBe", 1, "/proc/no", "store",
+     [](ServedTree&, MountOptions& o) { o.options.push_back("store=/proc/no/store"); }},
+    {"ServerThatIsSilent", 1, "stopped answering|no answer", "timeout=|contimeout=",
+     [](ServedTree& t, MountOptions& o) {
+       t.server().pause();
+       o.options = {"timeout=2", "contimeout=2"};
+     }},
+    {"RefusedOption", 1, "refuse --links", "'refuse options'",
+     [](ServedTree& t, MountOptions& o) { o.source = server_url(t, "strict"); }},
+    {"RemoteShellMissing", 1, "no-such-shell", "rsh= names",
      [](ServedTree&, MountOptions& o) {
        o.source = "somewhere:/path";
        o.options.push_back("rsh=/no-such-shell");
      }},
-    {"RemoteShellFails", 1, "[Rr]emote shell|ssh|exit|disconnected|closed|false",
+    {"RemoteShellFails", 1, "[Rr]emote shell|ssh|exit|disconnected|closed|false", "ssh somewhere true",
      [](ServedTree&, MountOptions& o) {
        o.source = "somewhere:/path";
        o.options.push_back("rsh=false");
      }},
-    {"RemoteShellTalksNonsense", 1, "protocol|clean|rsync",
+    {"RemoteShellTalksNonsense", 1, "protocol|clean|rsync", "must print nothing",
      [](ServedTree&, MountOptions& o) {
        o.source = "somewhere:/path";
        o.options.push_back("rsh=echo Welcome to this machine");
@@ -227,9 +271,9 @@ class RefusalMountpoint : public ::testing::Test {
 };
 
 TEST_F(RefusalMountpoint, MissingOrAFile) {
-  expect_refused(dir / "missing", "No such file");
+  expect_refused(dir / "missing", "No such file.*make that directory first");
   support::write_file(dir / "file", "");
-  expect_refused(dir / "file", "[Nn]ot a directory");
+  expect_refused(dir / "file", "[Nn]ot a directory; make an empty one");
   EXPECT_TRUE(support::mounts_below(dir.path()).empty());
 }
 
