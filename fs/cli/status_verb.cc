@@ -3,38 +3,32 @@
 
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "fs/cli/daemon_call.h"
+#include "fs/cli/live_view.h"
 #include "fs/cli/usage.h"
 #include "fs/cli/verbs.h"
 #include "fs/control/mount_claim.h"
 #include "fs/control/mount_record.h"
 #include "fs/control/mount_table.h"
 #include "fs/control/status_document.h"
-#include "io/base/text.h"
+#include "fs/control/text_lines.h"
 
 namespace rsyncfs {
 namespace {
 
 // What one look at the mounts has shown.
 struct Look {
-  std::string out;
+  std::vector<std::string> documents;
   std::vector<std::string> complaints;
 };
 
-Result<std::string> rendered(const std::string& document, bool json) {
-  if (json) return document;
-  const Result<MountStatus> status = parse_status(document);
-  if (!status) return status.error();
-  return status_text(*status);
-}
-
-Look look_at_all(bool json) {
+Look look_at_all() {
   Look look;
-  std::string out;
   for (const RecordedMount& mount : recorded_mounts(UserPlaces::of_this_process())) {
     const Result<std::string> document = ask_document({mount.directory, mount.record.mountpoint, ""},
                                                       {.verb = ControlVerb::kStatus}, kAnswerLimitMs);
@@ -45,56 +39,81 @@ Look look_at_all(bool json) {
       release_mount(mount.directory, mount.record.mountpoint, mount.record.pid);
       continue;
     }
-    const Result<std::string> text = document ? rendered(*document, json) : document;
-    if (!text) {
-      look.complaints.push_back(text.error().message() + " (" + mount.record.source + ", pid " +
+    if (document) {
+      look.documents.push_back(*document);
+    } else {
+      look.complaints.push_back(document.error().message() + " (" + mount.record.source + ", pid " +
                                 std::to_string(mount.record.pid) + ")");
-      continue;
     }
-    out.append(out.empty() ? "" : json ? ",\n" : "\n").append(*text);
-  }
-  if (json) {
-    look.out = "[" + out + "]\n";
-  } else {
-    look.out = out.empty() && look.complaints.empty() ? "no rsyncfs mounts\n" : out;
   }
   return look;
 }
 
-Look look_at(const std::string& mountpoint, bool json) {
+Look look_at(const std::string& mountpoint) {
   const Result<FoundMount> mount = find_mount(mountpoint, UserPlaces::of_this_process());
   const Result<std::string> document =
       mount ? ask_document(*mount, {.verb = ControlVerb::kStatus}, kAnswerLimitMs)
             : Result<std::string>(mount.error());
-  const Result<std::string> text = document ? rendered(*document, json) : document;
-  if (!text) return {"", {text.error().message()}};
-  return {*text + (json ? "\n" : ""), {}};
+  if (!document) return {{}, {document.error().message()}};
+  return {{*document}, {}};
 }
 
 Look look(const StatusCommand& command) {
-  return command.mountpoint.empty() ? look_at_all(command.json) : look_at(command.mountpoint, command.json);
+  return command.mountpoint.empty() ? look_at_all() : look_at(command.mountpoint);
+}
+
+// What cannot be read becomes a complaint.
+std::vector<MountStatus> parsed(Look& look) {
+  std::vector<MountStatus> mounts;
+  for (const std::string& document : look.documents) {
+    Result<MountStatus> status = parse_status(document);
+    if (status) {
+      mounts.push_back(std::move(*status));
+    } else {
+      look.complaints.push_back(status.error().message());
+    }
+  }
+  return mounts;
+}
+
+// A list of documents; one alone where one mount was named.
+std::string as_json(const StatusCommand& command, const Look& look) {
+  std::string out;
+  for (const std::string& document : look.documents) out.append(out.empty() ? "" : ",\n").append(document);
+  if (command.mountpoint.empty()) return "[" + out + "]\n";
+  return out.empty() ? "" : out + "\n";
+}
+
+std::string as_text(Look& look) {
+  std::string out;
+  for (const MountStatus& status : parsed(look))
+    out.append(out.empty() ? "" : "\n").append(status_text(status));
+  return out.empty() && look.complaints.empty() ? "no rsyncfs mounts\n" : out;
 }
 
 // Over what the last one has left, so that nothing flickers.
-void draw_over(std::string text, bool first) {
+void draw_over(std::string picture, bool first) {
   constexpr std::string_view kEndOfLine = "\033[K\n";
-  for (size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += kEndOfLine.size()) {
-    text.replace(at, 1, kEndOfLine);
+  for (size_t at = 0; (at = picture.find('\n', at)) != std::string::npos; at += kEndOfLine.size()) {
+    picture.replace(at, 1, kEndOfLine);
   }
-  std::fputs(((first ? "\033[2J\033[H" : "\033[H") + text + "\033[J").c_str(), stdout);
+  std::fputs(((first ? "\033[2J\033[H" : "\033[H") + picture + "\033[K\n\033[J").c_str(), stdout);
 }
 
 // Until interrupted, or nobody reads any more; of one mount also until its daemon is gone.
 int watch(const StatusCommand& command) {
-  const bool terminal = isatty(STDOUT_FILENO) == 1;
+  const bool draws = isatty(STDOUT_FILENO) == 1 && !command.json;
+  LiveView view;
   for (bool first = true;; first = false) {
-    const Look seen = look(command);
-    if (terminal) {
-      std::string text = seen.out;
-      for (const std::string& complaint : seen.complaints) text += escape_control(complaint) + "\n";
-      draw_over(std::move(text), first);
+    Look seen = look(command);
+    if (draws) {
+      const std::vector<MountStatus> mounts = parsed(seen);
+      draw_over(view.draw(mounts, seen.complaints, std::chrono::steady_clock::now(),
+                          local_time(time(nullptr)), TerminalStyle::of_terminal()),
+                first);
     } else {
-      std::fputs(((first || command.json ? "" : "\n") + seen.out).c_str(), stdout);
+      const std::string out = command.json ? as_json(command, seen) : as_text(seen);
+      std::fputs(((first || command.json ? "" : "\n") + out).c_str(), stdout);
       for (const std::string& complaint : seen.complaints) complain(complaint);
     }
     if (std::fflush(stdout) != 0) return kExitFailed;
@@ -107,8 +126,8 @@ int watch(const StatusCommand& command) {
 
 int run_status(const StatusCommand& command) {
   if (command.watch) return watch(command);
-  const Look seen = look(command);
-  std::fputs(seen.out.c_str(), stdout);
+  Look seen = look(command);
+  std::fputs((command.json ? as_json(command, seen) : as_text(seen)).c_str(), stdout);
   for (const std::string& complaint : seen.complaints) complain(complaint);
   return seen.complaints.empty() ? kExitDone : kExitFailed;
 }

@@ -161,7 +161,7 @@ TEST_F(Unsent, WatchDrawsOverOnATerminal) {
   const CommandResult run =
       support::run_command({"script", "-qec", line, "/dev/null"}, seconds(20), mount->process_options());
   EXPECT_THAT(run.out, ::testing::StartsWith("\033[2J\033[H"));
-  EXPECT_THAT(run.out, ContainsRegex("not on the source yet.*\033\\[K"));
+  EXPECT_THAT(run.out, ContainsRegex("to be sent.*\033\\[K"));
 }
 
 }  // namespace
