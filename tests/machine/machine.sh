@@ -1,5 +1,5 @@
-# shellcheck shell=bash disable=SC2034
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=bash disable=SC2034
 # For the scripts beside it, which begin with:
 #   source machine.sh; enter_machine "$0" "$@"
 # From there on they run as root in mount and process namespaces of their own, with an overlay over this machine's root as
