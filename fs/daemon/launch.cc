@@ -23,9 +23,6 @@
 namespace rsyncfs {
 namespace {
 
-// A log that has grown beyond this is put aside when the next mount begins.
-constexpr off_t kMaxLogBytes = off_t{16} << 20;
-
 void say(std::string_view line) {
   const std::string text = "rsyncfs: " + escape_control(line) + "\n";
   // Nowhere to complain when standard error is gone.
@@ -33,12 +30,11 @@ void say(std::string_view line) {
 }
 
 void open_log(const MountPlan& plan) {
-  struct stat info {};
-  if (!plan.log_file.empty() && stat(plan.log_file.c_str(), &info) == 0 && S_ISREG(info.st_mode) &&
-      info.st_size > kMaxLogBytes) {
-    std::rename(plan.log_file.c_str(), (plan.log_file + ".old").c_str());
+  if (plan.log_file == kSystemLog) {
+    log_to_system(plan.log_level);
+  } else {
+    log_to(plan.log_file, plan.log_level);
   }
-  log_to(plan.log_file, plan.log_level);
 }
 
 // Mapped block files, sessions and clients: the usual soft limit is for programs that use select(2).
@@ -144,7 +140,7 @@ int launch(MountPlan plan) {
     return await(child, ends[0]);
   }
   close(ends[0]);
-  const std::string log_file = plan.log_file;
+  const std::string log_file = plan.log_file == kSystemLog ? "/dev/null" : plan.log_file;
   const int result = serve(std::move(plan), [fd = ends[1], &log_file] {
     // If nobody reads any more, whoever asked for the mount has given it up.
     constexpr char kUsable = 'U';

@@ -115,7 +115,7 @@ Result<void> make_places(MountPlan& plan, const UserPlaces& user) {
 
 // The log library knows no way to report that a file cannot be opened.
 Result<void> check_log(const std::string& path) {
-  if (path.empty()) return {};
+  if (path.empty() || path == kSystemLog) return {};
   const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600));
   if (!fd) return Error::os(errno, "log file " + path);
   return {};
@@ -136,7 +136,8 @@ Result<MountPlan> make_mount_plan(const MountRequest& request, const UserPlaces&
   find_user(plan);
   const std::string here = working_directory();
   for (std::string* path : {&plan.options.store, &plan.options.log_file}) {
-    if (!path->empty()) *path = lexical_absolute(*path, here);
+    const bool is_path = !path->empty() && (path != &plan.options.log_file || *path != kSystemLog);
+    if (is_path) *path = lexical_absolute(*path, here);
   }
   plan.options.remote_shell = definite_shell(plan.options);
   if (plan.options.fsname.empty()) plan.options.fsname = plan.source_text;

@@ -33,7 +33,7 @@ struct MountPlan {
   std::string store;              // exists
   bool store_is_new = false;      // made for this mount, in the state directory
   std::string runtime_directory;  // exists, mode 0700
-  std::string log_file;           // "" = standard error
+  std::string log_file;           // "" = standard error; or kSystemLog
   LogLevel log_level = LogLevel::kInfo;
   bool foreground = false;
   bool debug = false;

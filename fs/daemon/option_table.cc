@@ -210,7 +210,7 @@ constexpr OptionSpec kLocal[] = {
      [](Options& o, Value v) { return store(parse_disk_amount(v, 0), o.min_free); }},
     {"io", "ENGINE", "auto, uring or threads (default: auto)",
      [](Options& o, Value v) { return store(parse_engine(v), o.io); }},
-    {"log_file", "FILE", "log there (default: log in the store; standard error with -f)",
+    {"log_file", "FILE", "log there, or to syslog (default: to a file in the store; standard error with -f)",
      [](Options& o, Value v) { return set_text(o.log_file, v); }},
     {"log_level", "LEVEL", "trace, debug, info, warning or error (default: info; warning with -f)",
      [](Options& o, Value v) { return store(parse_log_level(v), o.log_level); }},

@@ -29,6 +29,9 @@ constexpr uint64_t kMinCacheBytes = 16 << 20;
 constexpr double kDefaultMinFreePercent = 5;
 constexpr uint64_t kDefaultMinFreeMost = 10ULL << 30U;
 
+// As log_file=: syslog(3).
+constexpr std::string_view kSystemLog = "syslog";
+
 // What the user asked for. Plain data; the defaults are the defaults of the options.
 struct MountOptions {
   // What the kernel is told.

@@ -2,6 +2,7 @@
 // The log, without its library in every translation unit: std::string in, spdlog behind (io/base/log.cc).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -25,8 +26,13 @@ inline void log_debug(std::string_view text) {
   log(LogLevel::kDebug, text);
 }
 
+// A log file that has grown to this is put aside as NAME.1.EXTENSION, in place of the one before.
+constexpr size_t kMaxLogBytes = size_t{16} << 20;
+
 // Main thread, before other threads start. `path` empty: stderr.
 void log_to(std::string_view path, LogLevel level);
+// syslog(3), which the journal takes as well.
+void log_to_system(LogLevel level);
 
 std::string_view log_level_name(LogLevel level);
 

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <filesystem>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <random>
@@ -15,13 +20,16 @@
 
 #include "io/base/buffer_pool.h"
 #include "io/base/byte_queue.h"
+#include "io/base/log.h"
 #include "io/base/output_queue.h"
 #include "io/base/result.h"
 #include "io/base/text.h"
 #include "io/base/unique_fd.h"
 #include "io/base/unique_function.h"
 #include "io/loop.h"
+#include "tests/support/files.h"
 #include "tests/support/seed.h"
+#include "tests/support/temp_dir.h"
 
 namespace rsyncfs::test {
 namespace {
@@ -181,6 +189,36 @@ TEST(Text, KnowsADevice) {
   EXPECT_EQ(parse_device("0:54"), makedev(0, 54));
   EXPECT_EQ(parse_device(std::string_view("259:3 x", 5)), makedev(259, 3));
   EXPECT_EQ(parse_device("none"), dev_t{0});
+}
+
+TEST(Log, AFileDoesNotGrowForEver) {
+  const support::TempDir dir;
+  const std::string path = dir / "a.log";
+  log_to(path, LogLevel::kInfo);
+  const std::string line(4000, 'x');
+  constexpr size_t kLines = 3 * kMaxLogBytes / 4000;
+  for (size_t i = 0; i < kLines; ++i) log_info(line);
+  log_info("the last one");
+  log_to("", LogLevel::kWarn);
+  EXPECT_LE(std::filesystem::file_size(path), kMaxLogBytes);
+  EXPECT_LE(std::filesystem::file_size(dir / "a.1.log"), kMaxLogBytes);
+  EXPECT_NE(support::read_file(path).find("the last one"), std::string::npos);
+  const auto entries = std::filesystem::directory_iterator(dir.path());
+  EXPECT_EQ(std::distance(begin(entries), end(entries)), 2);
+}
+
+TEST(Log, WhatIsNoFileStaysWhereItIs) {
+  const support::TempDir dir;
+  const std::string path = dir / "pipe";
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  const UniqueFd reader(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  log_to(path, LogLevel::kInfo);
+  log_info("a line");
+  log_to("", LogLevel::kWarn);
+  std::array<char, 200> text{};
+  const ssize_t got = read(reader.get(), text.data(), text.size());
+  ASSERT_GT(got, 0);
+  EXPECT_NE(std::string(text.data(), static_cast<size_t>(got)).find("a line"), std::string::npos);
 }
 
 TEST(UniqueFd, ClosesOnce) {

@@ -84,6 +84,28 @@ env -i /usr/sbin/mount.rsyncfs "$source" /srv/other -o timeout=2,contimeout=2 2>
 equal "without a store it fails" "$?" 32
 check "within its limits" test $((SECONDS - began)) -le 5
 
+echo "# the system's log"
+serve /srv/files
+cat >/tmp/syslog.sh <<'X'
+# A /dev of one's own, with somebody who listens at /dev/log.
+mkdir -p /tmp/dev/upper /tmp/dev/work
+mount -t overlay -o lowerdir=/dev,upperdir=/tmp/dev/upper,workdir=/tmp/dev/work overlay /dev || exit 1
+rm -f /dev/log
+python3 -c 'import socket, sys
+log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+log.bind("/dev/log")
+print("listening", flush=True)
+while True: print(log.recv(65536), flush=True)' >/tmp/syslog &
+listener=$!
+until grep -q listening /tmp/syslog; do sleep 0.1; done
+mount -t rsyncfs "$1" /srv/tree -o log_file=syslog && umount /srv/tree
+sleep 0.5
+kill $listener
+X
+check "a mount that logs there" unshare --mount --propagation private bash /tmp/syslog.sh "$source"
+has "says what it does" "$(cat /tmp/syslog)" "mounted $source"
+stop_serving
+
 echo "# what systemd makes of fstab"
 generator=/usr/lib/systemd/system-generators/systemd-fstab-generator
 if [ -x "$generator" ]; then
