@@ -122,8 +122,8 @@ void op_opendir(fuse_req_t request, fuse_ino_t node, fuse_file_info* /*info*/) {
 void list(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, bool plus) {
   const auto reply = begin(request, plus ? FrontOp::kReaddirplus : FrontOp::kReaddir);
   MountContext& mount = mount_of(request);
-  auto buffer = std::make_shared<ListingBuffer>(request, reply, std::min<size_t>(size, kMaxRequestBytes),
-                                                plus, mount);
+  auto buffer =
+      std::make_shared<ListingBuffer>(request, reply, std::min<size_t>(size, kMaxRequestBytes), plus, mount);
   reply->park(mount.tree.readdir(node, static_cast<uint64_t>(offset), plus, std::move(buffer)));
 }
 

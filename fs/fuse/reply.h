@@ -21,8 +21,8 @@ struct fuse_req;
 
 namespace rsyncfs {
 
-// How long the kernel may go on with a name, or attributes, without asking. Those of a directory are asked for
-// again and again, because nothing else tells that it is used: it is opened and listed without us.
+// How long the kernel may go on with a name, or attributes, without asking. Those of a directory are asked
+// for again and again, because nothing else tells that it is used: it is opened and listed without us.
 double name_seconds(const MountContext& mount);
 double attribute_seconds(const struct stat& attr, const MountContext& mount);
 

@@ -48,8 +48,8 @@ class DirectoryPositions {
   explicit DirectoryPositions(size_t max_bytes = kMaxBytes) : max_bytes_(max_bytes) {}
   // New ones if there are none.
   std::shared_ptr<DirectoryNames> of(NodeId directory);
-  // These take so much now. Returns the directories whose numbers are no more: nobody knows what the positions
-  // mean that the kernel may have of them. The one given here stays, however large.
+  // These take so much now. Returns the directories whose numbers are no more: nobody knows what the
+  // positions mean that the kernel may have of them. The one given here stays, however large.
   [[nodiscard]] std::vector<NodeId> keep(NodeId directory, const std::shared_ptr<DirectoryNames>& names,
                                          size_t bytes);
   void forget(NodeId directory);  // the kernel holds nothing of it any more

@@ -78,8 +78,8 @@ class Tree {
   // From now on an opening has nothing to wait for, but in a directory that was never listed.
   bool names_are_settled() const { return syncer_.names_are_settled(); }
   // Names from `cookie` on (0: the start), read afresh each time: a name that stays is given exactly once,
-  // whatever comes and goes meanwhile, and whoever the cookie was given to. With `plus` each taken name counts
-  // one lookup. Of a directory whose positions had to make room cookies count names.
+  // whatever comes and goes meanwhile, and whoever the cookie was given to. With `plus` each taken name
+  // counts one lookup. Of a directory whose positions had to make room cookies count names.
   RequestId readdir(NodeId directory, uint64_t cookie, bool plus, std::shared_ptr<DirectorySink> sink);
   // For how long the kernel need not ask for a directory's attributes, which tells that somebody uses it.
   std::chrono::milliseconds use_holds_for() const { return syncer_.use_holds_for(); }

@@ -64,14 +64,14 @@ Clock::time_point Poller::next_sweep() const {
   return lister_.tree_done_at() + tree_every();
 }
 
-// A directory in use is listed again by itself, so who uses it again changes something only where that would be
-// long before its turn, or where only those used last have a turn.
+// A directory in use is listed again by itself, so who uses it again changes something only where that would
+// be long before its turn, or where only those used last have a turn.
 milliseconds Poller::hold() const {
   const ListCost& cost = lister_.directories_cost();
   const milliseconds interval = directories_interval(context_.options.poll, cost);
   if (interval - least_gap(cost) > DirectoriesInUse::kRest) return kShortestHold;
   if (in_use_.size() <= kMaxDirectories) return DirectoriesInUse::kLongestHold;
-  return std::clamp<milliseconds>(interval / 2, kShortestHold, DirectoriesInUse::kLongestHold);
+  return std::clamp<milliseconds>(interval, kShortestHold, DirectoriesInUse::kLongestHold);
 }
 
 void Poller::schedule() {

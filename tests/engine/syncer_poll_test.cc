@@ -102,14 +102,19 @@ TEST_F(PollTest, UseIsAskedForAsOftenAsItMatters) {
   EXPECT_EQ(rig_->syncer().use_holds_for(), kLongestPollInterval) << "nothing is looked at";
   rig_.reset();
   options_.poll = {};
-  start();
+  open();
   EXPECT_TRUE(comes_to(DirectoriesInUse::kLongestHold));
   for (NodeId many = 1'000'000; many <= 1'000'000 + Poller::kMaxDirectories; ++many)
     rig_->syncer().note_use(many);
   EXPECT_TRUE(comes_to(seconds(1))) << "those used last have a turn";
   rig_.reset();
-  start_polling(seconds(1'000));
-  EXPECT_TRUE(comes_to(seconds(1))) << "after a rest it has its turn at once";
+  options_.poll = {.mode = PollOptions::Mode::kFixed, .every = seconds(1'000)};
+  open();
+  const uint64_t before = lists();
+  std::this_thread::sleep_for(DirectoriesInUse::kRest);
+  rig_->syncer().note_use(node("used"));
+  EXPECT_TRUE(wait_until([&] { return lists() > before; }, kLimit)) << "long before its turn";
+  EXPECT_EQ(rig_->syncer().use_holds_for(), seconds(1));
 }
 
 TEST_F(PollTest, NothingIsListedWhereNothingIsInUse) {

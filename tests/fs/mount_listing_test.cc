@@ -111,7 +111,9 @@ TEST_P(MountListingTest, AWarmListingAsksForNothing) {
   expect_once(seen, 0);
   EXPECT_EQ(requests(FrontOp::kReaddirplus), before);
   EXPECT_EQ(requests(FrontOp::kOpendir), GetParam() ? 2U : 1U);
-  if (!GetParam()) EXPECT_EQ(requests(FrontOp::kReleasedir), 0U);
+  if (!GetParam()) {
+    EXPECT_EQ(requests(FrontOp::kReleasedir), 0U);
+  }
 }
 
 // Whoever comes to it, by its path or from a place inside; but not at once again.
@@ -141,8 +143,8 @@ TEST_P(MountListingTest, UseIsSeenThoughTheKernelHasAllNames) {
   EXPECT_TRUE(is_seen(look_inside));
 }
 
-// Its positions had to make room for those of others, and are numbered anew: the kernel must not go on with those
-// that it has.
+// Its positions had to make room for those of others, and are numbered anew: the kernel must not go on with
+// those that it has.
 TEST_P(MountListingTest, WhatIsNotKnownAnyMoreIsListedAnew) {
   const NodeId d = list(kRootNode, {directory("d"), directory("large")}).at("d");
   list(d, {file("a", 1), file("b", 1)});
@@ -172,9 +174,8 @@ TEST_P(MountListingTest, WhatIsNotKnownAnyMoreIsListedAnew) {
   EXPECT_GT(requests(FrontOp::kReaddirplus), listed);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kernels, MountListingTest, ::testing::Bool(), [](const auto& info) {
-  return info.param ? "WithOpendir" : "WithoutOpendir";
-});
+INSTANTIATE_TEST_SUITE_P(Kernels, MountListingTest, ::testing::Bool(),
+                         [](const auto& kernel) { return kernel.param ? "WithOpendir" : "WithoutOpendir"; });
 
 }  // namespace
 }  // namespace rsyncfs::testing

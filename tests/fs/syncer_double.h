@@ -34,6 +34,8 @@ class SyncerDouble final : public Syncer {
 
   // Not 1: a broken Syncer, which calls the `done` of a read that often.
   std::atomic<int> answers_per_read{1};
+  // False: as before the first list of the whole tree has come.
+  std::atomic<bool> settled{true};
 
   // Ends everything that waits with this error.
   void fail_all(Errc code);
@@ -52,6 +54,7 @@ class SyncerDouble final : public Syncer {
   void start(Done<void> done) override;
   void shut_down(Task done) override;
   bool may_answer_listing(const Node& directory) const override;
+  bool names_are_settled() const override { return settled.load(); }
   RequestId list_directory(NodeId directory, Done<void> done) override;
   RequestId read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done) override;
   RequestId fetch_xattrs(NodeId node, Done<void> done) override;

@@ -75,7 +75,8 @@ class TreeTest : public ::testing::Test, public TreeRig {
   // Also when it has to wait.
   Result<std::vector<std::string>> wait_for_names(NodeId directory, bool cancel = false) {
     return wait_for<std::vector<std::string>>([&](Done<std::vector<std::string>> done) {
-      const RequestId request = tree->readdir(directory, 0, true, std::make_shared<WaitedSink>(std::move(done)));
+      const RequestId request =
+          tree->readdir(directory, 0, true, std::make_shared<WaitedSink>(std::move(done)));
       if (cancel) tree->cancel(request);
     });
   }
