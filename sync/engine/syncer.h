@@ -145,7 +145,7 @@ class Syncer {
   // ---- what others change ----
   // Any thread, cheap: somebody looks into this directory.
   virtual void note_use(NodeId directory) = 0;
-  // Any thread, cheap: for so long after note_use() of a directory it makes no difference that it is used again.
+  // Any thread, cheap: for so long after note_use() of a directory, another use of it changes nothing.
   virtual std::chrono::milliseconds use_holds_for() const { return std::chrono::milliseconds(1'000); }
   // Lists the directory and all known ones below it anew, the root's with the whole tree. Ok when what the
   // source had at the call is here. Fails as list_directory() does; what others list meanwhile may make it

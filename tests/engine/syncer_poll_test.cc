@@ -101,7 +101,7 @@ TEST_F(PollTest, UseIsAskedForAsOftenAsItMatters) {
   start();
   EXPECT_EQ(rig_->syncer().use_holds_for(), kLongestPollInterval) << "nothing is looked at";
   rig_.reset();
-  options_.poll = {};
+  options_.poll = {.mode = PollOptions::Mode::kFixed, .every = seconds(1)};
   open();
   EXPECT_TRUE(comes_to(DirectoriesInUse::kLongestHold));
   for (NodeId many = 1'000'000; many <= 1'000'000 + Poller::kMaxDirectories; ++many)
