@@ -66,6 +66,7 @@ void choose_capabilities(fuse_conn_info& connection, MountContext& mount) {
   const bool no_open =
       mount.options.profile == OpenProfile::kNoOpen && (capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
   mount.no_open.store(no_open);
+  mount.no_opendir.store(!mount.options.opendir && (capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0);
   mount.parallel_directories.store((capable & FUSE_CAP_PARALLEL_DIROPS) != 0);
   uint64_t wanted = kWanted;
   uint64_t unwanted = kUnwanted;

@@ -35,15 +35,14 @@ struct FrontOptions {
       false;  // requests come by io_uring, where kernel and libfuse can; it is said where they cannot
   bool posix_acl = true;                       // the kernel checks ACLs, as it does on a local file system
   std::chrono::seconds cache_timeout{86'400};  // names and attributes; made safe by the Notifier
-  // Of a directory's own name: a walk asks for it so often, which tells that it is in use.
-  std::chrono::seconds directory_timeout{1};
   // The kernel gives the whole mount up when a request is not answered for so long (Linux 6.15); 0: never.
   std::chrono::seconds request_timeout{0};
   unsigned read_ahead_kib = 1024;  // per mount, set as root after mounting, best effort; 0 = leave
   // Inodes whose watchers are told of what the source changes; must outlive the Front. Null: nobody is told,
   // nor is on a read-only mount, where the kernel lets nothing be done.
   const WatchedNodes* watched = nullptr;
-  bool debug = false;  // every request in the log
+  bool opendir = false;  // each opening of a directory is asked for, as by kernels before 5.1
+  bool debug = false;    // every request in the log
 };
 constexpr unsigned kMaxFrontWorkers = 64;
 // A larger file that may be written is not read by the kernel itself: the first write to one that is being

@@ -2,6 +2,7 @@
 #include "fs/fuse/listing_buffer.h"
 
 #include <span>
+#include <utility>
 
 #include "fs/fuse/fuse_api.h"
 
@@ -14,9 +15,9 @@ constexpr size_t kUsualBytes = 40;
 
 }  // namespace
 
-ListingBuffer::ListingBuffer(fuse_req* request, Reply& reply, size_t size_bytes, bool plus,
+ListingBuffer::ListingBuffer(fuse_req* request, std::shared_ptr<Reply> reply, size_t size_bytes, bool plus,
                              const MountContext& mount)
-    : request_(request), reply_(reply), bytes_(size_bytes), plus_(plus), mount_(mount) {}
+    : request_(request), reply_(std::move(reply)), bytes_(size_bytes), plus_(plus), mount_(mount) {}
 
 size_t ListingBuffer::capacity() const {
   return (bytes_.size() - used_) / (plus_ ? kUsualPlusBytes : kUsualBytes) + 1;
@@ -31,8 +32,8 @@ bool ListingBuffer::add(std::string_view name, const Entry& entry, uint64_t next
     fuse_entry_param packed{};
     packed.ino = entry.node;
     packed.attr = entry.attr;
-    packed.attr_timeout = static_cast<double>(mount_.options.cache_timeout.count());
-    packed.entry_timeout = name_seconds(entry, mount_);
+    packed.attr_timeout = entry.tells_of_use ? 0 : attribute_seconds(entry.attr, mount_);
+    packed.entry_timeout = name_seconds(mount_);
     needed =
         fuse_add_direntry_plus(request_, at, room, name_.c_str(), &packed, static_cast<off_t>(next_cookie));
   } else {
@@ -47,10 +48,10 @@ bool ListingBuffer::add(std::string_view name, const Entry& entry, uint64_t next
 // What was packed before a failure is worth more than the failure, which comes again with the next call.
 bool ListingBuffer::finish(Result<void> outcome) {
   if (!outcome && used_ == 0) {
-    reply_.fail(outcome.error());
+    reply_->fail(outcome.error());
     return false;
   }
-  return reply_.listing(std::span(bytes_).first(used_));
+  return reply_->listing(std::span(bytes_).first(used_));
 }
 
 }  // namespace rsyncfs

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,14 +19,15 @@ namespace rsyncfs {
 class ListingBuffer final : public DirectorySink {
  public:
   // With `plus` each name carries its attributes.
-  ListingBuffer(fuse_req* request, Reply& reply, size_t size_bytes, bool plus, const MountContext& mount);
+  ListingBuffer(fuse_req* request, std::shared_ptr<Reply> reply, size_t size_bytes, bool plus,
+                const MountContext& mount);
   size_t capacity() const override;
   bool add(std::string_view name, const Entry& entry, uint64_t next_cookie) override;
   bool finish(Result<void> outcome) override;
 
  private:
   fuse_req* request_;
-  Reply& reply_;
+  std::shared_ptr<Reply> reply_;
   std::vector<char> bytes_;
   size_t used_ = 0;
   bool plus_;

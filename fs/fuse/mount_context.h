@@ -39,6 +39,7 @@ struct MountContext {
   std::atomic<bool> parallel_directories{false};  // the kernel offers it
   std::atomic<bool> passthrough_offered{false};   // likewise
   std::atomic<bool> no_open{false};               // what the profile became with this kernel
+  std::atomic<bool> no_opendir{false};            // the kernel can open directories without asking
   std::atomic<bool> changes_refused{false};       // though it is mounted read-write
   std::atomic<bool> rings_run{false};             // requests come by io_uring
   std::atomic<bool> closed{false};                // what comes by them now is refused

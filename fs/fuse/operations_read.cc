@@ -109,32 +109,35 @@ void op_lseek(fuse_req_t request, fuse_ino_t node, off_t offset, int whence, fus
   });
 }
 
+// After ENOSYS the kernel opens directories without asking.
 void op_opendir(fuse_req_t request, fuse_ino_t node, fuse_file_info* /*info*/) {
   const auto reply = begin(request, FrontOp::kOpendir);
-  reply->park(mount_of(request).tree.opendir(node, [reply](Result<OpenedDirectory> opened) {
-    opened ? reply->opened_directory(*opened) : reply->fail(opened.error());
+  MountContext& mount = mount_of(request);
+  if (mount.no_opendir.load() && mount.tree.names_are_settled()) return reply->fail(ENOSYS);
+  reply->park(mount.tree.opendir(node, [reply](const Result<void>& known) {
+    known ? reply->opened_directory() : reply->fail(known.error());
   }));
 }
 
-void list(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, uint64_t handle, bool plus) {
+void list(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, bool plus) {
   const auto reply = begin(request, plus ? FrontOp::kReaddirplus : FrontOp::kReaddir);
   MountContext& mount = mount_of(request);
-  ListingBuffer buffer(request, *reply, std::min<size_t>(size, kMaxRequestBytes), plus, mount);
-  mount.tree.readdir(node, handle, static_cast<uint64_t>(offset), plus, buffer);
+  auto buffer =
+      std::make_shared<ListingBuffer>(request, reply, std::min<size_t>(size, kMaxRequestBytes), plus, mount);
+  reply->park(mount.tree.readdir(node, static_cast<uint64_t>(offset), plus, std::move(buffer)));
 }
 
-void op_readdir(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* info) {
-  list(request, node, size, offset, info->fh, false);
+void op_readdir(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* /*info*/) {
+  list(request, node, size, offset, false);
 }
 
-void op_readdirplus(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* info) {
-  list(request, node, size, offset, info->fh, true);
+void op_readdirplus(fuse_req_t request, fuse_ino_t node, size_t size, off_t offset,
+                    fuse_file_info* /*info*/) {
+  list(request, node, size, offset, true);
 }
 
-void op_releasedir(fuse_req_t request, fuse_ino_t /*node*/, fuse_file_info* info) {
-  const auto reply = begin(request, FrontOp::kReleasedir);
-  mount_of(request).tree.releasedir(info->fh);
-  reply->done();
+void op_releasedir(fuse_req_t request, fuse_ino_t /*node*/, fuse_file_info* /*info*/) {
+  begin(request, FrontOp::kReleasedir)->done();
 }
 
 void op_statfs(fuse_req_t request, fuse_ino_t /*node*/) {

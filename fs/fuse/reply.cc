@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 
 #include "fs/fuse/errno_map.h"
 #include "fs/fuse/fuse_api.h"
@@ -17,16 +19,17 @@ bool is_failure(int error_number) {
   return error_number != ENOENT && error_number != ENODATA && error_number != ENOSYS && error_number != EINTR;
 }
 
-double seconds(const MountContext& mount) {
+}  // namespace
+
+double name_seconds(const MountContext& mount) {
   return static_cast<double>(mount.options.cache_timeout.count());
 }
 
-}  // namespace
-
-double name_seconds(const Entry& entry, const MountContext& mount) {
-  const bool directory = entry.node != 0 && S_ISDIR(entry.attr.st_mode);
-  return static_cast<double>(
-      (directory ? mount.options.directory_timeout : mount.options.cache_timeout).count());
+double attribute_seconds(const struct stat& attr, const MountContext& mount) {
+  if (!S_ISDIR(attr.st_mode)) return name_seconds(mount);
+  return std::chrono::duration<double>(
+             std::min<std::chrono::milliseconds>(mount.tree.use_holds_for(), mount.options.cache_timeout))
+      .count();
 }
 
 namespace {
@@ -35,8 +38,8 @@ fuse_entry_param packed(const Entry& entry, const MountContext& mount) {
   fuse_entry_param answer{};
   answer.ino = entry.node;
   answer.attr = entry.attr;
-  answer.attr_timeout = seconds(mount);
-  answer.entry_timeout = name_seconds(entry, mount);
+  answer.attr_timeout = attribute_seconds(entry.attr, mount);
+  answer.entry_timeout = name_seconds(mount);
   return answer;
 }
 
@@ -110,7 +113,7 @@ void Reply::fail(int error_number) {
 }
 
 void Reply::entry(const Entry& entry) {
-  give(entry, name_seconds(entry, mount_));
+  give(entry, name_seconds(mount_));
 }
 
 void Reply::passing_entry(const Entry& entry) {
@@ -140,19 +143,18 @@ void Reply::created(const Entry& entry) {
 }
 
 void Reply::attributes(const struct stat& attr) {
-  fuse_reply_attr(take(), &attr, seconds(mount_));
+  fuse_reply_attr(take(), &attr, attribute_seconds(attr, mount_));
 }
 
 void Reply::link(const std::string& target) {
   fuse_reply_readlink(take(), target.c_str());
 }
 
-void Reply::opened_directory(const OpenedDirectory& opened) {
+void Reply::opened_directory() {
   fuse_file_info info{};
-  info.fh = opened.handle;
   info.cache_readdir = 1;
-  info.keep_cache = opened.positions_known ? 1 : 0;
-  if (fuse_reply_open(take(), &info) != 0) mount_.tree.releasedir(opened.handle);
+  info.keep_cache = 1;
+  fuse_reply_open(take(), &info);
 }
 
 namespace {

@@ -21,8 +21,10 @@ struct fuse_req;
 
 namespace rsyncfs {
 
-// How long the kernel may go on with a name without asking.
-double name_seconds(const Entry& entry, const MountContext& mount);
+// How long the kernel may go on with a name, or attributes, without asking. Those of a directory are asked
+// for again and again, because nothing else tells that it is used: it is opened and listed without us.
+double name_seconds(const MountContext& mount);
+double attribute_seconds(const struct stat& attr, const MountContext& mount);
 
 // Giving a second answer, and destroying a Reply that was not given, abort: the first confuses the kernel,
 // the second hangs a process for ever. Answering from any thread is safe against park() and an interrupt at
@@ -49,7 +51,7 @@ class Reply : public std::enable_shared_from_this<Reply> {
   void created(const Entry& entry);        // and opened
   void attributes(const struct stat& attr);
   void link(const std::string& target);
-  void opened_directory(const OpenedDirectory& opened);
+  void opened_directory();
   void opened_file(NodeId node, const OpenedFile& opened);
   // False: they could not be read where they are, and the kernel tells the caller so.
   bool bytes(std::span<const std::byte> data);

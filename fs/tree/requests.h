@@ -21,6 +21,8 @@ class SyncerEvents;
 struct Entry {
   NodeId node = 0;
   struct stat attr {};
+  // A directory of which names were given before: its use must be asked for, since nothing else tells of it.
+  bool tells_of_use = false;
 };
 
 // What is shown instead of what the source says; permissions are checked against it.

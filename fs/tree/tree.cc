@@ -139,6 +139,7 @@ void Tree::getattr(NodeId id, Done<struct stat> done) {
   const AnswerGate::Section section(gate_);
   const Result<Node> node = present_node(id);
   if (!node) return done(node.error());
+  if (S_ISDIR(node->attr.mode)) syncer_.note_use(id);
   done(stat_of(*node));
 }
 
@@ -224,7 +225,7 @@ void Tree::statfs(Done<struct statvfs> done) {
 
 void Tree::forget(NodeId node, uint64_t count) {
   if (!lookups_.remove(node, count)) return;
-  handles_.forget(node);
+  positions_.forget(node);
   forgets_.add(node);
 }
 

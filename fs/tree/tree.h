@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -20,7 +21,7 @@
 #include <vector>
 
 #include "fs/tree/answer_gate.h"
-#include "fs/tree/directory_handles.h"
+#include "fs/tree/directory_positions.h"
 #include "fs/tree/forget_queue.h"
 #include "fs/tree/lookup_table.h"
 #include "fs/tree/reads_under_way.h"
@@ -72,13 +73,16 @@ class Tree {
   void getattr(NodeId node, Done<struct stat> done);
   void readlink(NodeId node, Done<std::string> done);
 
-  // Waits until the directory's names may be answered; the value has a handle for readdir() and releasedir().
-  RequestId opendir(NodeId directory, Done<OpenedDirectory> done);
+  // Waits until the directory's names may be answered. Nobody need call it: readdir() waits as well.
+  RequestId opendir(NodeId directory, Done<void> done);
+  // From now on an opening has nothing to wait for, but in a directory that was never listed.
+  bool names_are_settled() const { return syncer_.names_are_settled(); }
   // Names from `cookie` on (0: the start), read afresh each time: a name that stays is given exactly once,
-  // whatever comes and goes meanwhile, and whichever handle of the directory the cookie was given to. With
-  // `plus` each taken name counts one lookup. With an unknown handle cookies count names.
-  void readdir(NodeId directory, uint64_t handle, uint64_t cookie, bool plus, DirectorySink& sink);
-  void releasedir(uint64_t handle) { handles_.close(handle); }
+  // whatever comes and goes meanwhile, and whoever the cookie was given to. With `plus` each taken name
+  // counts one lookup. Of a directory whose positions had to make room cookies count names.
+  RequestId readdir(NodeId directory, uint64_t cookie, bool plus, std::shared_ptr<DirectorySink> sink);
+  // For how long the kernel need not ask for a directory's attributes, which tells that somebody uses it.
+  std::chrono::milliseconds use_holds_for() const { return syncer_.use_holds_for(); }
 
   // Shorter than asked only at the end of the file. A failure is given again, at once, to who asks within a
   // second.
@@ -258,6 +262,7 @@ class Tree {
   };
   Result<void> fill(const Node& directory, NameNumbers& numbers, uint64_t cookie, bool plus,
                     DirectorySink& sink, Counted& counted);
+  void give_names(const Node& directory, uint64_t cookie, bool plus, DirectorySink& sink);
   bool fill_dots(const Node& directory, uint64_t cookie, DirectorySink& sink);
   Result<bool> number_names(NodeId directory, NameNumbers& numbers, size_t count) const;
   uint64_t blocks_of(const Node& node) const;
@@ -271,7 +276,7 @@ class Tree {
   AnswerGate gate_;
   std::atomic<uint64_t> changes_{0};
   LookupTable lookups_;
-  DirectoryHandles handles_;
+  DirectoryPositions positions_;
   ForgetQueue forgets_;
   RecentFailures failures_;
   ReadsUnderWay reads_under_way_;

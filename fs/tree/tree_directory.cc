@@ -115,7 +115,7 @@ void Tree::answer_dot(const Node& directory, bool parent, Done<Entry> done) {
   done(Entry{answer.id, stat_of(answer)});
 }
 
-RequestId Tree::opendir(NodeId id, Done<OpenedDirectory> done) {
+RequestId Tree::opendir(NodeId id, Done<void> done) {
   syncer_.note_use(id);
   {
     const AnswerGate::Section section(gate_);
@@ -125,31 +125,49 @@ RequestId Tree::opendir(NodeId id, Done<OpenedDirectory> done) {
       return 0;
     }
     if (names_are_known(*directory)) {
-      done(handles_.open(id));
+      done(Result<void>());
       return 0;
     }
   }
-  return after_listing(id, [this, id, done = std::move(done)](const Result<void>& listed) mutable {
-    if (!listed) return done(listed.error());
-    done(handles_.open(id));
+  return after_listing(id, std::move(done));
+}
+
+RequestId Tree::readdir(NodeId id, uint64_t cookie, bool plus, std::shared_ptr<DirectorySink> sink) {
+  if (cookie == 0) syncer_.note_use(id);
+  {
+    const AnswerGate::Section section(gate_);
+    const Result<Node> directory = directory_node(id);
+    if (!directory) {
+      sink->finish(directory.error());
+      return 0;
+    }
+    // Who goes on has begun when they were known.
+    if (cookie != 0 || names_are_known(*directory)) {
+      give_names(*directory, cookie, plus, *sink);
+      return 0;
+    }
+  }
+  return after_listing(id, [this, id, plus, sink = std::move(sink)](const Result<void>& listed) {
+    const Result<Node> directory = listed ? directory_node(id) : listed.error();
+    if (!directory) return static_cast<void>(sink->finish(directory.error()));
+    give_names(*directory, 0, plus, *sink);
   });
 }
 
-void Tree::readdir(NodeId id, uint64_t handle, uint64_t cookie, bool plus, DirectorySink& sink) {
-  const AnswerGate::Section section(gate_);
-  const Result<Node> directory = directory_node(id);
-  if (!directory) {
-    sink.finish(directory.error());
-    return;
-  }
-  std::shared_ptr<DirectoryNames> names = handles_.find(handle);
-  if (names == nullptr) names = std::make_shared<DirectoryNames>();
-  lookups_.mark(id);
+// Within a section.
+void Tree::give_names(const Node& directory, uint64_t cookie, bool plus, DirectorySink& sink) {
+  const std::shared_ptr<DirectoryNames> names = positions_.of(directory.id);
+  lookups_.mark(directory.id);
   Counted counted;
   Result<void> filled;
+  size_t bytes = 0;
   {
     const std::lock_guard lock(names->mutex);
-    filled = fill(*directory, names->numbers, cookie, plus, sink, counted);
+    filled = fill(directory, names->numbers, cookie, plus, sink, counted);
+    bytes = names->numbers.bytes();
+  }
+  for (const NodeId lost : positions_.keep(directory.id, names, bytes)) {
+    if (options_.events != nullptr) options_.events->on_content_changed(lost);
   }
   if (counted.refused) forget(*counted.refused, 1);
   if (sink.finish(std::move(filled))) return;
@@ -206,7 +224,8 @@ Result<void> Tree::fill(const Node& directory, NameNumbers& numbers, uint64_t co
       if (name.name.size() > kMaxNameBytes) continue;
       // Counted before it can be given: an invalidation must find it known.
       if (plus) lookups_.add(node.id);
-      const Entry entry{node.id, stat_of(plus ? read_again(node, changes_before) : node)};
+      const bool known = plus && S_ISDIR(node.attr.mode) && lookups_.is_marked(node.id);
+      const Entry entry{node.id, stat_of(plus ? read_again(node, changes_before) : node), known};
       if (!sink.add(name.name, entry, kDots + numbers.number_of(name.name) + 1)) {
         if (plus) counted.refused = node.id;
         return {};

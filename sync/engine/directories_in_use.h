@@ -20,7 +20,9 @@ namespace rsyncfs {
 class DirectoriesInUse {
  public:
   static constexpr size_t kMost = 8'192;
-  static constexpr std::chrono::seconds kLinger{30};  // a directory that was used stays in use so long
+  static constexpr std::chrono::seconds kLongestHold{10};  // what is used again within that need not be told
+  static constexpr std::chrono::seconds kLinger =
+      std::chrono::seconds(30) + kLongestHold;  // a directory that was used stays in use so long
   static constexpr std::chrono::milliseconds kRest{900};
 
   // Cheap where it was used a moment ago. True: it was not used for kRest.

@@ -12,11 +12,12 @@ using std::chrono::milliseconds;
 
 // While the source is away, or a list is under way.
 constexpr milliseconds kLookAgain{1'000};
+constexpr milliseconds kShortestHold{1'000};
 
 }  // namespace
 
 Poller::Poller(const EngineContext& context, const SessionPool& pool, Lister& lister)
-    : context_(context), pool_(pool), lister_(lister) {}
+    : context_(context), pool_(pool), lister_(lister), hold_(off() ? kLongestPollInterval : kShortestHold) {}
 
 Poller::~Poller() {
   stop();
@@ -63,8 +64,19 @@ Clock::time_point Poller::next_sweep() const {
   return lister_.tree_done_at() + tree_every();
 }
 
+// A directory in use is listed again by itself, so who uses it again changes something only where that would
+// be long before its turn, or where only those used last have a turn.
+milliseconds Poller::hold() const {
+  const ListCost& cost = lister_.directories_cost();
+  const milliseconds interval = directories_interval(context_.options.poll, cost);
+  if (interval - least_gap(cost) > DirectoriesInUse::kRest) return kShortestHold;
+  if (in_use_.size() <= kMaxDirectories) return DirectoriesInUse::kLongestHold;
+  return std::clamp<milliseconds>(interval, kShortestHold, DirectoriesInUse::kLongestHold);
+}
+
 void Poller::schedule() {
   if (!started_) return;
+  hold_.store(hold(), std::memory_order_relaxed);
   const ListCost& cost = lister_.directories_cost();
   next_round_ = last_round_ + directories_interval(context_.options.poll, cost);
   if (used_again_) next_round_ = std::min(next_round_, last_round_ + least_gap(cost));

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <vector>
 
@@ -28,6 +29,8 @@ class Poller {
 
   // Any thread, cheap: somebody looked into this directory.
   void touch(NodeId directory);
+  // Any thread: nothing follows from touching a directory again so soon.
+  std::chrono::milliseconds use_holds_for() const { return hold_.load(std::memory_order_relaxed); }
   // The first list of the root has come.
   void start();
   void stop();
@@ -45,12 +48,14 @@ class Poller {
   bool off() const { return context_.options.poll.mode == PollOptions::Mode::kOff; }
   std::chrono::milliseconds tree_every() const;
   Clock::time_point next_sweep() const;
+  std::chrono::milliseconds hold() const;
 
   EngineContext context_;
   const SessionPool& pool_;
   Lister& lister_;
   DirectoriesInUse in_use_;
   std::atomic<bool> touched_{false};  // and the loop is told
+  std::atomic<std::chrono::milliseconds> hold_;
   bool started_ = false;
   bool used_again_ = false;  // a directory after a rest
   Clock::time_point last_round_{};

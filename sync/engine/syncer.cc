@@ -79,6 +79,7 @@ class SyncerImpl final : public Syncer {
   void start(Done<void> done) override;
   void shut_down(Task done) override;
   bool may_answer_listing(const Node& directory) const override;
+  bool names_are_settled() const override { return lister_.tree_fresh(); }
   RequestId list_directory(NodeId directory, Done<void> done) override;
   RequestId read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done) override;
   RequestId fetch_xattrs(NodeId node, Done<void> done) override;
@@ -87,6 +88,7 @@ class SyncerImpl final : public Syncer {
   void cancel(RequestId request) override;
   void note_read(NodeId file) override { whole_.note_read(file); }
   void note_use(NodeId directory) override { poller_.touch(directory); }
+  std::chrono::milliseconds use_holds_for() const override { return poller_.use_holds_for(); }
   RequestId refresh(NodeId directory, Done<void> done) override;
   void note_change(NodeId node) override;
   RequestId flush(std::optional<NodeId> below, Done<void> done) override;

@@ -120,6 +120,8 @@ class Syncer {
   // Any thread, cheap: the Replica's names of this directory may be answered as they are, because they were
   // listed in this mount, or because the source cannot be reached and the stored ones are all there is.
   virtual bool may_answer_listing(const Node& directory) const = 0;
+  // Any thread, cheap: that is so, from now on, for each directory that was ever listed.
+  virtual bool names_are_settled() const { return true; }
 
   // Requests. Any thread; `done` is called exactly once, on the loop thread. Each fails within
   // options.timeout without progress: kTimedOut, kUnreachable; kCanceled by cancel(); else kVanished,
@@ -143,6 +145,8 @@ class Syncer {
   // ---- what others change ----
   // Any thread, cheap: somebody looks into this directory.
   virtual void note_use(NodeId directory) = 0;
+  // Any thread, cheap: for so long after note_use() of a directory, another use of it changes nothing.
+  virtual std::chrono::milliseconds use_holds_for() const { return std::chrono::milliseconds(1'000); }
   // Lists the directory and all known ones below it anew, the root's with the whole tree. Ok when what the
   // source had at the call is here. Fails as list_directory() does; what others list meanwhile may make it
   // take longer.

@@ -55,7 +55,9 @@ TEST(DirectoriesInUse, AreThoseThatWereTouchedLately) {
   EXPECT_EQ(directories.in_use(begin + seconds(21), 10), (std::vector<NodeId>{8, 7}))
       << "the last used first";
   EXPECT_EQ(directories.in_use(begin + seconds(21), 1), (std::vector<NodeId>{8}));
-  EXPECT_EQ(directories.in_use(begin + seconds(40), 10), (std::vector<NodeId>{8}));
+  const auto forgotten = begin + milliseconds(500) + DirectoriesInUse::kRest + DirectoriesInUse::kLinger;
+  EXPECT_EQ(directories.in_use(forgotten, 10).size(), 2U);
+  EXPECT_EQ(directories.in_use(forgotten + milliseconds(1), 10), (std::vector<NodeId>{8}));
   EXPECT_EQ(directories.size(), 1U) << "the other is forgotten";
 }
 

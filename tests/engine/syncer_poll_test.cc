@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "sync/engine/directories_in_use.h"
+#include "sync/engine/poller.h"
 #include "tests/engine/push_rig.h"
 #include "tests/support/wait.h"
 
@@ -90,6 +91,30 @@ TEST_F(PollTest, ADirectoryThatIsUsedAfterARestIsListedAtOnce) {
   const auto before = Clock::now();
   EXPECT_TRUE(comes("rests", "new"));
   EXPECT_LT(Clock::now() - before, seconds(30)) << "long before its turn";
+}
+
+// What is looked at every second anyway need not be told of again for a while.
+TEST_F(PollTest, UseIsAskedForAsOftenAsItMatters) {
+  const auto comes_to = [this](milliseconds hold) {
+    return wait_until([&] { return rig_->syncer().use_holds_for() == hold; }, kLimit);
+  };
+  start();
+  EXPECT_EQ(rig_->syncer().use_holds_for(), kLongestPollInterval) << "nothing is looked at";
+  rig_.reset();
+  options_.poll = {.mode = PollOptions::Mode::kFixed, .every = seconds(1)};
+  open();
+  EXPECT_TRUE(comes_to(DirectoriesInUse::kLongestHold));
+  for (NodeId many = 1'000'000; many <= 1'000'000 + Poller::kMaxDirectories; ++many)
+    rig_->syncer().note_use(many);
+  EXPECT_TRUE(comes_to(seconds(1))) << "those used last have a turn";
+  rig_.reset();
+  options_.poll = {.mode = PollOptions::Mode::kFixed, .every = seconds(1'000)};
+  open();
+  const uint64_t before = lists();
+  std::this_thread::sleep_for(DirectoriesInUse::kRest);
+  rig_->syncer().note_use(node("used"));
+  EXPECT_TRUE(wait_until([&] { return lists() > before; }, kLimit)) << "long before its turn";
+  EXPECT_EQ(rig_->syncer().use_holds_for(), seconds(1));
 }
 
 TEST_F(PollTest, NothingIsListedWhereNothingIsInUse) {

@@ -296,6 +296,14 @@ TEST_F(MountBehaviourTest, OneFailureIsOneWait) {
   EXPECT_TRUE(std::any_of(names.begin(), names.end(), waits_once));
 }
 
+// 0, or the errno of opening it or reading from it.
+int listing_error(const std::string& directory) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(directory.c_str()), ::closedir);
+  if (open == nullptr) return errno;
+  errno = 0;
+  return ::readdir(open.get()) != nullptr ? 0 : errno;
+}
+
 TEST_F(MountBehaviourTest, SignalsEndWaitingReaders) {
   list(kRootNode, {file("f2", 1 << 20), file("f9", 1 << 20), directory("d")});
   syncer.unlist(node("d"));
@@ -311,15 +319,19 @@ TEST_F(MountBehaviourTest, SignalsEndWaitingReaders) {
     syncer.fail_all(Errc::kTimedOut);
     ASSERT_TRUE(wait_until([&] { return syncer.waiting() == 0; }, seconds(10)));
   }
-  // A directory that waits for its listing is a request of its own: the interrupt reaches us.
-  for (const int number : {SIGINT, SIGKILL}) {
-    const uint64_t cancels = syncer.cancels();
-    Child lister([&] { return ::open((*this / "d").c_str(), O_RDONLY | O_DIRECTORY) >= 0 ? 0 : errno; });
-    ASSERT_TRUE(wait_until([&] { return syncer.waiting() == 1; }, seconds(10)));
-    lister.signal(number);
-    EXPECT_EQ(lister.wait(), 128 + number);
-    EXPECT_TRUE(wait_until([&] { return syncer.waiting() == 0; }, seconds(10)));
-    EXPECT_GT(syncer.cancels(), cancels);
+  // A directory that waits for its listing is a request of its own, when it is opened or when it is read: the
+  // interrupt reaches us.
+  for (const bool settled : {false, true}) {
+    syncer.settled = settled;
+    for (const int number : {SIGINT, SIGKILL}) {
+      const uint64_t cancels = syncer.cancels();
+      Child lister([&] { return listing_error(*this / "d"); });
+      ASSERT_TRUE(wait_until([&] { return syncer.waiting() == 1; }, seconds(10)));
+      lister.signal(number);
+      EXPECT_EQ(lister.wait(), 128 + number);
+      EXPECT_TRUE(wait_until([&] { return syncer.waiting() == 0; }, seconds(10)));
+      EXPECT_GT(syncer.cancels(), cancels);
+    }
   }
 }
 
@@ -347,15 +359,19 @@ TEST_F(MountBehaviourTest, LookupsWaitSideBySide) {
 TEST_F(MountBehaviourTest, AHandledSignalGivesEintr) {
   list(kRootNode, {directory("d")});
   syncer.unlist(node("d"));
-  Child child([&] {
-    struct sigaction action {};
-    action.sa_handler = [](int) {};
-    ::sigaction(SIGUSR1, &action, nullptr);
-    return ::open((*this / "d").c_str(), O_RDONLY | O_DIRECTORY) >= 0 ? 0 : errno;
-  });
-  ASSERT_TRUE(wait_until([&] { return syncer.waiting() == 1; }, seconds(10)));
-  child.signal(SIGUSR1);
-  EXPECT_EQ(child.wait(), EINTR);
+  for (const bool settled : {false, true}) {
+    syncer.settled = settled;
+    Child child([&] {
+      struct sigaction action {};
+      action.sa_handler = [](int) {};
+      ::sigaction(SIGUSR1, &action, nullptr);
+      return listing_error(*this / "d");
+    });
+    ASSERT_TRUE(wait_until([&] { return syncer.waiting() == 1; }, seconds(10)));
+    child.signal(SIGUSR1);
+    EXPECT_EQ(child.wait(), EINTR);
+    EXPECT_TRUE(wait_until([&] { return syncer.waiting() == 0; }, seconds(10)));
+  }
 }
 
 TEST_F(MountBehaviourTest, ManyWaitingReadsStopNobodyElse) {
@@ -411,7 +427,7 @@ TEST_F(MountBehaviourTest, StopsWhileRequestsWait) {
     char byte = 0;
     return ::read(fd.get(), &byte, 1) < 0 ? errno : 0;
   });
-  Child lister([&] { return ::open((*this / "d").c_str(), O_RDONLY | O_DIRECTORY) >= 0 ? 0 : errno; });
+  Child lister([&] { return listing_error(*this / "d"); });
   ASSERT_TRUE(wait_until([&] { return syncer.waiting() >= 2; }, seconds(10)));
   const double start = support::monotonic_seconds();
   front->stop();

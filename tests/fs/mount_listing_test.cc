@@ -1,20 +1,27 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Listings of a directory that is larger than one getdents() and changes meanwhile.
 #include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "io/base/unique_fd.h"
 #include "tests/fs/mount_rig.h"
 
 namespace rsyncfs::testing {
 namespace {
+
+using std::chrono::milliseconds;
 
 constexpr int kNames = 5000;
 
@@ -24,8 +31,16 @@ std::string name_of(int i) {
   return text.data();
 }
 
-class MountListingTest : public ::testing::Test, public MountRig {
+FrontOptions with_opendir(bool opendir) {
+  FrontOptions options;
+  options.opendir = opendir;
+  return options;
+}
+
+// True: as with kernels that ask before they open a directory.
+class MountListingTest : public ::testing::TestWithParam<bool>, public MountRig {
  protected:
+  MountListingTest() : MountRig(with_opendir(GetParam())) {}
   using Open = std::unique_ptr<DIR, int (*)(DIR*)>;
   Open open() const { return {::opendir(path().c_str()), ::closedir}; }
   // Up to `limit` names more.
@@ -56,7 +71,7 @@ class MountListingTest : public ::testing::Test, public MountRig {
 
 // The kernel gives the second reader what it kept of the first one's listing. Then that is dropped, and the
 // rest comes from us.
-TEST_F(MountListingTest, AReaderOfTheKernelsCopyGoesOnWhereItWas) {
+TEST_P(MountListingTest, AReaderOfTheKernelsCopyGoesOnWhereItWas) {
   change(0, 0);
   std::map<std::string, int> whole;
   read(open(), kNames, whole);
@@ -72,7 +87,7 @@ TEST_F(MountListingTest, AReaderOfTheKernelsCopyGoesOnWhereItWas) {
 }
 
 // The same, and a third has filled the kernel's copy anew meanwhile.
-TEST_F(MountListingTest, AnotherReadersNewerCopyLeadsOnToo) {
+TEST_P(MountListingTest, AnotherReadersNewerCopyLeadsOnToo) {
   change(400, 0);
   const Open reader = open();
   std::map<std::string, int> seen;
@@ -84,6 +99,83 @@ TEST_F(MountListingTest, AnotherReadersNewerCopyLeadsOnToo) {
   read(reader, 2 * kNames, seen);
   expect_once(seen, 400);
 }
+
+TEST_P(MountListingTest, AWarmListingAsksForNothing) {
+  change(0, 0);
+  std::map<std::string, int> seen;
+  read(open(), kNames, seen);
+  EXPECT_EQ(requests(FrontOp::kOpendir), 1U) << "whatever the kernel can do";
+  const uint64_t before = requests(FrontOp::kReaddirplus);
+  seen.clear();
+  read(open(), kNames, seen);
+  expect_once(seen, 0);
+  EXPECT_EQ(requests(FrontOp::kReaddirplus), before);
+  EXPECT_EQ(requests(FrontOp::kOpendir), GetParam() ? 2U : 1U);
+  if (!GetParam()) {
+    EXPECT_EQ(requests(FrontOp::kReleasedir), 0U);
+  }
+}
+
+// Whoever comes to it, by its path or from a place inside; but not at once again.
+TEST_P(MountListingTest, UseIsSeenThoughTheKernelHasAllNames) {
+  const NodeId d = list(kRootNode, {directory("d")}).at("d");
+  list(d, {file("a", 1)});
+  settle();
+  const UniqueFd inside(::open((*this / "d").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const auto read_it = [this] {
+    const Open reader{::opendir((*this / "d").c_str()), ::closedir};
+    while (::readdir(reader.get()) != nullptr) {
+    }
+  };
+  const auto look_inside = [&inside] { EXPECT_EQ(::faccessat(inside.get(), "a", R_OK, 0), 0); };
+  const auto is_seen = [this, d](const auto& use) {
+    const uint64_t uses = syncer.uses(d);
+    use();
+    return syncer.uses(d) > uses;
+  };
+  const auto rest = [this] { std::this_thread::sleep_for(syncer.use_holds_for() + milliseconds(100)); };
+  read_it();
+  look_inside();
+  EXPECT_EQ(is_seen(read_it), GetParam()) << "a moment later";
+  rest();
+  EXPECT_TRUE(is_seen(read_it));
+  rest();
+  EXPECT_TRUE(is_seen(look_inside));
+}
+
+// Its positions had to make room for those of others, and are numbered anew: the kernel must not go on with
+// those that it has.
+TEST_P(MountListingTest, WhatIsNotKnownAnyMoreIsListedAnew) {
+  const NodeId d = list(kRootNode, {directory("d"), directory("large")}).at("d");
+  list(d, {file("a", 1), file("b", 1)});
+  std::vector<Name> names;
+  constexpr size_t kLong = 250;
+  for (size_t i = 0; i * kLong < DirectoryPositions::kMaxBytes; ++i) {
+    std::string name = name_of(static_cast<int>(i));
+    name.resize(kLong, 'x');
+    names.push_back(file(std::move(name), 1));
+  }
+  list(node("large"), names);
+  settle();
+  const auto count = [](const std::string& directory) {
+    const Open reader{::opendir(directory.c_str()), ::closedir};
+    size_t found = 0;
+    while (::readdir(reader.get()) != nullptr) ++found;
+    return found - 2;
+  };
+  EXPECT_EQ(count(*this / "d"), 2U);
+  const uint64_t before = requests(FrontOp::kReaddirplus);
+  EXPECT_EQ(count(*this / "d"), 2U);
+  EXPECT_EQ(requests(FrontOp::kReaddirplus), before) << "the kernel has it";
+  EXPECT_EQ(count(*this / "large"), names.size());
+  settle();
+  const uint64_t listed = requests(FrontOp::kReaddirplus);
+  EXPECT_EQ(count(*this / "d"), 2U);
+  EXPECT_GT(requests(FrontOp::kReaddirplus), listed);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, MountListingTest, ::testing::Bool(),
+                         [](const auto& kernel) { return kernel.param ? "WithOpendir" : "WithoutOpendir"; });
 
 }  // namespace
 }  // namespace rsyncfs::testing

@@ -82,11 +82,28 @@ TEST_F(ReplyTest, OpenAndFlushAreLeftToTheKernel) {
   EXPECT_EQ(kernel.call(FUSE_OPEN, nodes.at("here"), std::string(sizeof(fuse_open_in), '\0')).error, ENOSYS);
   EXPECT_EQ(kernel.call(FUSE_FLUSH, nodes.at("here"), std::string(sizeof(fuse_flush_in), '\0')).error,
             ENOSYS);
-  // At first the kernel's pages, if any, have positions that are not ours.
-  for (const uint32_t flags : {FOPEN_CACHE_DIR, FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE}) {
-    const auto directory = kernel.call(FUSE_OPENDIR, kRootNode, std::string(sizeof(fuse_open_in), '\0'));
-    EXPECT_EQ(directory.as<fuse_open_out>().open_flags, flags);
-  }
+  EXPECT_EQ(kernel.call(FUSE_OPENDIR, kRootNode, std::string(sizeof(fuse_open_in), '\0')).error, ENOSYS);
+}
+
+TEST_F(ReplyTest, DirectoriesAreOpenedByUsWhereTheKernelMustAsk) {
+  FrontOptions options;
+  options.opendir = true;
+  FakeKernel kernel(*tree, options);
+  const std::string body(sizeof(fuse_open_in), '\0');
+  const auto directory = kernel.call(FUSE_OPENDIR, kRootNode, body);
+  EXPECT_EQ(directory.as<fuse_open_out>().open_flags, FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE);
+  EXPECT_EQ(kernel.call(FUSE_RELEASEDIR, kRootNode, std::string(sizeof(fuse_release_in), '\0')).error, 0);
+}
+
+// So that their use is seen, and the names in them still hold.
+TEST_F(ReplyTest, AttributesOfDirectoriesAreAskedForAgain) {
+  FakeKernel kernel(*tree);
+  const auto found = kernel.call(FUSE_LOOKUP, kRootNode, "d\0"s).as<fuse_entry_out>();
+  EXPECT_EQ(found.entry_valid, kDay_s);
+  EXPECT_EQ(found.attr_valid, 1U);
+  const std::string body(sizeof(fuse_getattr_in), '\0');
+  EXPECT_EQ(kernel.call(FUSE_GETATTR, kRootNode, body).as<fuse_attr_out>().attr_valid, 1U);
+  EXPECT_EQ(kernel.call(FUSE_GETATTR, nodes.at("here"), body).as<fuse_attr_out>().attr_valid, kDay_s);
 }
 
 // Every change that the kernel may ask for.

@@ -34,6 +34,8 @@ class SyncerDouble final : public Syncer {
 
   // Not 1: a broken Syncer, which calls the `done` of a read that often.
   std::atomic<int> answers_per_read{1};
+  // False: as before the first list of the whole tree has come.
+  std::atomic<bool> settled{true};
 
   // Ends everything that waits with this error.
   void fail_all(Errc code);
@@ -42,17 +44,27 @@ class SyncerDouble final : public Syncer {
   uint64_t reads() const { return reads_.load(); }
   uint64_t lists() const { return lists_.load(); }
   uint64_t cancels() const { return cancels_.load(); }
+  // How often the directory was said to be used.
+  uint64_t uses(NodeId directory) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = uses_.find(directory);
+    return found == uses_.end() ? 0 : found->second;
+  }
 
   void start(Done<void> done) override;
   void shut_down(Task done) override;
   bool may_answer_listing(const Node& directory) const override;
+  bool names_are_settled() const override { return settled.load(); }
   RequestId list_directory(NodeId directory, Done<void> done) override;
   RequestId read(NodeId file, uint64_t offset, uint32_t length, Done<ReadBytes> done) override;
   RequestId fetch_xattrs(NodeId node, Done<void> done) override;
   RequestId hydrate(NodeId file, Done<void> done) override;
   RequestId compare(NodeId file, Done<Comparison> done) override;
   void cancel(RequestId request) override;
-  void note_use(NodeId /*directory*/) override {}
+  void note_use(NodeId directory) override {
+    const std::lock_guard lock(mutex_);
+    ++uses_[directory];
+  }
   RequestId refresh(NodeId directory, Done<void> done) override {
     return list_directory(directory, std::move(done));
   }
@@ -89,6 +101,7 @@ class SyncerDouble final : public Syncer {
   std::function<Result<void>(NodeId)> on_fetch_xattrs_;
   RequestId next_ = 1;
   std::set<NodeId> unlisted_;
+  std::map<NodeId, uint64_t> uses_;
   std::map<RequestId, UniqueFunction<void(Error)>> waiting_;
   std::deque<Task> tasks_;
   bool stopping_ = false;

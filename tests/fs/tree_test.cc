@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -45,15 +46,39 @@ class CollectingSink final : public DirectorySink {
   size_t room_;
 };
 
+// Tells when it is done.
+class WaitedSink final : public DirectorySink {
+ public:
+  explicit WaitedSink(Done<std::vector<std::string>> done) : done_(std::move(done)) {}
+  size_t capacity() const override { return 100; }
+  bool add(std::string_view name, const Entry& /*entry*/, uint64_t /*next*/) override {
+    names_.emplace_back(name);
+    return true;
+  }
+  bool finish(Result<void> outcome) override {
+    outcome ? done_(std::move(names_)) : done_(outcome.error());
+    return true;
+  }
+
+ private:
+  std::vector<std::string> names_;
+  Done<std::vector<std::string>> done_;
+};
+
 class TreeTest : public ::testing::Test, public TreeRig {
  protected:
-  OpenedDirectory open_root() {
-    return *wait_for<OpenedDirectory>([&](auto done) { tree->opendir(kRootNode, std::move(done)); });
+  CollectingSink list_names(NodeId directory, uint64_t cookie, size_t room, bool plus = false) {
+    const auto sink = std::make_shared<CollectingSink>(room);
+    EXPECT_EQ(tree->readdir(directory, cookie, plus, sink), 0U);
+    return *sink;
   }
-  CollectingSink list_root(uint64_t handle, uint64_t cookie, size_t room) {
-    CollectingSink sink(room);
-    tree->readdir(kRootNode, handle, cookie, false, sink);
-    return sink;
+  // Also when it has to wait.
+  Result<std::vector<std::string>> wait_for_names(NodeId directory, bool cancel = false) {
+    return wait_for<std::vector<std::string>>([&](Done<std::vector<std::string>> done) {
+      const RequestId request =
+          tree->readdir(directory, 0, true, std::make_shared<WaitedSink>(std::move(done)));
+      if (cancel) tree->cancel(request);
+    });
   }
 };
 
@@ -148,12 +173,26 @@ TEST_F(TreeTest, OpendirWaitsForTheListing) {
   const NodeId d = list(kRootNode, {directory("d")}).at("d");
   syncer.unlist(d);
   syncer.on_list([](NodeId) -> Result<void> { return Error(Errc::kPermission, "opendir: denied"); });
-  const auto refused = wait_for<OpenedDirectory>([&](auto done) { tree->opendir(d, std::move(done)); });
+  const auto refused = wait_for<void>([&](auto done) { tree->opendir(d, std::move(done)); });
   EXPECT_EQ(refused.error().code(), Errc::kPermission);
   syncer.on_list([](NodeId) -> Result<void> { return {}; });
-  const auto opened = wait_for<OpenedDirectory>([&](auto done) { tree->opendir(d, std::move(done)); });
-  ASSERT_TRUE(opened.ok());
-  tree->releasedir(opened->handle);
+  EXPECT_TRUE(wait_for<void>([&](auto done) { tree->opendir(d, std::move(done)); }).ok());
+}
+
+// The kernel need not ask before it lists.
+TEST_F(TreeTest, ReaddirWaitsForTheListing) {
+  const NodeId d = list(kRootNode, {directory("d")}).at("d");
+  syncer.unlist(d);
+  EXPECT_EQ(wait_for_names(d, true).error().code(), Errc::kCanceled);
+  syncer.on_list([](NodeId) -> Result<void> { return Error(Errc::kPermission, "opendir: denied"); });
+  EXPECT_EQ(wait_for_names(d).error().code(), Errc::kPermission);
+  syncer.on_list([this](NodeId at) -> Result<void> {
+    list(at, {file("inside", 1)});
+    return {};
+  });
+  const auto names = wait_for_names(d);
+  ASSERT_TRUE(names.ok()) << names.error().message();
+  EXPECT_THAT(*names, ElementsAre(".", "..", "inside"));
 }
 
 // The link goes down while the directory is asked for: its stored names are all there is from then on.
@@ -219,24 +258,23 @@ TEST_F(TreeTest, CancelDoesNotWaitForABusyExecutor) {
   for (unsigned i = 0; i < kExecutorThreads; ++i) executor.submit([released] { released.wait(); });
   const auto looked_up =
       wait_for<Entry>([&](auto done) { tree->cancel(tree->lookup(d, "x", std::move(done))); });
-  const auto opened =
-      wait_for<OpenedDirectory>([&](auto done) { tree->cancel(tree->opendir(d, std::move(done))); });
+  const auto opened = wait_for<void>([&](auto done) { tree->cancel(tree->opendir(d, std::move(done))); });
+  const auto listed = wait_for_names(d, true);
   release.set_value();
   EXPECT_EQ(looked_up.error().code(), Errc::kCanceled);
   EXPECT_EQ(opened.error().code(), Errc::kCanceled);
+  EXPECT_EQ(listed.error().code(), Errc::kCanceled);
 }
 
 TEST_F(TreeTest, ReaddirGivesDotsThenNamesInByteOrder) {
   const auto nodes = list(kRootNode, {directory("d"), file("b", 1), file("\xff", 1), file("A", 1)});
-  CollectingSink sink(100);
-  tree->readdir(kRootNode, 0, 0, true, sink);
+  const CollectingSink sink = list_names(kRootNode, 0, 100, true);
   ASSERT_TRUE(sink.result.ok());
   EXPECT_THAT(sink.names, ElementsAre(".", "..", "A", "b", "d", "\xff"));
   EXPECT_EQ(sink.entries[0].node, 0U);
   EXPECT_EQ(sink.entries[1].attr.st_ino, replica->node(kRootNode)->ino);
   EXPECT_EQ(tree->lookups().count(nodes.at("b")), 1U);
-  CollectingSink plain(100);
-  tree->readdir(nodes.at("d"), 0, 0, false, plain);
+  const CollectingSink plain = list_names(nodes.at("d"), 0, 100);
   EXPECT_THAT(plain.names, ElementsAre(".", ".."));
   EXPECT_EQ(plain.entries[1].attr.st_ino, replica->node(kRootNode)->ino);
   EXPECT_EQ(tree->lookups().count(nodes.at("d")), 1U);
@@ -244,71 +282,76 @@ TEST_F(TreeTest, ReaddirGivesDotsThenNamesInByteOrder) {
 
 TEST_F(TreeTest, NamesThatWereNotDeliveredAreNotCounted) {
   const auto nodes = list(kRootNode, {file("a", 1), file("b", 1)});
-  CollectingSink sink(3);
-  sink.deliver = false;
-  tree->readdir(kRootNode, 0, 0, true, sink);
-  EXPECT_THAT(sink.names, ElementsAre(".", "..", "a"));
+  const auto sink = std::make_shared<CollectingSink>(3);
+  sink->deliver = false;
+  tree->readdir(kRootNode, 0, true, sink);
+  EXPECT_THAT(sink->names, ElementsAre(".", "..", "a"));
   EXPECT_EQ(tree->lookups().count(nodes.at("a")), 0U);
   EXPECT_EQ(tree->lookups().count(nodes.at("b")), 0U);
 }
 
 TEST_F(TreeTest, ReaddirGoesOnWhereItWasThoughNamesComeAndGo) {
   list(kRootNode, {file("b", 1), file("d", 1), file("f", 1), file("h", 1)});
-  const uint64_t handle = open_root().handle;
-  CollectingSink first(4);
-  tree->readdir(kRootNode, handle, 0, false, first);
+  const CollectingSink first = list_names(kRootNode, 0, 4);
   EXPECT_THAT(first.names, ElementsAre(".", "..", "b", "d"));
   // "b" goes, "a" and "g" come: what stays is neither left out nor given twice.
   list(kRootNode, {file("a", 1), file("d", 1), file("f", 1), file("g", 1), file("h", 1)});
-  CollectingSink second(100);
-  tree->readdir(kRootNode, handle, first.cookie, false, second);
+  const CollectingSink second = list_names(kRootNode, first.cookie, 100);
   EXPECT_THAT(second.names, ElementsAre("f", "g", "h"));
-  CollectingSink again(100);
-  tree->readdir(kRootNode, handle, 0, false, again);
+  const CollectingSink again = list_names(kRootNode, 0, 100);
   EXPECT_THAT(again.names, ElementsAre(".", "..", "a", "d", "f", "g", "h"));
-  CollectingSink end(100);
-  tree->readdir(kRootNode, handle, again.cookie, false, end);
-  EXPECT_TRUE(end.names.empty());
-  tree->releasedir(handle);
-  CollectingSink lost(100);
-  tree->readdir(kRootNode, handle, 4, false, lost);
-  EXPECT_THAT(lost.names, ElementsAre("f", "g", "h"));
+  EXPECT_TRUE(list_names(kRootNode, again.cookie, 100).names.empty());
 }
 
-// The kernel answers one handle from the listing that another was given, and asks for the rest.
-TEST_F(TreeTest, PositionsHoldForEveryHandleOfTheDirectory) {
+// Where positions had to make room, or were made up.
+TEST_F(TreeTest, PositionsThatAreNotKnownCountNames) {
+  list(kRootNode, {file("a", 1), file("d", 1), file("f", 1), file("g", 1)});
+  EXPECT_THAT(list_names(kRootNode, 4, 100).names, ElementsAre("f", "g"));
+}
+
+// The kernel answers one reader from the listing that another was given, and asks for the rest.
+TEST_F(TreeTest, PositionsHoldForEveryReaderOfTheDirectory) {
   list(kRootNode, {file("b", 1), file("d", 1), file("f", 1), file("h", 1)});
-  const OpenedDirectory first = open_root();
-  EXPECT_FALSE(first.positions_known);
-  const uint64_t after_d = list_root(first.handle, 0, 4).cookie;
-  EXPECT_EQ(list_root(first.handle, 0, 100).names.size(), 6U);
-  const OpenedDirectory second = open_root();
-  EXPECT_TRUE(second.positions_known);
-  tree->releasedir(first.handle);
+  const uint64_t after_d = list_names(kRootNode, 0, 4).cookie;
+  EXPECT_EQ(list_names(kRootNode, 0, 100).names.size(), 6U);
   list(kRootNode, {file("a", 1), file("c", 1), file("e", 1), file("f", 1), file("h", 1)});
-  EXPECT_EQ(list_root(second.handle, 0, 4).names.size(), 4U);
-  EXPECT_THAT(list_root(second.handle, after_d, 100).names, ElementsAre("e", "f", "h"));
-  tree->releasedir(second.handle);
-  EXPECT_TRUE(open_root().positions_known) << "the kernel may still have the listing";
+  EXPECT_EQ(list_names(kRootNode, 0, 4).names.size(), 4U);
+  EXPECT_THAT(list_names(kRootNode, after_d, 100).names, ElementsAre("e", "f", "h"));
 }
 
-TEST(DirectoryHandlesTest, WhatIsNotOpenIsKeptWithinTheLimit) {
-  constexpr size_t kRoomForOne = 600;
-  DirectoryHandles handles(kRoomForOne);
-  const OpenedDirectory pinned = handles.open(7);
-  for (NodeId node = 1; node <= 3; ++node) handles.close(handles.open(node).handle);
-  handles.close(handles.open(1).handle);
-  EXPECT_TRUE(handles.open(1).positions_known);
-  EXPECT_FALSE(handles.open(2).positions_known);
-  EXPECT_TRUE(handles.open(7).positions_known) << "what is open stays";
-  const uint64_t open = handles.open(9).handle;
-  handles.forget(9);
-  EXPECT_NE(handles.find(open), nullptr);
-  handles.close(open);
-  handles.forget(9);
-  EXPECT_EQ(handles.find(open), nullptr);
-  EXPECT_FALSE(handles.open(9).positions_known);
-  EXPECT_NE(handles.find(pinned.handle), nullptr);
+// The kernel goes by its own copy of a listing, and of the names in it.
+TEST_F(TreeTest, OnlyOfDirectoriesWhoseNamesWereGivenUseIsAskedFor) {
+  const auto nodes = list(kRootNode, {directory("listed"), directory("looked into"), directory("rests")});
+  const auto tell_of_use = [this] {
+    std::vector<std::string> names;
+    const CollectingSink sink = list_names(kRootNode, 0, 100, true);
+    for (size_t i = 0; i < sink.names.size(); ++i) {
+      if (sink.entries[i].tells_of_use) names.push_back(sink.names[i]);
+    }
+    return names;
+  };
+  EXPECT_TRUE(tell_of_use().empty());
+  list_names(nodes.at("listed"), 0, 100);
+  EXPECT_EQ(lookup(nodes.at("looked into"), "none")->node, 0U);
+  EXPECT_THAT(tell_of_use(), ElementsAre("listed", "looked into"));
+}
+
+TEST(DirectoryPositionsTest, AreKeptWithinTheLimit) {
+  constexpr size_t kRoomForTwo = 1'000;
+  DirectoryPositions positions(kRoomForTwo);
+  const auto first = positions.of(1);
+  EXPECT_TRUE(positions.keep(1, first, 200).empty());
+  EXPECT_TRUE(positions.keep(2, positions.of(2), 200).empty());
+  EXPECT_EQ(positions.of(1), first) << "listed last now";
+  EXPECT_THAT(positions.keep(3, positions.of(3), 200), ElementsAre(2));
+  EXPECT_EQ(positions.size(), 2U);
+  EXPECT_THAT(positions.keep(4, positions.of(4), 100'000), ElementsAre(1, 3)) << "stays, however large";
+  EXPECT_EQ(positions.size(), 1U);
+  EXPECT_THAT(positions.keep(1, first, 200), ElementsAre(1)) << "had to go while it was listed";
+  EXPECT_EQ(positions.size(), 1U);
+  positions.forget(4);
+  EXPECT_EQ(positions.size(), 0U);
+  EXPECT_TRUE(positions.keep(1, positions.of(1), 500).empty()) << "there is room again";
 }
 
 TEST_F(TreeTest, ReadsComeFromTheStoreElseFromTheSource) {

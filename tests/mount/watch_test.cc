@@ -100,7 +100,7 @@ TEST_F(Watch, AWorkingDirectoryIsInUse) {
       wait_until([&] { return mount_.mount().status_number("/poll/directories_in_use") > 0; }, kLimit));
   // Longer than what was used lately stays in use.
   const auto lists = [&] { return mount_.mount().status_number("/totals/lists_received"); };
-  std::this_thread::sleep_for(seconds(33));
+  std::this_thread::sleep_for(seconds(43));
   EXPECT_EQ(mount_.mount().status_number("/poll/directories_in_use"), 1);
   const auto before = lists();
   EXPECT_TRUE(wait_until([&] { return lists() > before + 2; }, kLimit));
