@@ -11,7 +11,7 @@ namespace {
 // What the server is told before the list.
 bool same_session(const PushConfig& a, const PushConfig& b) {
   return a.kind == b.kind && a.root == b.root && a.backup_dir == b.backup_dir && a.force == b.force &&
-         a.only_existing == b.only_existing && a.only_missing == b.only_missing &&
+         a.exact == b.exact && a.only_existing == b.only_existing && a.only_missing == b.only_missing &&
          a.block_length == b.block_length && a.compression == b.compression &&
          a.compress_level == b.compress_level;
 }
