@@ -11,6 +11,7 @@ from runner.rows import Row, from_line
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BENCH = os.path.join(TOP, 'bench')
 BUILT = os.path.join(TOP, 'build', 'release', 'bench')
+USUAL_LINK = 'wan'
 BEYOND_A_LIMIT = 3  # exit status of a scenario that came to its end
 WARM_UP_S = 0.1
 LEAST_S = 0.2  # of one repetition
@@ -24,6 +25,12 @@ def scenarios():
 
 def benches():
     return sorted(name[:-3] for name in os.listdir(BENCH) if name.endswith('_bench.cc'))
+
+
+def title(name):
+    """Under which its results are kept: those over another link (bench/scenarios/peers.sh) beside those over the usual one."""
+    link = os.environ.get('LINK', USUAL_LINK)
+    return name if link == USUAL_LINK or not name.startswith('peers_') else f'{name}.{link}'
 
 
 class Failed(Exception):

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <unordered_set>
 #include <utility>
 
 #include "sync/engine/push_journal.h"
@@ -37,6 +38,19 @@ std::string directory_of(const std::string& path) {
   return slash == std::string::npos ? std::string() : path.substr(0, slash);
 }
 
+// A directory with something that is in it; as far as the server takes the rules for that.
+bool goes_as_tree(const PushBatch& batch, const ServerFeatures& features) {
+  constexpr size_t kLongestPath = 2'000;  // escaped, it is twice as long at most
+  if (!features.trees) return false;
+  std::unordered_set<NodeId> going;
+  for (const PushStep& step : batch.steps) {
+    if (step.path.size() > kLongestPath) return false;
+    going.insert(step.node);
+  }
+  return std::any_of(batch.steps.begin(), batch.steps.end(),
+                     [&](const PushStep& step) { return going.contains(step.parent); });
+}
+
 }  // namespace
 
 void PushNamesJob::start() {
@@ -64,6 +78,7 @@ bool PushNamesJob::checks_by_itself() const {
 // What is at the place, and for a move what is where it comes from.
 void PushNamesJob::look_first() {
   if (facts().empty()) return finish();
+  exact_ = action() == PushAction::kDelete && goes_as_tree(batch(), pool().features());
   unlooked_ = checks_by_itself();
   if (unlooked_) {
     for (size_t i = 0; i < facts().size(); ++i) going_.push_back(i);
@@ -112,21 +127,25 @@ void PushNamesJob::judge(const Findings& found) {
         break;
     }
   }
-  if (action() == PushAction::kDelete) sort_into_levels();
+  if (action() == PushAction::kDelete) {
+    sort_deepest_first();
+    exact_ ? leave_out_what_stays() : sort_into_levels();
+  }
   going_.empty() ? record() : remember();
 }
 
-// Into going_ what has nothing below it that goes, too; into later_ the directories, the deepest first.
-void PushNamesJob::sort_into_levels() {
-  std::vector<size_t> deepest_first = std::exchange(going_, {});
+void PushNamesJob::sort_deepest_first() {
   const auto depth = [this](size_t place) {
     const std::string& path = facts()[place].step.path;
     return std::count(path.begin(), path.end(), '/');
   };
-  std::stable_sort(deepest_first.begin(), deepest_first.end(),
-                   [&](size_t a, size_t b) { return depth(a) > depth(b); });
+  std::stable_sort(going_.begin(), going_.end(), [&](size_t a, size_t b) { return depth(a) > depth(b); });
+}
+
+// Into going_ what has nothing below it that goes, too; into later_ the directories, the deepest first.
+void PushNamesJob::sort_into_levels() {
   std::map<std::string, size_t, std::less<>> levels;  // of directories, by what was found below them
-  for (const size_t place : deepest_first) {
+  for (const size_t place : std::exchange(going_, {})) {
     const std::string& path = facts()[place].step.path;
     const auto own = levels.find(path);
     const size_t level = own == levels.end() ? 0 : own->second;
@@ -137,9 +156,14 @@ void PushNamesJob::sort_into_levels() {
   }
 }
 
-// Nothing of what was to go before it has stayed.
-bool PushNamesJob::is_free_to_go(const StepFacts& facts) const {
-  return !staying_.contains(facts.step.path);
+// What has something in it that was to go before it and has not, and what is above that.
+void PushNamesJob::leave_out_what_stays() {
+  std::erase_if(going_, [this](size_t place) {
+    const std::string& path = facts()[place].step.path;
+    if (!staying_.contains(path)) return false;
+    staying_.insert(directory_of(path));
+    return true;
+  });
 }
 
 // A file whose time is set is another version of it.
@@ -227,9 +251,17 @@ void PushNamesJob::run_level() {
   if (!later_.empty()) around().sessions.prepare(session_config(), std::min(later_.size(), kLevelsAhead));
 }
 
+PushConfig PushNamesJob::deletion(const PushBatch& batch, const ServerFeatures& features) {
+  PushConfig config;
+  config.kind = PushKind::kDelete;
+  config.exact = goes_as_tree(batch, features);
+  return config;
+}
+
 // All of a batch of moves go from one directory to another.
 PushConfig PushNamesJob::session_config() const {
   PushConfig config;
+  config.exact = exact_;
   config.kind = kind_of(action());
   if (action() == PushAction::kLink) return config;
   config.only_missing = unlooked_;
@@ -246,6 +278,10 @@ PushConfig PushNamesJob::session_config() const {
 PushConfig PushNamesJob::make_config() {
   PushConfig config = session_config();
   entries_.clear();
+  std::unordered_set<std::string> trees;  // what is in them goes with them
+  for (const size_t place : going_) {
+    if (exact_) trees.insert(facts()[place].step.path);
+  }
   if (action() == PushAction::kLink) {
     add_link_entries(config);
     return config;
@@ -259,6 +295,7 @@ PushConfig PushNamesJob::make_config() {
         break;
       case PushAction::kDelete:
         config.entries.emplace_back().path = facts.step.path;
+        config.entries.back().within = trees.contains(directory_of(facts.step.path));
         break;
       default:
         config.entries.push_back(facts.entry);
@@ -292,7 +329,7 @@ bool PushNamesJob::took(const PushRunResult& result, size_t place) const {
     case PushAction::kMove:
       return result.deleted.contains(step.from_name);
     case PushAction::kDelete:
-      return result.deleted.contains(step.path);
+      return went(result, step.path);
     case PushAction::kCreate:
     case PushAction::kAttributes:
       if (S_ISDIR(facts_of(place).entry.mode))
@@ -307,6 +344,16 @@ bool PushNamesJob::took(const PushRunResult& result, size_t place) const {
   }
 }
 
+// With what it was in, at the latest, if somebody else was faster.
+bool PushNamesJob::went(const PushRunResult& result, std::string path) const {
+  while (!path.empty()) {
+    if (result.deleted.contains(path)) return true;
+    if (!exact_) break;
+    path = directory_of(path);
+  }
+  return false;
+}
+
 void PushNamesJob::ran(const PushRunResult& result) {
   settle(result);
   // Somebody may have put something else in the place of a directory that was emptied: what takes long is
@@ -315,12 +362,7 @@ void PushNamesJob::ran(const PushRunResult& result) {
   if (result.end && !later_.empty()) {
     going_ = std::move(later_.front());
     later_.erase(later_.begin());
-    std::erase_if(going_, [this](size_t place) {
-      const StepFacts& facts = this->facts()[place];
-      if (is_free_to_go(facts)) return false;
-      staying_.insert(directory_of(facts.step.path));
-      return true;
-    });
+    leave_out_what_stays();
     if (!going_.empty()) return run_level();
     later_.clear();  // what is above them holds them
   }
@@ -342,6 +384,7 @@ void PushNamesJob::settle(const PushRunResult& result) {
       continue;
     }
     if (action() == PushAction::kDelete) staying_.insert(directory_of(facts.step.path));
+    if (exact_ && staying_.contains(facts.step.path)) continue;  // for what is in it
     if (const auto why = result.errors.about(facts.step.path)) {
       holds_something_new(*why) ? keep_filled(facts, *why)
                                 : fail(facts.step, *why, action() == PushAction::kMove);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Batches of one session without contents: creations, moves, links, attributes, deletions. Where the session
 // itself would replace or remove without asking, the places are looked at first; where it can be told to
-// leave alone what is not as it should be, that is looked at afterwards. Only deletions may take several
-// sessions: a server goes through a list from the top, and removes no directory that is not empty then.
+// leave alone what is not as it should be, that is looked at afterwards. Deletions of
+// trees go in one session, too (PushConfig::exact), or else in several: a server goes through a list from the
+// top, and removes no directory that is not empty then.
 #pragma once
 
 #include <set>
@@ -21,6 +22,8 @@ class PushNamesJob final : public PushJob {
   PushNamesJob(const Surroundings& around, PushBatch batch, bool again, SentVersions& sent, Finished finished)
       : PushJob(around, std::move(batch), std::move(finished)), again_(again), sent_(sent) {}
   void start() override;
+  // The session for deletions, without its list.
+  static PushConfig deletion(const PushBatch& batch, const ServerFeatures& features);
 
  private:
   // What is to be done about a step, as far as the source was looked at.
@@ -36,8 +39,9 @@ class PushNamesJob final : public PushJob {
   Verdict judge_move(const StepFacts& facts, const RemoteFinding& at, const RemoteFinding& from) const;
   bool gives_new_time(size_t going) const;
   void remember();
+  void sort_deepest_first();
   void sort_into_levels();
-  bool is_free_to_go(const StepFacts& facts) const;
+  void leave_out_what_stays();
   void run();
   void run_level();
   PushConfig session_config() const;
@@ -48,6 +52,7 @@ class PushNamesJob final : public PushJob {
   bool holds_something_new(const Error& why) const;
   void keep_filled(const StepFacts& directory, const Error& why);
   bool took(const PushRunResult& result, size_t place) const;
+  bool went(const PushRunResult& result, std::string path) const;
   void note_done(const StepFacts& facts, const KeptListedName* found_done);
   void record();
   void look_at_declined();
@@ -60,7 +65,8 @@ class PushNamesJob final : public PushJob {
   bool unlooked_ = false;        // the session checks for itself
   std::vector<size_t> going_;    // places in facts() of what is pushed
   std::vector<size_t> entries_;  // by going_: its entry in the list
-  // kDelete: what goes in later sessions, each by what must have gone before it.
+  bool exact_ = false;           // kDelete: trees in one session
+  // kDelete, not exact: what goes in later sessions, each by what must have gone before it.
   std::vector<std::vector<size_t>> later_;
   std::set<std::string> staying_;  // kDelete: directories in which something is left
   std::vector<StepFacts> declined_;

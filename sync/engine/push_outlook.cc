@@ -5,6 +5,8 @@
 #include <chrono>
 #include <utility>
 
+#include "sync/engine/push_names_job.h"
+
 namespace rsyncfs {
 
 namespace {
@@ -14,13 +16,20 @@ using std::chrono::milliseconds;
 // Findings of a look are good for a second: RecentFindings.
 constexpr milliseconds kLongestLead{400};
 constexpr milliseconds kSlack{5};  // for the plan, and the server's own work
+// Before that users may still be at it: then what is looked at is not all that will be due.
+constexpr milliseconds kLongestLeadForMany{150};
+constexpr milliseconds kLeastPause{20};  // between two plans, and a multiple of what one takes
+constexpr int kPauseFactor = 5;
+// What TCP sends before anything is acknowledged (RFC 6928), and each round trip twice as much as in the one
+// before.
+constexpr size_t kNamesOfFirstFlight = 600;
+constexpr size_t kMostFlights = 4;
 constexpr size_t kFilesOfASession = 16;
 
 // That a batch opens at once, or one right after the other.
 size_t sessions_of(const PushBatch& batch) {
   switch (batch.action) {
     case PushAction::kRenameDirectory:
-    case PushAction::kDelete:
       return 3;
     case PushAction::kData:
       return std::clamp<size_t>(batch.steps.size() / kFilesOfASession, 1, 3);
@@ -39,11 +48,16 @@ PushOutlook::~PushOutlook() {
   close();
 }
 
-// Before any session there is no telling.
+// Before any session there is no telling. Many names go out, and come back, in some flights more.
 Clock::duration PushOutlook::lead() const {
   const Clock::duration opening = sessions_.pool().opening_time();
   if (opening == Clock::duration::zero()) return opening;
-  return std::min<Clock::duration>(opening + opening / 4 + kSlack, kLongestLead);
+  const Clock::duration lead = std::min<Clock::duration>(opening + opening / 4 + kSlack, kLongestLead);
+  const uint64_t names = context_.replica.pending().summary().names;
+  size_t further = 0;
+  for (size_t sent = kNamesOfFirstFlight; sent < names && further < kMostFlights; ++further)
+    sent = 2 * sent + kNamesOfFirstFlight;
+  return std::max(lead, std::min<Clock::duration>(lead + 2 * further * opening, kLongestLeadForMany));
 }
 
 void PushOutlook::expect(Clock::time_point due) {
@@ -55,7 +69,8 @@ void PushOutlook::expect(Clock::time_point due) {
     context_.loop.cancel_timer(timer_);
   }
   due_ = due;
-  const auto wait = std::max<Clock::duration>(due - ahead - now, milliseconds(1));
+  const auto begins = std::max(due - ahead, next_plan_);
+  const auto wait = std::max<Clock::duration>(begins - now, milliseconds(1));
   timer_ = context_.loop.run_after(wait, [this, due] {
     timer_ = 0;
     begin(due);
@@ -64,17 +79,23 @@ void PushOutlook::expect(Clock::time_point due) {
 
 void PushOutlook::begin(Clock::time_point due) {
   if (look_ || !owner_.is_free()) return;
-  owner_.plan(due, [this, due, alive = alive_](Result<PushPlan> plan) {
-    if (*alive) planned(due, std::move(plan));
+  owner_.plan(due, [this, due, began = Clock::now(), alive = alive_](Result<PushPlan> plan) {
+    if (!*alive) return;
+    next_plan_ = Clock::now() + std::max<Clock::duration>(kPauseFactor * (Clock::now() - began), kLeastPause);
+    planned(due, std::move(plan));
   });
 }
 
 void PushOutlook::planned(Clock::time_point due, Result<PushPlan> plan) {
   if (!plan || !plan->batch || look_ || !owner_.is_free()) return;
-  sessions_.ready().want(std::min(sessions_of(*plan->batch), sessions_.pool().most()));
-  if (plan->looks.empty() || recent_.find(plan->looks, due)) return;
-  look_due_ = due;
-  look(std::move(plan->looks));
+  const PushBatch& batch = *plan->batch;
+  const bool removes = batch.action == PushAction::kDelete;
+  if (!removes) sessions_.ready().want(std::min(sessions_of(batch), sessions_.pool().most()));
+  if (!plan->looks.empty() && !recent_.find(plan->looks, due)) {
+    look_due_ = due;
+    look(std::move(plan->looks));
+  }
+  if (removes) sessions_.prepare(PushNamesJob::deletion(batch, sessions_.pool().features()));
 }
 
 void PushOutlook::look(std::vector<std::string> paths) {

@@ -4,6 +4,7 @@
 // the server answers it about when it would hear the first question otherwise.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -36,13 +37,15 @@ class PushOutlook {
 
   // Something may be due then.
   void expect(Clock::time_point due);
-  // It is being looked for what is due now: whoever is about to push that waits for Owner::looked.
-  bool looking(Clock::time_point now) const { return look_ && look_due_ <= now; }
+  // It is being looked for what is due now, or nearly: whoever is about to push that waits for Owner::looked.
+  bool looking(Clock::time_point now) const { return look_ && look_due_ <= now + kNearly; }
   // Something is pushed: what is seen meanwhile may be older than that.
   void discard() { look_.reset(); }
   void close();
 
  private:
+  static constexpr std::chrono::milliseconds kNearly{25};  // timers are not that exact
+
   Clock::duration lead() const;
   void begin(Clock::time_point due);
   void planned(Clock::time_point due, Result<PushPlan> plan);
@@ -54,6 +57,7 @@ class PushOutlook {
   const Owner owner_;
   TimerId timer_ = 0;
   Clock::time_point due_{};
+  Clock::time_point next_plan_{};  // not before that
   std::unique_ptr<RemoteCheck> look_;
   Clock::time_point look_due_{};
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

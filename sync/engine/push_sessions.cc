@@ -8,10 +8,13 @@ namespace rsyncfs {
 
 namespace {
 
+// What was opened for something that was taken back, or has become due later.
+constexpr std::chrono::seconds kPreparedFor{10};
+
 // What the server is told before the list.
 bool same_session(const PushConfig& a, const PushConfig& b) {
   return a.kind == b.kind && a.root == b.root && a.backup_dir == b.backup_dir && a.force == b.force &&
-         a.only_existing == b.only_existing && a.only_missing == b.only_missing &&
+         a.exact == b.exact && a.only_existing == b.only_existing && a.only_missing == b.only_missing &&
          a.block_length == b.block_length && a.compression == b.compression &&
          a.compress_level == b.compress_level;
 }
@@ -28,6 +31,7 @@ class PushSessions::Held final : public PushUser {
   void hold(std::shared_ptr<PushConnection> connection) { connection_ = std::move(connection); }
   const std::shared_ptr<PushConnection>& connection() const { return connection_; }
   std::shared_ptr<PushConnection> give_away() { return std::exchange(connection_, nullptr); }
+  Clock::time_point since() const { return since_; }
   bool is_for(const PushConfig& config) const {
     return !connection_->ended() && same_session(asked_, config);
   }
@@ -43,6 +47,7 @@ class PushSessions::Held final : public PushUser {
  private:
   PushSessions& owner_;
   const PushConfig asked_;
+  const Clock::time_point since_ = Clock::now();
   std::shared_ptr<PushConnection> connection_;
 };
 
@@ -114,6 +119,11 @@ bool PushSessions::drop_prepared() {
 }
 
 void PushSessions::tick(Clock::time_point now, std::chrono::milliseconds stall) {
+  std::erase_if(prepared_, [now](const auto& one) {
+    const bool is_over = now - one->since() > kPreparedFor;
+    if (is_over) one->close();
+    return is_over;
+  });
   for (const auto* some : {&prepared_, &ending_}) {
     for (const auto& one : *some) one->connection()->tick(now, stall);
   }

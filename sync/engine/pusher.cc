@@ -228,8 +228,12 @@ void Pusher::plan_ahead(Clock::time_point due, PushOutlook::Planned planned) {
     rules.hold = &held;
     auto plan = plan_push(context_.replica.pending(), rules);
     context_.loop.post(
-        [alive = std::move(alive), plan = std::move(plan), planned = std::move(planned)]() mutable {
-          if (*alive) planned(std::move(plan));
+        [this, alive = std::move(alive), plan = std::move(plan), planned = std::move(planned)]() mutable {
+          if (!*alive) return;
+          const int64_t later_ms = plan && !plan->batch ? plan->next_due_ms : 0;
+          planned(std::move(plan));
+          // Users were still at it.
+          if (later_ms != 0) outlook_.expect(Clock::now() + milliseconds(later_ms - unix_ms_now()));
         });
   });
 }

@@ -21,7 +21,7 @@ namespace rsyncfs {
 // What a session begins with instead of connecting.
 struct PreparedStream {
   std::unique_ptr<Stream> stream;
-  LoggedIn login;
+  std::optional<LoggedIn> login;  // nullopt: nothing was said there yet
 };
 
 // Loop thread only.

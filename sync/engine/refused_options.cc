@@ -14,7 +14,7 @@ struct Substitute {
 };
 
 // The first that fits counts.
-constexpr std::array<Substitute, 7> kSubstitutes = {{
+constexpr std::array<Substitute, 9> kSubstitutes = {{
     {"fsync", &ServerFeatures::fsync,
      "what is pushed may not be on the source's disk when it says that it has it"},
     {"append", &ServerFeatures::append, "files that grew are pushed as others are"},
@@ -25,6 +25,8 @@ constexpr std::array<Substitute, 7> kSubstitutes = {{
     // A daemon that hides such names.
     {"options have been rejected", &ServerFeatures::keeps,
      "what others change in the moment of a push may be lost"},
+    {"prune-empty-dirs", &ServerFeatures::trees, "trees are removed level by level"},
+    {"--force", &ServerFeatures::trees, "trees are removed level by level"},
     {"compress", &ServerFeatures::compresses, "large changed files are sent as they are"},
 }};
 

@@ -21,7 +21,7 @@ struct Refusal {
   bool ServerFeatures::*feature;
   bool at_first;
 };
-constexpr std::array<Refusal, 13> kRefusals = {{
+constexpr std::array<Refusal, 14> kRefusals = {{
     {"acls", &ServerFeatures::acls, true},
     {"xattrs", &ServerFeatures::xattrs, true},
     {"report-missing", &ServerFeatures::report_missing, true},
@@ -32,6 +32,7 @@ constexpr std::array<Refusal, 13> kRefusals = {{
     {"acknowledgements", &ServerFeatures::acknowledgements, true},
     {"backup", &ServerFeatures::backup, true},
     {"deletes", &ServerFeatures::deletes, true},
+    {"trees", &ServerFeatures::trees, true},
     {"keeps", &ServerFeatures::keeps, true},
     {"compresses", &ServerFeatures::compresses, true},
     {"anchored", &ServerFeatures::anchored, false},

@@ -49,6 +49,7 @@ SessionPool::SessionPool(Loop& loop, const SyncerOptions& options, const ServerF
       changed_(std::move(changed)),
       link_failed_(std::move(link_failed)),
       features_(known),
+      second_(loop, resolver_, options),
       limit_(std::max(1U, options.max_sessions)) {
   features_.acls = features_.acls && options.acls;
   features_.xattrs = features_.xattrs && options.xattrs;
@@ -67,11 +68,11 @@ std::shared_ptr<RemoteSession> SessionPool::open(SessionSpec spec, SessionUser& 
     return nullptr;
   }
   if (!make_room(spec)) return nullptr;
-  auto session = std::make_shared<RemoteSession>(loop_, resolver_, shell_, options_, features_,
-                                                 std::move(spec), user, *this, take_ready());
+  auto session = std::make_shared<RemoteSession>(loop_, resolver_, shell_, options_, features_, spec, user,
+                                                 *this, begin_with(spec));
   sessions_.push_back(session);
-  ++past_.opened;
   session->start();
+  if (past_.opened++ == 0 && options_.keep_ready) second_.want(1);
   return session;
 }
 
@@ -88,6 +89,15 @@ bool SessionPool::take_slot() {
   ++slots_;
   ++past_.opened;
   return true;
+}
+
+// Right after the first contact there is no connection that was kept ready yet, and somebody who waits for a
+// directory.
+std::optional<PreparedStream> SessionPool::begin_with(const SessionSpec& spec) {
+  auto out = take_ready();
+  if (out || !spec.demanded || spec.narrow) return out;
+  if (auto stream = second_.take()) return PreparedStream{std::move(stream), std::nullopt};
+  return std::nullopt;
 }
 
 std::optional<PreparedStream> SessionPool::take_ready() {
@@ -251,6 +261,7 @@ std::shared_ptr<RemoteSession> SessionPool::share(RemoteSession& session) const 
 
 void SessionPool::close_all(const Error& why) {
   closing_ = true;
+  second_.close();
   drop_ready();
   const auto all = sessions_;
   for (const auto& session : all) session->fail(why);

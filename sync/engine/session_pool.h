@@ -14,6 +14,7 @@
 #include "io/loop.h"
 #include "sync/engine/link.h"
 #include "sync/engine/ready_connection.h"
+#include "sync/engine/ready_streams.h"
 #include "sync/engine/remote_session.h"
 #include "sync/engine/syncer.h"
 
@@ -113,6 +114,7 @@ class SessionPool final : public RemoteSession::Keeper {
   void session_xattrs(RemoteSession& session, uint32_t ndx,
                       std::vector<std::pair<std::string, std::string>> values) override;
   bool make_room(const SessionSpec& spec);
+  std::optional<PreparedStream> begin_with(const SessionSpec& spec);
   static bool is_idle(const RemoteSession& session);
   size_t in_use() const { return sessions_.size() + slots_; }
   size_t reserved_from(const SessionSpec& spec) const;
@@ -138,7 +140,8 @@ class SessionPool final : public RemoteSession::Keeper {
   SessionUser* xattr_user_ = nullptr;
   Link link_;
   ServerFeatures features_;
-  size_t limit_;  // sessions at once; lowered when the server says so, and raised again
+  ReadyStreams second_;  // made with the first session's
+  size_t limit_;         // sessions at once; lowered when the server says so, and raised again
   Clock::time_point limit_lowered_at_{};
   std::vector<std::shared_ptr<RemoteSession>> sessions_;
   size_t slots_ = 0;  // taken by take_slot()

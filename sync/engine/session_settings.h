@@ -30,6 +30,7 @@ struct ServerFeatures {
   bool acknowledgements = true;  // --remove-source-files: PushConfig::acknowledge
   bool backup = true;            // --backup-dir: moves
   bool deletes = true;           // --delete-missing-args: deletions and moves
+  bool trees = true;             // PushConfig::exact: a tree goes in one session
   bool moves() const { return backup && deletes; }
   bool keeps = true;  // what contents replace can be put aside (sync/engine/replaced_versions.h)
   bool keeps_replaced() const { return moves() && keeps; }

@@ -37,6 +37,7 @@ void add_option_bundle(const PushConfig& config, std::vector<std::string>& out) 
   if (config.xattrs) bundle += 'X';
   if (kind == PushKind::kData || kind == PushKind::kWholeData) bundle += 'I';
   bundle += 'R';
+  if (config.exact) bundle += 'm';
   if (config.compression == CompressionKind::kZstd) bundle += 'z';
   bundle += kCapabilities;
   out.push_back(std::move(bundle));
@@ -91,7 +92,7 @@ void add_kind_options(const PushConfig& config, std::vector<std::string>& out) {
   }
   if (!config.suffix.empty()) out.push_back("--suffix=" + option_value(config, config.suffix));
   if (config.max_delete > 0) add_number(out, "--max-delete=", config.max_delete);
-  if (config.force) out.emplace_back("--force");
+  if (config.force || config.exact) out.emplace_back("--force");
   if (config.kind == PushKind::kAttributes) out.emplace_back("--size-only");
   // Otherwise times that differ only by nanoseconds are equal. The short form, which clients use, is too new
   // for some servers, and for rrsync.
@@ -152,6 +153,8 @@ Result<void> validate_push_config(const PushConfig& config) {
   if (config.kind == PushKind::kMove && config.backup_dir.empty()) return usage("nowhere to move to");
   if (!config.backup_dir.empty() && !valid_backup_dir(config)) return usage("not a backup directory");
   if (has_nul(config.suffix) || config.suffix.find('/') != std::string::npos) return usage("not a suffix");
+  if (config.exact && (config.kind != PushKind::kDelete || config.force || !config.backup_dir.empty()))
+    return usage("only what is removed for good is removed exactly");
   if (config.max_delete < 0) return usage("not a number of deletions");
   if ((config.acls || config.xattrs) && removes(config.kind))
     return usage("what is removed has no attributes");

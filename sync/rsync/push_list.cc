@@ -93,6 +93,7 @@ Result<void> validate(PushKind kind, PushEntry& entry) {
   if (entry.mode == 0) {  // as rsync names what is missing
     PushEntry missing;
     missing.path = std::move(entry.path);
+    missing.within = entry.within;
     entry = std::move(missing);
   }
   if (entry.mtime_ns > kMaxNs) return unusable(entry, "not a time");
@@ -129,6 +130,7 @@ Result<PushList> PushList::create(PushKind kind, std::vector<PushEntry> entries)
   // A receiver makes missing parents, and none for what is to be removed.
   if (kind != PushKind::kMove && kind != PushKind::kDelete) list.add_parents();
   if (auto sorted = list.sort(); !sorted.ok()) return sorted.error();
+  if (list.size() == 0) return Error(Errc::kUsage, "nothing to push");
   return list;
 }
 
@@ -158,6 +160,7 @@ void PushList::add_parents() {
 Result<void> PushList::sort() {
   order_.resize(entries_.size());
   std::iota(order_.begin(), order_.end(), 0);
+  std::erase_if(order_, [this](uint32_t place) { return entries_[place].within; });
   const auto compare = [&](uint32_t a, uint32_t b) {
     const PushEntry& x = entries_[a];
     const PushEntry& y = entries_[b];
@@ -165,7 +168,7 @@ Result<void> PushList::sort() {
                               parent_path(y.path), last_component(y.path), S_ISDIR(y.mode));
   };
   std::sort(order_.begin(), order_.end(), [&](uint32_t a, uint32_t b) { return compare(a, b) < 0; });
-  ndx_of_.resize(order_.size());
+  ndx_of_.resize(entries_.size());
   std::unordered_set<std::string_view> seen;
   for (uint32_t ndx = 0; ndx < order_.size(); ++ndx) {
     ndx_of_[order_[ndx]] = ndx;

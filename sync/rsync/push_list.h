@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -23,8 +24,11 @@ class PushList {
   const PushEntry& entry(uint32_t ndx) const { return entries_[order_[ndx]]; }
   // Its place in what was given; nothing for a parent that was added.
   std::optional<size_t> place(uint32_t ndx) const;
+  // Of what is listed.
   uint32_t ndx(size_t place) const { return ndx_of_[place]; }
   size_t given() const { return given_; }
+  // PushEntry::within included.
+  std::span<const PushEntry> given_entries() const { return std::span(entries_).first(given_); }
 
  private:
   PushList() = default;

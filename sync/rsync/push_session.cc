@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "sync/rsync/answers.h"
+#include "sync/rsync/exact_rules.h"
 #include "sync/rsync/file_list_encoder.h"
 #include "sync/rsync/item_stream.h"
 #include "sync/rsync/mux.h"
@@ -69,6 +70,9 @@ class PushSession::Impl : public MuxHandler, public GeneratorHandler {
     RSYNCFS_CHECK(!list_);
     auto list = PushList::create(config_.kind, std::move(entries));
     if (!list.ok()) return list.error();
+    if (config_.exact) {
+      if (auto valid = validate_exact_rules(*list); !valid.ok()) return valid;
+    }
     list_ = std::move(*list);
     if (stream_agreement_) send_list();
     return {};
@@ -114,6 +118,7 @@ class PushSession::Impl : public MuxHandler, public GeneratorHandler {
                              .devices = pushes_devices(config_.kind),
                              .hard_links = config_.kind == PushKind::kLink});
     ByteQueue bytes;
+    if (config_.exact) write_exact_rules(*list_, bytes);
     encoder.write(*list_, config_.user_names, config_.group_names, bytes);
     mux_write_data(output_.tail(), bytes.readable());
     if (state_ == PushState::kReady) begin_answering();

@@ -73,6 +73,8 @@ struct PushEntry {
   // Directories: false = only named as a parent, nothing of it is changed; if it is missing it is made, with
   // this mode. Parents that are not given are added like that, with mode 0755.
   bool touch = true;
+  // With PushConfig::exact: it is not listed, but goes with a directory above it that is.
+  bool within = false;
 };
 
 struct PushConfig : SessionConfig {
@@ -97,6 +99,10 @@ struct PushConfig : SessionConfig {
   bool anchored = false;
   std::string suffix;  // for names put into backup_dir, or without one, beside
   bool force = false;  // kMove, kDelete: directories with all that is in them
+  // kDelete: directories with what is in them, from below, as far as that is in `entries`; one that has
+  // anything else in it stays. A receiver asks filter rules before it removes what was not listed (delete.c),
+  // but gets to read any only with --delete, or with -m, which does nothing else to such a list (exclude.c).
+  bool exact = false;
   int max_delete = 0;  // kDelete: the server stops at so many; 0: no such limit
   // What is skipped silently. Directories that exist as such get their attributes with both.
   bool only_existing = false;  // kData, kWholeData, kAttributes: what is missing

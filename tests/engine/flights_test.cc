@@ -188,6 +188,17 @@ TEST_F(FlightsTest, AFileIsThereTwoFlightsAfterTheMountBegan) {
   EXPECT_EQ(flights_of_first(), 2);
 }
 
+// Beside the root's: the connection that was made with it, for the directory; the tree's, the push probe's, and
+// one that is kept ready.
+TEST_F(FlightsTest, TheDirectoryThatIsAskedForFirstHasAConnection) {
+  serve();
+  write_file(tree_ / "a/b/small", "small");
+  open("", "a");
+  EXPECT_EQ(read_all("b/small"), "small");
+  settle();
+  EXPECT_LE(link_->flights().size() - first_, 5U);
+}
+
 // The server has closed it, and we know nothing of that yet.
 TEST_F(FlightsTest, AReadyConnectionThatIsAtItsEndCostsNothing) {
   serve(true);

@@ -215,6 +215,24 @@ TEST_F(PushServersTest, WhereNothingIsMoved) {
   EXPECT_EQ(remote("e/f"), "by us");
 }
 
+// Level by level, and what others have put there stays as ever.
+TEST_F(PushServersTest, WhereATreeDoesNotGoAtOnce) {
+  for (const char* refused : {"prune-empty-dirs", "force"}) {
+    SCOPED_TRACE(refused);
+    rig_.reset();
+    support::remove_tree(store_ / "s");
+    for (const char* directory : {"t/a/b", "u/a"}) fs::create_directories(served(directory));
+    for (const char* name : {"t/f", "t/a/f", "t/a/b/f", "u/a/f", "u/g"}) write_file(served(name), name);
+    start_limited({{"refuse options", refused}});
+    for (const char* name : {"t/a/b/f", "u/a/f"}) ASSERT_TRUE(rig_->find(name).ok());
+    write_file(served("u/a/theirs"), "theirs");
+    for (const char* name : {"t/f", "t/a/f", "t/a/b/f", "t/a/b", "t/a", "t", "u/a/f", "u/a", "u/g", "u"})
+      ASSERT_TRUE(rig_->remove(name).ok()) << name;
+    EXPECT_TRUE(support::wait_until([&] { return rig_->flush().ok(); }, kLimit));
+    EXPECT_EQ(listing(), (Names{"u", "u/a", "u/a/theirs"}));
+  }
+}
+
 TEST_F(PushServersTest, WhereNothingIsLinked) {
   for (const char* directory : {"a", "b"}) fs::create_directory(served(directory));
   for (const char* name : {"a/x", "p", "q"}) write_file(served(name), name);

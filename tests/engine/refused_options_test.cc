@@ -26,6 +26,9 @@ TEST(RefusedOptionsTest, EachIsGivenUpOnce) {
   EXPECT_FALSE(features.moves());
   EXPECT_TRUE(refused("delete-missing-args"));
   EXPECT_FALSE(features.deletes);
+  EXPECT_TRUE(refused("prune-empty-dirs (-m)"));
+  EXPECT_FALSE(features.trees);
+  EXPECT_FALSE(refused("force")) << "the same is done without both";
   EXPECT_FALSE(refused("hard-links")) << "there is no way around it";
   EXPECT_FALSE(give_up_refused(Error(Errc::kOs, "write failed on \"append\""), features));
 }

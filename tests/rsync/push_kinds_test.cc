@@ -383,6 +383,103 @@ TEST_P(PushKinds, DeletesTreesByForceAndIntoABackup) {
   EXPECT_EQ(support::read_file(target_ / "trash/1/tree/a/b"), "contents");
 }
 
+// Of a tree, without the top: its entries when it goes as a whole.
+PushEntry entry_within(std::string path) {
+  PushEntry entry = gone_entry(std::move(path));
+  entry.within = true;
+  return entry;
+}
+
+TEST_P(PushKinds, DeletesATreeFromBelow) {
+  for (const char* path : {"tree/a/b", "tree/a/c", "tree/d/e/f", "beside", "single"}) make(path, "contents");
+  ASSERT_EQ(symlink("../beside", (target_ / "tree/d/link").c_str()), 0);
+  PushConfig config = target_.config(PushKind::kDelete);
+  config.exact = true;
+  config.entries = {gone_entry("tree"), gone_entry("single")};
+  for (const char* path :
+       {"tree/a", "tree/a/b", "tree/a/c", "tree/d", "tree/d/e", "tree/d/e/f", "tree/d/link"})
+    config.entries.push_back(entry_within(path));
+  const auto done = push(config);
+  EXPECT_FALSE(exists("tree"));
+  EXPECT_FALSE(exists("single"));
+  EXPECT_TRUE(exists("beside"));
+  auto deleted = done->deleted;
+  std::ranges::sort(deleted);
+  EXPECT_EQ(deleted, (std::vector<std::pair<std::string, bool>>{{"single", false},
+                                                                {"tree", true},
+                                                                {"tree/a", true},
+                                                                {"tree/a/b", false},
+                                                                {"tree/a/c", false},
+                                                                {"tree/d", true},
+                                                                {"tree/d/e", true},
+                                                                {"tree/d/e/f", false},
+                                                                {"tree/d/link", false}}));
+}
+
+// What others have put there, at any depth and of any type, and the directories that lead to it.
+TEST_P(PushKinds, DeletesNothingOfATreeThatIsNotNamed) {
+  for (const char* path : {"tree/a/b", "tree/a/theirs", "tree/c/d", "tree/e/f/g", "tree/b", "other/a/b"})
+    make(path, "contents");
+  support::make_dirs(target_ / "tree/e/f/their directory");
+  // Where a file was, and what it holds has names that are to go elsewhere.
+  make("tree/was a file/a", "theirs");
+  PushConfig config = target_.config(PushKind::kDelete);
+  config.exact = true;
+  config.entries = {gone_entry("tree")};
+  for (const char* path : {"tree/a", "tree/a/b", "tree/b", "tree/c", "tree/c/d", "tree/e", "tree/e/f",
+                           "tree/e/f/g", "tree/was a file"})
+    config.entries.push_back(entry_within(path));
+  const auto done = push(config);
+  for (const char* path : {"tree/a/theirs", "tree/e/f/their directory", "tree/was a file/a", "other/a/b"})
+    EXPECT_TRUE(exists(path)) << path;
+  auto deleted = done->deleted;
+  std::ranges::sort(deleted);
+  EXPECT_EQ(deleted, (std::vector<std::pair<std::string, bool>>{{"tree/a/b", false},
+                                                                {"tree/b", false},
+                                                                {"tree/c", true},
+                                                                {"tree/c/d", false},
+                                                                {"tree/e/f/g", false}}));
+}
+
+// Each name is itself only, whatever a filter rule would make of it.
+TEST_P(PushKinds, DeletesATreeOfNamesOfAllSorts) {
+  const std::vector<std::string> names = {"a b", " a",   "a ",          "*",    "**", "***",
+                                          "?",   "[a]",  "back\\slash", "\\",   "!",  "-",
+                                          "+ b", "a*\\", "\xff\xfe",    "n\nl", ":",  "#"};
+  for (const std::string& name : names) {
+    make("tree/" + name + "/" + name, "x");
+    make("tree/" + name + "/theirs", "x");
+  }
+  for (const char* other : {"aa", "xyz", "a", "back\\\\slash", "backslash"})
+    make("tree/" + std::string(other), "x");
+  PushConfig config = target_.config(PushKind::kDelete);
+  config.exact = true;
+  config.entries = {gone_entry("tree")};
+  for (const std::string& name : names) {
+    config.entries.push_back(entry_within("tree/" + name));
+    config.entries.push_back(entry_within("tree/" + name + "/" + name));
+  }
+  EXPECT_EQ(push(config)->deleted.size(), names.size());
+  for (const std::string& name : names) {
+    EXPECT_FALSE(exists("tree/" + name + "/" + name)) << support::printable(name);
+    EXPECT_TRUE(exists("tree/" + name + "/theirs")) << support::printable(name);
+  }
+  for (const char* other : {"aa", "xyz", "a", "back\\\\slash", "backslash"})
+    EXPECT_TRUE(exists("tree/" + std::string(other))) << other;
+}
+
+TEST_P(PushKinds, DeletesATreeBelowTheRootOfTheSession) {
+  make("r/tree/a/b", "contents");
+  make("tree/a/b", "contents");
+  PushConfig config = target_.config(PushKind::kDelete);
+  config.root = "r";
+  config.exact = true;
+  config.entries = {gone_entry("tree"), entry_within("tree/a"), entry_within("tree/a/b")};
+  EXPECT_EQ(push(config)->deleted.size(), 3u);
+  EXPECT_FALSE(exists("r/tree"));
+  EXPECT_TRUE(exists("tree/a/b"));
+}
+
 TEST_P(PushKinds, DeletesNoMoreThanAllowed) {
   for (const char* path : {"a", "b", "c"}) make(path, "");
   PushConfig config = target_.config(PushKind::kDelete);
