@@ -23,6 +23,7 @@ struct UnmountCommand {
 struct StatusCommand {
   std::string mountpoint;  // "": all
   bool json = false;
+  bool metrics = false;  // of one mount
   bool watch = false;
   double interval_s = 1;
 };

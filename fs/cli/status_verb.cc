@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <string>
 #include <thread>
 #include <vector>
@@ -25,11 +26,13 @@ struct Look {
   std::vector<std::string> complaints;
 };
 
-Result<std::string> rendered(const std::string& document, bool json) {
-  if (json) return document;
+enum class Form : uint8_t { kText, kJson, kMetrics };
+
+Result<std::string> rendered(const std::string& document, Form form) {
+  if (form == Form::kJson) return document;
   const Result<MountStatus> status = parse_status(document);
   if (!status) return status.error();
-  return status_text(*status);
+  return form == Form::kMetrics ? metrics_text(*status, time(nullptr)) : status_text(*status);
 }
 
 Look look_at_all(bool json) {
@@ -45,7 +48,8 @@ Look look_at_all(bool json) {
       release_mount(mount.directory, mount.record.mountpoint, mount.record.pid);
       continue;
     }
-    const Result<std::string> text = document ? rendered(*document, json) : document;
+    const Result<std::string> text =
+        document ? rendered(*document, json ? Form::kJson : Form::kText) : document;
     if (!text) {
       look.complaints.push_back(text.error().message() + " (" + mount.record.source + ", pid " +
                                 std::to_string(mount.record.pid) + ")");
@@ -61,18 +65,21 @@ Look look_at_all(bool json) {
   return look;
 }
 
-Look look_at(const std::string& mountpoint, bool json) {
+Look look_at(const std::string& mountpoint, Form form) {
   const Result<FoundMount> mount = find_mount(mountpoint, UserPlaces::of_this_process());
   const Result<std::string> document =
       mount ? ask_document(*mount, {.verb = ControlVerb::kStatus}, kAnswerLimitMs)
             : Result<std::string>(mount.error());
-  const Result<std::string> text = document ? rendered(*document, json) : document;
+  const Result<std::string> text = document ? rendered(*document, form) : document;
   if (!text) return {"", {text.error().message()}};
-  return {*text + (json ? "\n" : ""), {}};
+  return {*text + (form == Form::kJson ? "\n" : ""), {}};
 }
 
 Look look(const StatusCommand& command) {
-  return command.mountpoint.empty() ? look_at_all(command.json) : look_at(command.mountpoint, command.json);
+  if (command.mountpoint.empty()) return look_at_all(command.json);
+  return look_at(command.mountpoint, command.metrics ? Form::kMetrics
+                                     : command.json  ? Form::kJson
+                                                     : Form::kText);
 }
 
 // Over what the last one has left, so that nothing flickers.

@@ -12,7 +12,7 @@ namespace {
 constexpr std::string_view kHead =
     R"(rsyncfs SOURCE MOUNTPOINT [-o OPTION,...] [-f] [-v|-q]    mount, in the background unless -f
 rsyncfs umount MOUNTPOINT [--timeout=S | --lazy]          unmount; what is not on the source yet is sent, or listed
-rsyncfs status [MOUNTPOINT] [--json] [--watch]            link, changes, transfers, cache; all mounts if none is named
+rsyncfs status [MOUNTPOINT] [--json|--metrics] [--watch]  link, changes, transfers, cache; all mounts if none is named
 rsyncfs info PATH [--json]                                what is known of a file or directory
 rsyncfs fetch PATH...                                     bring files, or all below directories, here
 rsyncfs free PATH...                                      give the disk space of what the source has back

@@ -38,6 +38,8 @@ Result<Command> parse_status(const Words& words) {
   CLI::App app("Shows what mounts are doing; all of them if none is named.", "rsyncfs status [MOUNTPOINT]");
   StatusCommand command;
   app.add_flag("--json", command.json, "as JSON (fs/control/STATUS_JSON.md)");
+  app.add_flag("--metrics", command.metrics,
+               "once, as metrics= serves it to Prometheus (fs/control/METRICS.md)");
   app.add_flag("-w,--watch", command.watch, "again and again, until interrupted");
   app.add_option("--interval", command.interval_s, "seconds between two looks (default: 1); implies --watch")
       ->check(CLI::Range(kShortestInterval, kLongestInterval).description(""))
@@ -47,6 +49,10 @@ Result<Command> parse_status(const Words& words) {
   if (parsed->shown) return Command(*parsed->shown);
   if (!parsed->words.empty()) command.mountpoint = parsed->words[0];
   command.watch = command.watch || app.count("--interval") > 0;
+  if (command.metrics && command.mountpoint.empty())
+    return Error(Errc::kUsage, "--metrics is of one mount: MOUNTPOINT is missing");
+  if (command.metrics && (command.watch || command.json))
+    return Error(Errc::kUsage, "--metrics prints one page: it goes with neither --json nor --watch");
   return Command(command);
 }
 

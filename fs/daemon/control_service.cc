@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
+#include <ctime>
 #include <fstream>
 #include <utility>
 
@@ -107,6 +109,14 @@ void ControlService::answer_status(const std::shared_ptr<ControlReply>& reply) {
   });
 }
 
+void ControlService::tell_metrics(MetricsServer::Answer answer) {
+  context_.syncer.status([this, answer = std::move(answer)](SyncerStatus syncer) mutable {
+    const Result<ReplicaStatistics> cache = replica_.statistics();
+    if (!cache) return answer(cache.error());
+    answer(metrics_text(describe(std::move(syncer), *cache), time(nullptr)));
+  });
+}
+
 MountStatus ControlService::describe(SyncerStatus syncer, const ReplicaStatistics& cache) {
   MountStatus status;
   status.version = version();
@@ -139,6 +149,9 @@ MountStatus ControlService::describe(SyncerStatus syncer, const ReplicaStatistic
   status.partial_files = cache.partial_files;
   status.nodes = cache.nodes;
   status.rss_bytes = resident_bytes();
+  const ReadCounters& reads = tree_.reads();
+  status.reads = {reads.hits.load(), reads.hit_bytes.load(), reads.misses.load(), reads.missed_bytes.load(),
+                  reads.miss_latency.now()};
   describe_front(status);
   return status;
 }
@@ -149,7 +162,14 @@ void ControlService::describe_front(MountStatus& status) {
   const FrontStatistics statistics = front_->statistics();
   for (size_t i = 0; i < statistics.requests.size(); ++i) {
     if (statistics.requests[i] == 0) continue;
-    status.requests.emplace_back(front_op_name(static_cast<FrontOp>(i)), statistics.requests[i]);
+    const std::string name(front_op_name(static_cast<FrontOp>(i)));
+    status.requests.emplace_back(name, statistics.requests[i]);
+    if (statistics.latencies[i].total() != 0)
+      status.request_latencies.emplace_back(name, statistics.latencies[i]);
+  }
+  for (const auto& [number, count] : statistics.errors_by_number) {
+    const char* name = strerrorname_np(number);
+    status.reply_errors.emplace_back(name != nullptr ? name : std::to_string(number), count);
   }
   status.front_description = front_->description();
   status.front_errors = statistics.errors;

@@ -98,11 +98,12 @@ Result<void> make_places(MountPlan& plan, const UserPlaces& user) {
     if (!root) return root.error();
     plan.store = lexical_absolute(*root + "/" + mount_id(plan.canonical_source, plan.mountpoint), "/");
   }
-  for (const std::string& place : {plan.store, plan.runtime_directory, plan.options.log_file}) {
+  for (const std::string& place :
+       {plan.store, plan.runtime_directory, plan.options.log_file, plan.options.metrics.socket}) {
     if (!place.empty() && is_inside(place, plan.mountpoint)) {
       return Error(Errc::kRefused,
                    place +
-                       " would lie inside the mount; choose another place (store=, log_file=, "
+                       " would lie inside the mount; choose another place (store=, log_file=, metrics=, "
                        "RSYNCFS_STATE_DIR, RSYNCFS_RUNTIME_DIR)");
     }
   }
@@ -135,7 +136,7 @@ Result<MountPlan> make_mount_plan(const MountRequest& request, const UserPlaces&
   plan.canonical_source = plan.source.canonical();
   find_user(plan);
   const std::string here = working_directory();
-  for (std::string* path : {&plan.options.store, &plan.options.log_file}) {
+  for (std::string* path : {&plan.options.store, &plan.options.log_file, &plan.options.metrics.socket}) {
     if (!path->empty()) *path = lexical_absolute(*path, here);
   }
   plan.options.remote_shell = definite_shell(plan.options);

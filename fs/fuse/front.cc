@@ -209,7 +209,9 @@ void MountedFront::raise_read_ahead() const {
 FrontStatistics MountedFront::statistics() const {
   FrontStatistics now;
   for (size_t i = 0; i < now.requests.size(); ++i) now.requests[i] = mount_.requests[i].load();
+  for (size_t i = 0; i < now.latencies.size(); ++i) now.latencies[i] = mount_.latencies[i].now();
   now.errors = mount_.replies.errors();
+  now.errors_by_number = mount_.replies.errors_by_number();
   now.waiting = mount_.replies.parked_count();
   now.parked_total = mount_.replies.parked_total();
   now.known_nodes = mount_.tree.lookups().size();
