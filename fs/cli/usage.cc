@@ -21,6 +21,7 @@ rsyncfs flush MOUNTPOINT|PATH [--timeout=S]               wait until all changes
 rsyncfs verify [--remote] PATH...                         read what is here through; compare it with the source
 rsyncfs conflicts MOUNTPOINT [--json] [--clear]           names changed on both sides, and what became of them
 rsyncfs resume MOUNTPOINT                                 go on sending after it was stopped
+rsyncfs doctor [SOURCE|MOUNTPOINT] [--bundle=FILE]        what is wrong, and its cure; a support bundle
 
 SOURCE is rsync://[user@]host[:port]/module[/path] or [user@]host::module[/path] (an rsync daemon), or
 [user@]host:path (through ssh, or the shell of rsh=). The daemon's password comes from RSYNC_PASSWORD or password_file=.
@@ -39,7 +40,7 @@ Each option below is -o NAME or --NAME; '-' and '_' are the same in names.
 constexpr std::string_view kTail = R"(
 State is kept in $RSYNCFS_STATE_DIR, or /var/lib/rsyncfs (root), $XDG_STATE_HOME/rsyncfs, ~/.local/state/rsyncfs.
 Control sockets lie in $RSYNCFS_RUNTIME_DIR, or /run/rsyncfs (root), $XDG_RUNTIME_DIR/rsyncfs, or the state directory.
-Exit codes: 0 done; 1 failed, or changes are not on the source (flush, umount), or damage stays (verify);
+Exit codes: 0 done; 1 failed, or changes are not on the source (flush, umount), damage stays (verify), or there is a problem (doctor);
 2 wrong usage.
 )";
 

@@ -18,6 +18,7 @@
 #include "fs/daemon/fetch_job.h"
 #include "fs/daemon/free_work.h"
 #include "fs/daemon/path_info.h"
+#include "fs/daemon/path_reasons.h"
 #include "fs/daemon/path_refresh.h"
 #include "fs/daemon/paths_job.h"
 #include "fs/daemon/verify_job.h"
@@ -187,12 +188,16 @@ void ControlService::answer_info(std::string path, const std::shared_ptr<Control
         [this, node = *node, path] { return path_info(replica_, tree_, facts_.source_path, node, path); },
         [this, reply](Result<PathInfo> info) {
           if (!info) return reply->finish(failed(info.error()));
-          context_.syncer.status([reply, info = std::move(info.value())](const SyncerStatus& syncer) mutable {
-            info.link = syncer.link;
-            info.link_text = syncer.link_text;
-            info.why = why_slow(info, syncer);
-            reply->finish({.kind = Kind::kDone, .document = info_json(info)});
-          });
+          context_.syncer.status(
+              [this, reply, info = std::move(info.value())](const SyncerStatus& syncer) mutable {
+                info.link = syncer.link;
+                info.link_text = syncer.link_text;
+                const std::string refusal = events_.read_only_reason();
+                const bool writable = facts_.writable && (facts_.keeps_changes || refusal.empty());
+                info.reasons = path_reasons(info, {syncer, writable, refusal, time(nullptr)});
+                info.why = info.reasons.empty() ? "" : info.reasons.front();
+                reply->finish({.kind = Kind::kDone, .document = info_json(info)});
+              });
         });
   };
   const auto walk =

@@ -58,7 +58,8 @@ std::string findings_text(const Findings& findings, bool colour) {
     word.resize(kSeverityWidth, ' ');
     if (colour) word = std::string(colour_of(finding.severity)) + word + "\033[0m";
     out += word + escape_control(finding.topic) + ": " + escape_control(finding.what) + "\n";
-    if (!finding.cure.empty()) out += std::string(kSeverityWidth, ' ') + "-> " + escape_control(finding.cure) + "\n";
+    if (!finding.cure.empty())
+      out += std::string(kSeverityWidth, ' ') + "-> " + escape_control(finding.cure) + "\n";
   }
   const uint64_t count = problems(findings);
   out += count == 0 ? "no problem found\n"

@@ -25,8 +25,6 @@
 namespace rsyncfs {
 namespace {
 
-constexpr const char* kFuseDevice = "/dev/fuse";
-constexpr const char* kFuseConfiguration = "/etc/fuse.conf";
 constexpr std::pair<unsigned, unsigned> kOldestKernel{5, 4};
 constexpr std::pair<unsigned, unsigned> kPassthroughKernel{6, 9};
 
@@ -66,33 +64,36 @@ Finding check_kernel() {
   const auto version = kernel_version(name.release);
   const std::string what = std::string(name.sysname) + " " + name.release;
   if (version < kOldestKernel)
-    return {kWarning, "kernel", what + " is older than any that this was tried with", "use Linux 5.4 or later"};
+    return {kWarning, "kernel", what + " is older than any that this was tried with",
+            "use Linux 5.4 or later"};
   if (version < kPassthroughKernel)
     return {kNote, "kernel", what + ": profile=large has no effect before Linux 6.9", ""};
   return {kOk, "kernel", what, ""};
 }
 
 Finding check_fuse_device() {
-  const UniqueFd device(open(kFuseDevice, O_RDWR | O_CLOEXEC));
-  if (device) return {kOk, "fuse", std::string(kFuseDevice) + " can be opened", ""};
+  const UniqueFd device(open("/dev/fuse", O_RDWR | O_CLOEXEC));
+  if (device) return {kOk, "fuse", "/dev/fuse can be opened", ""};
   const int error = errno;
-  const std::string what = std::string(kFuseDevice) + ": " + std::strerror(error);
+  const std::string what = "/dev/fuse: " + std::string(std::strerror(error));
   if (error == ENOENT || error == ENODEV || error == ENXIO)
     return {kProblem, "fuse", what, "load the module: modprobe fuse (in a container: pass the device in)"};
   if (error == EACCES)
-    return {kProblem, "fuse", what, "let this user open it: chmod 666 /dev/fuse, or join the group that owns it"};
+    return {kProblem, "fuse", what,
+            "let this user open it: chmod 666 /dev/fuse, or join the group that owns it"};
   return {kProblem, "fuse", what, "in a container or sandbox, allow the device /dev/fuse"};
 }
 
 Finding check_fusermount(uid_t uid) {
   const std::string program = find_program("fusermount3");
   if (program.empty()) {
-    return {uid == 0 ? kNote : kProblem, "fusermount3", "it is not in PATH; users other than root need it to mount",
-            "install the package fuse3"};
+    return {uid == 0 ? kNote : kProblem, "fusermount3",
+            "it is not in PATH; users other than root need it to mount", "install the package fuse3"};
   }
   struct stat info {};
   if (stat(program.c_str(), &info) != 0)
-    return {kWarning, "fusermount3", program + ": " + std::strerror(errno), "install the package fuse3 again"};
+    return {kWarning, "fusermount3", program + ": " + std::strerror(errno),
+            "install the package fuse3 again"};
   if (uid != 0 && (info.st_uid != 0 || (info.st_mode & S_ISUID) == 0)) {
     return {kProblem, "fusermount3", program + " is not set-user-id root (" + octal(info.st_mode) + ")",
             "as root: chown root:root " + program + " && chmod 4755 " + program};
@@ -102,23 +103,25 @@ Finding check_fusermount(uid_t uid) {
 
 Finding check_allow_other(uid_t uid, bool wanted) {
   if (uid == 0) return {kOk, "allow_other", "root may use it", ""};
-  if (allows_others(kFuseConfiguration))
-    return {kOk, "allow_other", std::string("user_allow_other is set in ") + kFuseConfiguration, ""};
+  if (allows_others("/etc/fuse.conf"))
+    return {kOk, "allow_other", "user_allow_other is set in /etc/fuse.conf", ""};
   return {wanted ? kProblem : kNote, "allow_other",
-          std::string("user_allow_other is not set in ") + kFuseConfiguration + ": only root may mount for others",
-          std::string("as root, add the line user_allow_other to ") + kFuseConfiguration};
+          "user_allow_other is not set in /etc/fuse.conf: only root may mount for others",
+          "as root, add the line user_allow_other to /etc/fuse.conf"};
 }
 
 Finding check_loop(IoChoice choice) {
   const Result<LoopSelection> loop = make_loop(choice);
   if (!loop)
-    return {kProblem, "io_uring", "io=uring was asked for: " + loop.error().message(), "leave out io=, or use io=threads"};
+    return {kProblem, "io_uring", "io=uring was asked for: " + loop.error().message(),
+            "leave out io=, or use io=threads"};
   if (loop->loop->engine() == "io_uring") return {kOk, "io_uring", loop->reason, ""};
   if (choice == IoChoice::kThreads) return {kOk, "io_uring", loop->reason, ""};
   const std::string disabled = first_line("/proc/sys/kernel/io_uring_disabled");
   return {kNote, "io_uring", loop->reason + "; threads do the same with more system calls",
-          disabled.empty() || disabled == "0" ? "allow it, where a sandbox or seccomp filter refuses it"
-                                              : "sysctl kernel.io_uring_disabled=0 (it is " + disabled + " now)"};
+          disabled.empty() || disabled == "0"
+              ? "allow it, where a sandbox or seccomp filter refuses it"
+              : "sysctl kernel.io_uring_disabled=0 (it is " + disabled + " now)"};
 }
 
 std::string nearest_existing(std::string path) {
@@ -130,7 +133,8 @@ void add_state_directory(Findings& out, const std::string& topic, const std::str
   const std::string place = nearest_existing(directory);
   struct stat info {};
   if (stat(place.c_str(), &info) != 0) {
-    out.push_back({kProblem, topic, place + ": " + std::strerror(errno), "choose another place: RSYNCFS_STATE_DIR"});
+    out.push_back(
+        {kProblem, topic, place + ": " + std::strerror(errno), "choose another place: RSYNCFS_STATE_DIR"});
     return;
   }
   if (!S_ISDIR(info.st_mode)) {
@@ -145,7 +149,8 @@ void add_state_directory(Findings& out, const std::string& topic, const std::str
     return;
   }
   if (place == directory && info.st_uid != uid) {
-    out.push_back({kProblem, topic, place + " belongs to another user (uid " + std::to_string(info.st_uid) + ")",
+    out.push_back({kProblem, topic,
+                   place + " belongs to another user (uid " + std::to_string(info.st_uid) + ")",
                    "chown it, or choose another place: RSYNCFS_STATE_DIR"});
   } else if (place == directory && (info.st_mode & 077) != 0) {
     out.push_back({kWarning, topic, place + " is open to others (mode " + octal(info.st_mode) + ")",
@@ -161,8 +166,10 @@ void add_state_directory(Findings& out, const std::string& topic, const std::str
 void add_places(Findings& out, const UserPlaces& user, const MountOptions& options) {
   if (options.store.empty()) {
     const Result<std::string> state = state_root(user);
-    if (state) add_state_directory(out, "state directory", lexical_absolute(*state, "/"), user.uid);
-    else out.push_back({kProblem, "state directory", state.error().message(), "set RSYNCFS_STATE_DIR"});
+    if (state)
+      add_state_directory(out, "state directory", lexical_absolute(*state, "/"), user.uid);
+    else
+      out.push_back({kProblem, "state directory", state.error().message(), "set RSYNCFS_STATE_DIR"});
   } else {
     const std::string here = std::filesystem::current_path().string();
     add_state_directory(out, "store", lexical_absolute(options.store, here), user.uid);
@@ -189,8 +196,8 @@ void add_password_file(Findings& out, const MountOptions& options, uid_t uid) {
                    known ? "chmod 600 " + path + ", owned by who mounts; its first line is the password"
                          : "name the file that holds the password: password_file="});
   } else if (known && (info.st_mode & 077) != 0) {
-    out.push_back({kWarning, "password file", path + " is open to its group (mode " + octal(info.st_mode) + ")",
-                   "chmod 600 " + path});
+    out.push_back({kWarning, "password file",
+                   path + " is open to its group (mode " + octal(info.st_mode) + ")", "chmod 600 " + path});
   } else {
     out.push_back({kOk, "password file", path, ""});
   }
@@ -199,7 +206,8 @@ void add_password_file(Findings& out, const MountOptions& options, uid_t uid) {
 // OpenSSH ignores what others might have written or read.
 void add_ssh(Findings& out, const UserPlaces& user, const MountOptions& options) {
   const char* environment = std::getenv("RSYNC_RSH");
-  std::string shell = options.remote_shell.empty() && environment != nullptr ? environment : options.remote_shell;
+  std::string shell =
+      options.remote_shell.empty() && environment != nullptr ? environment : options.remote_shell;
   if (shell.empty()) shell = "ssh";
   const std::string program = shell.substr(0, shell.find(' '));
   const std::string found = find_program(program);
@@ -213,7 +221,8 @@ void add_ssh(Findings& out, const UserPlaces& user, const MountOptions& options)
   struct stat info {};
   if (stat(directory.c_str(), &info) != 0) return;
   if ((info.st_mode & 022) != 0)
-    out.push_back({kWarning, "ssh", directory + " may be written to by others (mode " + octal(info.st_mode) + ")",
+    out.push_back({kWarning, "ssh",
+                   directory + " may be written to by others (mode " + octal(info.st_mode) + ")",
                    "chmod 700 " + directory});
   std::error_code failed;
   for (const auto& entry : std::filesystem::directory_iterator(directory, failed)) {
@@ -221,9 +230,10 @@ void add_ssh(Findings& out, const UserPlaces& user, const MountOptions& options)
     const bool is_key = name.starts_with("id_") && !name.ends_with(".pub");
     const std::string path = directory + "/" + name;
     if (!is_key || stat(path.c_str(), &info) != 0 || (info.st_mode & 077) == 0) continue;
-    out.push_back({kProblem, "ssh",
-                   "ssh refuses the key " + path + ": it is open to others (mode " + octal(info.st_mode) + ")",
-                   "chmod 600 " + path});
+    out.push_back(
+        {kProblem, "ssh",
+         "ssh refuses the key " + path + ": it is open to others (mode " + octal(info.st_mode) + ")",
+         "chmod 600 " + path});
   }
 }
 

@@ -29,19 +29,23 @@ struct Cure {
 // The first that fits counts.
 constexpr std::array<Cure, 20> kCures = {{
     {"max connections", "raise \"max connections\" of the module, or mount with fewer: max_sessions="},
-    {"auth failed", "check user (rsync://USER@host/module) and password (password_file=, RSYNC_PASSWORD) against the module's \"auth users\" and \"secrets file\""},
+    {"auth failed",
+     "check user (rsync://USER@host/module) and password (password_file=, RSYNC_PASSWORD) against the "
+     "module's \"auth users\" and \"secrets file\""},
     {"no password", "give it by password_file= or RSYNC_PASSWORD"},
     {"Unknown module", "rsync rsync://HOST/ lists the modules that there are"},
     {"access denied", "let this host in: \"hosts allow\" and \"hosts deny\" of the module"},
     {"chdir failed", "correct \"path\" of the module: the daemon cannot enter it"},
     {"chroot failed", "correct \"path\" and \"use chroot\" of the module"},
-    {"rrsync", "the key runs rrsync: let it have the directory and read-write access, or mount what it allows"},
+    {"rrsync",
+     "the key runs rrsync: let it have the directory and read-write access, or mount what it allows"},
     {"Host key verification failed", "log in once by hand (ssh HOST) and accept its key"},
     {"Permission denied (", "ssh has no key that HOST takes: ssh-copy-id HOST, or ssh-add"},
     {"Could not resolve", "check the name of the host, and /etc/resolv.conf"},
     {"Name or service not known", "check the name of the host, and /etc/resolv.conf"},
     {"Temporary failure in name resolution", "check the network, and /etc/resolv.conf"},
-    {"Connection refused", "start the server there (rsync --daemon, sshd), or correct the port: rsync daemons have 873"},
+    {"Connection refused",
+     "start the server there (rsync --daemon, sshd), or correct the port: rsync daemons have 873"},
     {"No route to host", "check the network and firewalls on the way"},
     {"Network is unreachable", "check this machine's network"},
     {"command not found", "install rsync on the source, or say where it is: rsync_path="},
@@ -53,7 +57,8 @@ constexpr std::array<Cure, 20> kCures = {{
 std::string unreachable_cure(Errc code) {
   switch (code) {
     case Errc::kTimedOut:
-      return "the host or a firewall drops the packets: check host, port and network, or raise contimeout= and timeout=";
+      return "the host or a firewall drops the packets: check host, port and network, or raise contimeout= "
+             "and timeout=";
     case Errc::kNotFound:
       return "correct module and path of SOURCE";
     case Errc::kNotDirectory:
@@ -83,10 +88,12 @@ void add_protocol(Findings& out, const SourceFacts& facts, const SurveyRequest& 
   if (protocol >= kModernProtocol) {
     out.push_back({kOk, "protocol", what, ""});
   } else if (request.options.protocol < kModernProtocol) {
-    out.push_back({kWarning, "protocol", what + ", as asked for: times have whole seconds only", "leave out protocol="});
+    out.push_back({kWarning, "protocol", what + ", as asked for: times have whole seconds only",
+                   "leave out protocol="});
   } else {
     out.push_back({kWarning, "protocol",
-                   what + ": an old server" + (protocol > kOldestProtocol ? "" : " (rsync 3.0): times have whole seconds only"),
+                   what + ": an old server" +
+                       (protocol > kOldestProtocol ? "" : " (rsync 3.0): times have whole seconds only"),
                    "install rsync 3.1 or later on the source; 3.2.3 has faster checksums"});
   }
 }
@@ -98,15 +105,20 @@ struct Refusal {
   Severity severity;
 };
 constexpr std::array<Refusal, 10> kRefusals = {{
-    {&ServerFeatures::acls, "ACLs are not listed: the server refuses them or was built without", "acls", kNote},
-    {&ServerFeatures::xattrs, "extended attributes are not listed: the server refuses them or was built without", "xattrs", kNote},
+    {&ServerFeatures::acls, "ACLs are not listed: the server refuses them or was built without", "acls",
+     kNote},
+    {&ServerFeatures::xattrs,
+     "extended attributes are not listed: the server refuses them or was built without", "xattrs", kNote},
     {&ServerFeatures::hard_links, "hard links are not seen", "hard-links", kNote},
     {&ServerFeatures::deletes, "nothing can be removed or renamed at the source", "delete", kWarning},
-    {&ServerFeatures::backup, "files are linked where they would be moved, directories keep their names", "backup", kWarning},
+    {&ServerFeatures::backup, "files are linked where they would be moved, directories keep their names",
+     "backup", kWarning},
     {&ServerFeatures::keeps, "what others change in the moment of a push may be lost", "backup-dir", kNote},
     {&ServerFeatures::append, "files that grew are pushed as others are", "append", kNote},
-    {&ServerFeatures::acknowledgements, "what was pushed is looked at afterwards", "remove-source-files", kNote},
-    {&ServerFeatures::fsync, "what is pushed may not be on the source's disk when it says that it has it", "fsync", kNote},
+    {&ServerFeatures::acknowledgements, "what was pushed is looked at afterwards", "remove-source-files",
+     kNote},
+    {&ServerFeatures::fsync, "what is pushed may not be on the source's disk when it says that it has it",
+     "fsync", kNote},
     {&ServerFeatures::compresses, "large changed files are sent as they are", "compress", kNote},
 }};
 
@@ -119,7 +131,8 @@ void add_refusals(Findings& out, const SourceFacts& facts, const SurveyRequest& 
     any = true;
     out.push_back({refusal.severity, "refused options",
                    "the server refuses " + std::string(refusal.option) + ": " + std::string(refusal.what),
-                   "take \"" + std::string(refusal.option) + "\" out of \"refuse options\" in its rsyncd.conf, or install a newer rsync there"});
+                   "take \"" + std::string(refusal.option) +
+                       "\" out of \"refuse options\" in its rsyncd.conf, or install a newer rsync there"});
   }
   if (!facts.features.report_missing || facts.features.anchored)
     out.push_back({kNote, "rrsync", "the server is restricted (rrsync): some options are done without", ""});
@@ -137,25 +150,30 @@ void add_writing(Findings& out, const SourceFacts& facts, const SurveyRequest& r
     const bool denied = has(why, "Permission denied") || has(why, "Operation not permitted");
     const std::string known = cure_of(why);
     out.push_back({kProblem, "writing", "a file could not be made at the source: " + why,
-                   denied ? "let the user of the server write there (\"uid\" of the module, permissions of the directory), or mount with ro"
+                   denied ? "let the user of the server write there (\"uid\" of the module, permissions of "
+                            "the directory), or mount with ro"
                    : known.empty() ? "see the server's log, or mount with ro"
                                    : known});
   } else if (facts.wrote) {
     out.push_back({kOk, "writing", "a file was made at the source and removed again", ""});
   }
   if (!facts.left_behind.empty())
-    out.push_back({kWarning, "writing", "the file that was made could not be removed: " + facts.left_behind, "remove it there"});
+    out.push_back({kWarning, "writing", "the file that was made could not be removed: " + facts.left_behind,
+                   "remove it there"});
   if (facts.keeps_mode && !*facts.keeps_mode)
-    out.push_back({kNote, "permissions", "the source changes the permissions of what is sent (\"incoming chmod\", or its file system)", ""});
+    out.push_back(
+        {kNote, "permissions",
+         "the source changes the permissions of what is sent (\"incoming chmod\", or its file system)", ""});
 }
 
 void add_times(Findings& out, const SourceFacts& facts) {
   if (facts.keeps_fractions && *facts.keeps_fractions) {
     out.push_back({kOk, "times", "fractions of seconds are kept", ""});
   } else if (facts.keeps_fractions) {
-    out.push_back({kNote, "times",
-                   "the source keeps whole seconds: changes within one second that keep a file's size are not seen",
-                   "use protocol 31 or later, and a file system that keeps more"});
+    out.push_back(
+        {kNote, "times",
+         "the source keeps whole seconds: changes within one second that keep a file's size are not seen",
+         "use protocol 31 or later, and a file system that keeps more"});
   }
   if (!facts.clock_ahead_s) return;
   const double ahead = *facts.clock_ahead_s;
@@ -163,9 +181,10 @@ void add_times(Findings& out, const SourceFacts& facts) {
     out.push_back({kOk, "clock", "the source's agrees with ours", ""});
     return;
   }
-  out.push_back({std::abs(ahead) < kClockWrongS ? kNote : kWarning, "clock",
-                 "the source's clock is " + seconds_text(ahead) + (ahead > 0 ? " ahead of" : " behind") + " ours",
-                 "set both by NTP: what one side changes looks older than it is to the other"});
+  out.push_back(
+      {std::abs(ahead) < kClockWrongS ? kNote : kWarning, "clock",
+       "the source's clock is " + seconds_text(ahead) + (ahead > 0 ? " ahead of" : " behind") + " ours",
+       "set both by NTP: what one side changes looks older than it is to the other"});
 }
 
 void add_answers(Findings& out, const SourceFacts& facts) {
@@ -188,8 +207,9 @@ std::string cure_of(std::string_view message) {
 Finding explain_failure(const Error& why, const Source& source) {
   std::string cure = cure_of(why.message());
   if (cure.empty()) cure = unreachable_cure(why.code());
-  return {kProblem, "source", why.message().find(source.host) == std::string::npos ? source.canonical() + ": " + why.message()
-                                                                                  : why.message(),
+  return {kProblem, "source",
+          why.message().find(source.host) == std::string::npos ? source.canonical() + ": " + why.message()
+                                                               : why.message(),
           std::move(cure)};
 }
 

@@ -39,7 +39,8 @@ class StoreDirectory {
     std::error_code failed;
     std::string path = std::filesystem::temp_directory_path(failed).string();
     path = (failed ? "/tmp" : path) + "/rsyncfs-doctor-XXXXXX";
-    if (mkdtemp(path.data()) == nullptr) return Error::os(errno, "a directory for what is asked of the source");
+    if (mkdtemp(path.data()) == nullptr)
+      return Error::os(errno, "a directory for what is asked of the source");
     return StoreDirectory(std::move(path));
   }
   ~StoreDirectory() {
@@ -174,7 +175,8 @@ class Survey final : public SyncerEvents {
 
   Result<Node> make_file(const std::string& name, const Node& root) {
     LocalChanges& local = replica_->local();
-    Result<Node> file = local.create(kRootNode, name, {S_IFREG | kMode, root.attr.uid, root.attr.gid, 0, 0, {}, {}});
+    Result<Node> file =
+        local.create(kRootNode, name, {S_IFREG | kMode, root.attr.uid, root.attr.gid, 0, 0, {}, {}});
     if (!file) return file;
     file = local.write(file->id, 0, std::as_bytes(std::span(kContents)));
     if (!file) return file;
@@ -191,7 +193,8 @@ class Survey final : public SyncerEvents {
   // What the source has made of it.
   void look_at(const std::string& name, NodeId file, double before_s) {
     const double after_s = unix_now();
-    const Result<void> listed = wait([this](Done<void> done) { syncer_->refresh(kRootNode, std::move(done)); });
+    const Result<void> listed =
+        wait([this](Done<void> done) { syncer_->refresh(kRootNode, std::move(done)); });
     if (!listed) return;
     const Result<Node> root = replica_->node(kRootNode);
     if (root) {

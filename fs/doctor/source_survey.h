@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Asks a source what it is and what it takes, with a store that is thrown away. What it does there: it lists; and
-// unless it is told not to write, it makes one file with a name of its own at the top and takes it away again.
+// Asks a source what it is and what it takes, with a store that is thrown away. What it does there: it lists;
+// and unless it is told not to write, it makes one file with a name of its own at the top and takes it away
+// again.
 #pragma once
 
 #include <chrono>

@@ -229,6 +229,10 @@ std::string MountedFront::description() const {
 
 }  // namespace
 
+std::string fuse_library_version() {
+  return std::string("libfuse ") + fuse_pkgversion();
+}
+
 std::string_view front_op_name(FrontOp op) {
   return op < FrontOp::kCount ? kOpNames[static_cast<size_t>(op)] : "unknown";
 }

@@ -105,6 +105,11 @@ struct FrontStatistics {
   NotifierStatistics notifier;
 };
 
+// "libfuse 3.14.0".
+std::string fuse_library_version();
+// "user_allow_other" stands in this file (fuse.conf(5)).
+bool allows_others(const std::string& fuse_conf);
+
 // The callbacks run on threads of the Front; they must not destroy it.
 struct FrontEvents {
   // Once, when the kernel has been answered FUSE_INIT: the mount is usable.

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <future>
 #include <thread>
 
@@ -72,8 +73,12 @@ class MetricsServerTest : public ::testing::TestWithParam<IoChoice> {
   static std::string rest(const UniqueFd& fd) {
     std::string out;
     char buffer[65536];
-    for (ssize_t got = 0; (got = recv(fd.get(), buffer, sizeof buffer, 0)) > 0;)
+    while (true) {
+      const ssize_t got = recv(fd.get(), buffer, sizeof buffer, 0);
+      if (got < 0 && errno == EINTR) continue;  // with a timeout it is not restarted
+      if (got <= 0) break;
       out.append(buffer, static_cast<size_t>(got));
+    }
     return out;
   }
   std::string ask(const std::string& request) const {

@@ -406,17 +406,19 @@ TEST(InfoDocument, IsStableAndComesBack) {
   info.link = LinkState::kUp;
   info.link_text = "connected";
   info.why = "being fetched";
+  info.reasons = {"being fetched", "it may be stale"};
   const std::string golden =
       R"({"path":"a/b\\377","type":"file","state":"partial","source_path":"rsync://h/m/a/b\\377","node":7,"inode":6,)"
       R"("size":1000,"cached_bytes":100,"pinned":true,"version":{"size":1000,"mtime":-5,"mtime_ns":42},"listed_at":0,)"
-      R"("link":{"state":"up","text":"connected"},"why":"being fetched","differences":[],"changed_at":0,"conflict":null})";
+      R"("link":{"state":"up","text":"connected"},"why":"being fetched","differences":[],"changed_at":0,"conflict":null,)"
+      R"("reasons":["being fetched","it may be stale"]})";
   EXPECT_EQ(info_json(info), golden);
   const Result<PathInfo> back = parse_info(golden);
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(info_json(*back), golden);
   const std::string text = info_text(*back);
-  for (const char* word :
-       {"partial", "7, inode 6", "1000 bytes", ".000000042", "100 B of 1000 B", "why", "stays here"}) {
+  for (const char* word : {"partial", "7, inode 6", "1000 bytes", ".000000042", "100 B of 1000 B",
+                           "being fetched\n", "it may be stale\n", "stays here"}) {
     EXPECT_THAT(text, HasSubstr(word));
   }
 }
