@@ -40,8 +40,8 @@ Each option below is -o NAME or --NAME; '-' and '_' are the same in names.
 constexpr std::string_view kTail = R"(
 State is kept in $RSYNCFS_STATE_DIR, or /var/lib/rsyncfs (root), $XDG_STATE_HOME/rsyncfs, ~/.local/state/rsyncfs.
 Control sockets lie in $RSYNCFS_RUNTIME_DIR, or /run/rsyncfs (root), $XDG_RUNTIME_DIR/rsyncfs, or the state directory.
-Exit codes: 0 done; 1 failed, or changes are not on the source (flush, umount), damage stays (verify), or there is a problem (doctor);
-2 wrong usage.
+Exit codes: 0 done; 1 failed, or changes are not on the source (flush, umount), or damage stays (verify), or there is
+a problem (doctor); 2 wrong usage.
 )";
 
 void add_option(std::string& out, const OptionSpec& spec) {

@@ -215,7 +215,7 @@ constexpr OptionSpec kLocal[] = {
     {"log_level", "LEVEL", "trace, debug, info, warning or error (default: info; warning with -f)",
      [](Options& o, Value v) { return store(parse_log_level(v), o.log_level); }},
     {"metrics", "WHERE",
-     "serve metrics for Prometheus: PORT or [::1]:PORT of this machine, or a socket's path",
+     "serve metrics to Prometheus: at PORT or [::1]:PORT of this machine, or at a socket",
      [](Options& o, Value v) { return store(parse_metrics_address(v), o.metrics); }},
     {"metrics_mode", "OCTAL", "permissions of that socket (default: 0600)",
      [](Options& o, Value v) { return store(parse_octal_mask(v), o.metrics_mode); }},

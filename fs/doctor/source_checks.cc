@@ -207,9 +207,10 @@ std::string cure_of(std::string_view message) {
 Finding explain_failure(const Error& why, const Source& source) {
   std::string cure = cure_of(why.message());
   if (cure.empty()) cure = unreachable_cure(why.code());
-  return {kProblem, "source",
-          why.message().find(source.host) == std::string::npos ? source.canonical() + ": " + why.message()
-                                                               : why.message(),
+  Source shown = source;
+  shown.user.clear();
+  const bool named = why.message().starts_with(shown.canonical());
+  return {kProblem, "source", named ? why.message() : shown.canonical() + ": " + why.message(),
           std::move(cure)};
 }
 

@@ -38,7 +38,12 @@ class Bundle : public ::testing::Test {
     root_ = options.modules[0].path;
     support::make_dirs(root_ + "/" + kName);
     support::write_file(root_ + "/" + kName + "/" + kName + ".txt", kContents);
-    support::write_file(root_ + "/" + kName + " unreadable", kContents);
+    // What the source refuses is in the status and in the log.
+    const std::string closed = root_ + "/" + kName + " unreadable";
+    support::write_file(closed, kContents);
+    EXPECT_EQ(chmod(closed.c_str(), 0600), 0);
+    EXPECT_EQ(chmod(root_.c_str(), 0755), 0);
+    options.modules[0].parameters = {{"uid", "65534"}, {"gid", "65534"}, {"use chroot", "no"}};
     server_ = std::make_unique<RsyncDaemon>(std::move(options));
     password_file_ = tree_ / "password";
     support::write_file(password_file_, std::string(kPassword) + "\n");
@@ -66,11 +71,17 @@ TEST_F(Bundle, HasNeitherPasswordsNorContentsNorNames) {
   Mount mount(mount_options());
   const std::string file = mount / (std::string(kName) + "/" + kName + ".txt");
   ASSERT_EQ(read_whole(file).bytes, kContents);
-  server_->stop();
-  // So that names are in the status and in the log.
-  support::write_file(mount / (std::string(kName) + "-new"), kContents);
   ASSERT_FALSE(read_whole(mount / (std::string(kName) + " unreadable")).ok);
-  ASSERT_TRUE(wait_until([&] { return mount.status_json().find(kName) != std::string::npos; }, seconds(20)));
+  support::write_file(mount / (std::string(kName) + "-new"), kContents);
+  const auto told = [&](const std::string& what) {
+    return wait_until([&] { return mount.status_json().find(what) != std::string::npos; }, seconds(20));
+  };
+  ASSERT_TRUE(told(std::string(kName) + " unreadable: ")) << mount.status_json();
+  ASSERT_TRUE(told(std::string(kName) + "-new: ")) << mount.status_json();
+  ASSERT_THAT(mount.log(), HasSubstr(kName));
+  server_->stop();
+  ASSERT_TRUE(told("\"state\":\"down\""));
+  ASSERT_TRUE(told("Connection refused"));
   const TempDir out;
   const CommandResult run = mount.command({"doctor", mount.path(), "--bundle=" + (out / "b.tar.gz")});
   EXPECT_EQ(run.exit_code, 1) << "the source is away";
@@ -108,19 +119,25 @@ TEST_F(Bundle, HasNamesWhereTheyAreWantedAndStillNoPassword) {
   EXPECT_THAT(text, Not(HasSubstr(kContents)));
 }
 
-TEST_F(Bundle, OfASourceHidesThePasswordOfItsUrl) {
+TEST_F(Bundle, OfASourceHasNoPasswordEither) {
   const TempDir out;
   support::ProcessOptions environment;
   environment.environment = {{"RSYNC_PASSWORD", kPassword},
                              {"RSYNCFS_STATE_DIR", out / "state"},
                              {"RSYNCFS_RUNTIME_DIR", out / "run"}};
-  const std::string url =
-      "rsync://user:" + std::string(kPassword) + "@127.0.0.1:" + std::to_string(server_->port()) + "/m";
-  const CommandResult run = support::run_command(
-      {support::rsyncfs_binary(), "doctor", url, "--bundle=" + (out / "b.tar.gz"), "-o", "timeout=4"},
-      seconds(60), environment);
-  ASSERT_TRUE(std::filesystem::exists(out / "b.tar.gz")) << run.out << run.err;
-  EXPECT_THAT(unpacked(out / "b.tar.gz"), Not(HasSubstr(kPassword)));
+  const auto run = [&](const std::string& source) {
+    return support::run_command(
+        {support::rsyncfs_binary(), "doctor", source, "--bundle=" + (out / "b.tar.gz"), "-o", "ro"},
+        seconds(60), environment);
+  };
+  const CommandResult asked = run(server_->url("m", "", "user"));
+  EXPECT_EQ(asked.exit_code, 0) << asked.out;
+  const std::string text = unpacked(out / "b.tar.gz");
+  EXPECT_THAT(text, HasSubstr("can be reached and listed"));
+  EXPECT_THAT(text, Not(HasSubstr(kPassword)));
+  const CommandResult refused = run("rsync://user:" + std::string(kPassword) + "@127.0.0.1/m");
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.out + refused.err, Not(HasSubstr(kPassword)));
 }
 
 TEST_F(Bundle, ThatCannotBeWrittenIsAFailure) {
