@@ -7,19 +7,10 @@
 #include <string>
 #include <string_view>
 
+#include "fs/control/http_head.h"
 #include "fs/control/metrics_server.h"
 
 namespace rsyncfs {
-
-// What is asked for, from the head of a request.
-struct HttpRequest {
-  int refusal = 0;  // the status to refuse it with; 0: it is to be answered
-  bool head_only = false;
-};
-// `head`: all before the empty line.
-HttpRequest parse_http_request(std::string_view head);
-// With its header; `body` is left out where `head_only`, not its length.
-std::string http_answer(int status, std::string_view content_type, std::string_view body, bool head_only);
 
 // Lives while an operation of it is under way, or its answer is awaited.
 class MetricsConnection : public std::enable_shared_from_this<MetricsConnection> {

@@ -17,6 +17,9 @@ constexpr int kModernProtocol = 31;  // rsync 3.1.0, 2013: times have fractions 
 constexpr int kOldestProtocol = 30;
 constexpr double kClockNoticedS = 2;
 constexpr double kClockWrongS = 60;
+// A session over one directory takes two or three round trips, and the server a moment to begin.
+constexpr int kUsualRoundTrips = 6;
+constexpr std::chrono::milliseconds kUsualAnswer{35};  // a delayed acknowledgement (RFC 1122) alone is 40
 
 bool has(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
@@ -188,6 +191,14 @@ void add_times(Findings& out, const SourceFacts& facts) {
 }
 
 void add_answers(Findings& out, const SourceFacts& facts) {
+  const bool measured = facts.round_trip.count() > 0 && facts.listing.count() > 0;
+  if (measured && facts.listing > kUsualAnswer + kUsualRoundTrips * facts.round_trip) {
+    out.push_back({kNote, "answers",
+                   "a list of the top takes " + std::to_string(facts.listing.count()) + " ms, a round trip " +
+                       std::to_string(facts.round_trip.count()) + " ms",
+                   "in its rsyncd.conf, \"socket options = TCP_NODELAY\" and \"reverse lookup = no\" may "
+                   "help; or its disk is slow"});
+  }
   if (has(facts.status.last_error, "max connections"))
     out.push_back({kWarning, "connections", facts.status.last_error, cure_of(facts.status.last_error)});
   if (!facts.status.failing_paths.empty())

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "fs/doctor/source_survey.h"
 
+#include <netdb.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
-#include <cmath>
+#include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <future>
@@ -14,6 +18,7 @@
 #include <thread>
 #include <utility>
 
+#include "io/base/unique_fd.h"
 #include "io/executor.h"
 #include "io/loop.h"
 #include "sync/engine/server_memory.h"
@@ -32,6 +37,7 @@ constexpr uint32_t kMode = 0640;
 constexpr std::string_view kContents = "made and removed by rsyncfs doctor\n";
 constexpr unsigned kRemovals = 2;  // attempts
 constexpr double kClockSlackS = 2;
+constexpr unsigned kListings = 3;
 
 class StoreDirectory {
  public:
@@ -58,6 +64,31 @@ class StoreDirectory {
 
 double unix_now() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+// Of TCP, which is one round trip; 0: it did not come about.
+std::chrono::milliseconds connect_time(const Source& source) {
+  const addrinfo hints{.ai_flags = AI_NUMERICSERV,
+                       .ai_family = AF_UNSPEC,
+                       .ai_socktype = SOCK_STREAM,
+                       .ai_protocol = 0,
+                       .ai_addrlen = 0,
+                       .ai_addr = nullptr,
+                       .ai_canonname = nullptr,
+                       .ai_next = nullptr};
+  const std::string port = std::to_string(source.port == 0 ? kRsyncPort : source.port);
+  addrinfo* found = nullptr;
+  if (getaddrinfo(source.host.c_str(), port.c_str(), &hints, &found) != 0) return {};
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> all(found, &freeaddrinfo);
+  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
+    const UniqueFd fd(socket(one->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const timeval limit{5, 0};
+    if (!fd || setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) != 0) continue;
+    const auto began = Clock::now();
+    if (connect(fd.get(), one->ai_addr, one->ai_addrlen) == 0)
+      return std::chrono::ceil<std::chrono::milliseconds>(Clock::now() - began);
+  }
+  return {};
 }
 
 SyncerOptions syncer_options(const SurveyRequest& request) {
@@ -115,6 +146,7 @@ class Survey final : public SyncerEvents {
       facts_.status = status();
       return std::move(facts_);
     }
+    if (request_.source.kind == Source::Kind::kDaemon) measure();
     if (request_.may_write) try_writing();
     facts_.read_only = read_only();
     if (!facts_.read_only.empty()) facts_.write_failure.reset();
@@ -149,6 +181,17 @@ class Survey final : public SyncerEvents {
   std::string read_only() {
     const std::lock_guard lock(mutex_);
     return read_only_;
+  }
+
+  // How long the server takes beside the network's share.
+  void measure() {
+    facts_.round_trip = connect_time(request_.source);
+    for (unsigned i = 0; i < kListings; ++i) {
+      const auto began = Clock::now();
+      if (!wait([this](Done<void> done) { syncer_->list_directory(kRootNode, std::move(done)); })) return;
+      const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began);
+      facts_.listing = i == 0 ? took : std::min(facts_.listing, took);
+    }
   }
 
   void try_writing() {

@@ -26,6 +26,9 @@ struct SourceFacts {
   // Of that file, as the source listed it afterwards.
   std::optional<bool> keeps_fractions;  // of a second, of times
   std::optional<bool> keeps_mode;
+  // One round trip to it, and the quickest of some lists of its top; of a daemon. 0: not known.
+  std::chrono::milliseconds round_trip{0};
+  std::chrono::milliseconds listing{0};
   // How far its clock is ahead of ours, at least; seconds. From the time of the directory that got the file.
   std::optional<double> clock_ahead_s;
 };

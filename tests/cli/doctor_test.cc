@@ -77,11 +77,15 @@ TEST(SourceChecks, NameCauseAndCure) {
   facts.keeps_fractions = false;
   facts.keeps_mode = false;
   facts.features.deletes = false;
+  facts.round_trip = std::chrono::milliseconds(2);
+  facts.listing = std::chrono::milliseconds(120);
   facts.left_behind = ".rsyncfs-doctor-1";
   facts.status.last_error = "max connections (2) reached -- try again later";
   const std::string text = told(check_source(facts, request));
   for (const char* part : {"warning clock: the source's clock is 4000 s behind ours -> set both by NTP",
                            "note times: the source keeps whole seconds", "note permissions:",
+                           "note answers: a list of the top takes 120 ms, a round trip 2 ms -> in its "
+                           "rsyncd.conf, \"socket options = TCP_NODELAY\"",
                            "warning refused options: the server refuses delete: nothing can be removed",
                            "warning writing: the file that was made could not be removed: .rsyncfs-doctor-1",
                            "warning connections: max connections (2) reached"}) {

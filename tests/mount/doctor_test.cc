@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The doctor with each defect provoked: what it says of it, and its exit code.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
+#include <ctime>
 #include <filesystem>
+#include <thread>
 
 #include "tests/mount/mount_rig.h"
 #include "tests/mount/writable_mount.h"
@@ -248,6 +253,45 @@ TEST_F(Doctor, TellsOfTheRemoteShell) {
   EXPECT_FINDING(loose, "problem", "ssh: ssh refuses the key .*\n +-> chmod 600");
   EXPECT_FINDING(loose, "ok", "source: .*can be reached and listed");
   EXPECT_FINDING(loose, "ok", "writing: a file was made");
+}
+
+TEST_F(Doctor, TellsOfARestrictedServer) {
+  const std::string script = runtime_ / "shell";
+  const auto restricted = [&](const std::string& options) {
+    support::write_file(
+        script,
+        "#!/bin/sh\nif [ \"$1\" = -l ]; then shift 2; fi\nshift\nSSH_ORIGINAL_COMMAND=\"$*\" exec rrsync " +
+            options + " '" + tree_.path() + "'\n");
+    EXPECT_EQ(chmod(script.c_str(), 0755), 0);
+    return doctor({"host:", "-o", "rsh=" + script});
+  };
+  const CommandResult writable = restricted("-no-lock");
+  EXPECT_EQ(writable.exit_code, 0) << writable.out;
+  EXPECT_FINDING(writable, "ok", "writing: a file was made");
+  EXPECT_THAT(names(), ::testing::ElementsAre("file"));
+  const CommandResult read_only = restricted("-ro");
+  EXPECT_EQ(read_only.exit_code, 1) << read_only.out;
+  EXPECT_FINDING(read_only, "problem", "writing: ");
+}
+
+// Nothing here may set the clock; what tells of it is the time of the directory, which the server sets by it.
+TEST_F(Doctor, TellsOfAClockThatIsAhead) {
+  RsyncDaemon server(serving());
+  std::atomic<bool> over{false};
+  std::thread clock([&] {
+    constexpr int64_t kAhead = 3'600;
+    while (!over) {
+      const timespec later{time(nullptr) + kAhead, 0};
+      const std::array<timespec, 2> times{later, later};
+      utimensat(AT_FDCWD, tree_.path().c_str(), times.data(), 0);
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+  });
+  const CommandResult run = doctor({server.url()});
+  over = true;
+  clock.join();
+  EXPECT_FINDING(run, "warning",
+                 "clock: the source's clock is 3[56][0-9][0-9] s ahead of ours\n +-> set both by NTP");
 }
 
 TEST_F(Doctor, TellsOfARestrictedUser) {
