@@ -23,6 +23,7 @@ struct UnmountCommand {
 struct StatusCommand {
   std::string mountpoint;  // "": all
   bool json = false;
+  bool metrics = false;  // of one mount
   bool watch = false;
   double interval_s = 1;
 };
@@ -59,12 +60,19 @@ struct ConflictsCommand {
   bool json = false;
   bool clear = false;
 };
+struct DoctorCommand {
+  std::string target;  // a source, a mountpoint, or "": this machine alone
+  MountOptions options;
+  bool json = false;
+  std::string bundle;  // write a support bundle there
+  bool with_names = false;
+};
 struct ResumeCommand {
   std::string mountpoint;
 };
 using Command = std::variant<ShowText, MountRequest, UnmountCommand, StatusCommand, InfoCommand, FetchCommand,
                              FreeCommand, UnpinCommand, FlushCommand, RefreshCommand, VerifyCommand,
-                             ConflictsCommand, ResumeCommand>;
+                             ConflictsCommand, ResumeCommand, DoctorCommand>;
 
 // `words`: without the program's name. kUsage, in one line.
 Result<Command> parse_command_line(const std::vector<std::string>& words);

@@ -25,6 +25,7 @@ struct RunCommand {
   int operator()(const rsyncfs::RefreshCommand& command) const { return rsyncfs::run_refresh(command); }
   int operator()(const rsyncfs::VerifyCommand& command) const { return rsyncfs::run_verify(command); }
   int operator()(const rsyncfs::ResumeCommand& command) const { return rsyncfs::run_resume(command); }
+  int operator()(const rsyncfs::DoctorCommand& command) const { return rsyncfs::run_doctor(command); }
 };
 
 }  // namespace

@@ -84,10 +84,13 @@ std::string as_json(const StatusCommand& command, const Look& look) {
   return out.empty() ? "" : out + "\n";
 }
 
-std::string as_text(Look& look) {
+std::string as_text(const StatusCommand& command, Look& look) {
+  if (command.json) return as_json(command, look);
   std::string out;
-  for (const MountStatus& status : parsed(look))
-    out.append(out.empty() ? "" : "\n").append(status_text(status));
+  for (const MountStatus& status : parsed(look)) {
+    out.append(out.empty() ? "" : "\n")
+        .append(command.metrics ? metrics_text(status, time(nullptr)) : status_text(status));
+  }
   return out.empty() && look.complaints.empty() ? "no rsyncfs mounts\n" : out;
 }
 
@@ -102,7 +105,7 @@ void draw_over(std::string picture, bool first) {
 
 // Until interrupted, or nobody reads any more; of one mount also until its daemon is gone.
 int watch(const StatusCommand& command) {
-  const bool draws = isatty(STDOUT_FILENO) == 1 && !command.json;
+  const bool draws = isatty(STDOUT_FILENO) == 1 && !command.json && !command.metrics;
   LiveView view;
   for (bool first = true;; first = false) {
     Look seen = look(command);
@@ -112,7 +115,7 @@ int watch(const StatusCommand& command) {
                           local_time(time(nullptr)), TerminalStyle::of_terminal()),
                 first);
     } else {
-      const std::string out = command.json ? as_json(command, seen) : as_text(seen);
+      const std::string out = as_text(command, seen);
       std::fputs(((first || command.json ? "" : "\n") + out).c_str(), stdout);
       for (const std::string& complaint : seen.complaints) complain(complaint);
     }
@@ -127,7 +130,7 @@ int watch(const StatusCommand& command) {
 int run_status(const StatusCommand& command) {
   if (command.watch) return watch(command);
   Look seen = look(command);
-  std::fputs((command.json ? as_json(command, seen) : as_text(seen)).c_str(), stdout);
+  std::fputs(as_text(command, seen).c_str(), stdout);
   for (const std::string& complaint : seen.complaints) complain(complaint);
   return seen.complaints.empty() ? kExitDone : kExitFailed;
 }

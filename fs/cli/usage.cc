@@ -12,7 +12,7 @@ namespace {
 constexpr std::string_view kHead =
     R"(rsyncfs SOURCE MOUNTPOINT [-o OPTION,...] [-f] [-v|-q]    mount, in the background unless -f
 rsyncfs umount MOUNTPOINT [--timeout=S | --lazy]          unmount; what is not on the source yet is sent, or listed
-rsyncfs status [MOUNTPOINT] [--json] [--watch]            link, changes, transfers, cache; all mounts if none is named
+rsyncfs status [MOUNTPOINT] [--json|--metrics] [--watch]  link, changes, transfers, cache; all mounts if none is named
 rsyncfs info PATH [--json]                                what is known of a file or directory
 rsyncfs fetch PATH...                                     bring files, or all below directories, here
 rsyncfs free PATH...                                      give the disk space of what the source has back
@@ -22,6 +22,7 @@ rsyncfs refresh PATH                                      look now what the sour
 rsyncfs verify [--remote] PATH...                         read what is here through; compare it with the source
 rsyncfs conflicts MOUNTPOINT [--json] [--clear]           names changed on both sides, and what became of them
 rsyncfs resume MOUNTPOINT                                 go on sending after it was stopped
+rsyncfs doctor [SOURCE|MOUNTPOINT] [--bundle=FILE]        what is wrong, and its cure; a support bundle
 
 SOURCE is rsync://[user@]host[:port]/module[/path] or [user@]host::module[/path] (an rsync daemon), or
 [user@]host:path (through ssh, or the shell of rsh=). The daemon's password comes from RSYNC_PASSWORD or password_file=.
@@ -40,8 +41,8 @@ Each option below is -o NAME or --NAME; '-' and '_' are the same in names.
 constexpr std::string_view kTail = R"(
 State is kept in $RSYNCFS_STATE_DIR, or /var/lib/rsyncfs (root), $XDG_STATE_HOME/rsyncfs, ~/.local/state/rsyncfs.
 Control sockets lie in $RSYNCFS_RUNTIME_DIR, or /run/rsyncfs (root), $XDG_RUNTIME_DIR/rsyncfs, or the state directory.
-Exit codes: 0 done; 1 failed, or changes are not on the source (flush, umount), or damage stays (verify);
-2 wrong usage.
+Exit codes: 0 done; 1 failed, or changes are not on the source (flush, umount), or damage stays (verify), or there is
+a problem (doctor); 2 wrong usage.
 )";
 
 void add_option(std::string& out, const OptionSpec& spec) {

@@ -38,6 +38,8 @@ Result<Command> parse_status(const Words& words) {
   CLI::App app("Shows what mounts are doing; all of them if none is named.", "rsyncfs status [MOUNTPOINT]");
   StatusCommand command;
   app.add_flag("--json", command.json, "as JSON (fs/control/STATUS_JSON.md)");
+  app.add_flag("--metrics", command.metrics,
+               "once, as metrics= serves it to Prometheus (fs/control/METRICS.md)");
   app.add_flag("-w,--watch", command.watch, "again and again, until interrupted");
   app.add_option("--interval", command.interval_s, "seconds between two looks (default: 1); implies --watch")
       ->check(CLI::Range(kShortestInterval, kLongestInterval).description(""))
@@ -47,6 +49,10 @@ Result<Command> parse_status(const Words& words) {
   if (parsed->shown) return Command(*parsed->shown);
   if (!parsed->words.empty()) command.mountpoint = parsed->words[0];
   command.watch = command.watch || app.count("--interval") > 0;
+  if (command.metrics && command.mountpoint.empty())
+    return Error(Errc::kUsage, "--metrics is of one mount: MOUNTPOINT is missing");
+  if (command.metrics && (command.watch || command.json))
+    return Error(Errc::kUsage, "--metrics prints one page: it goes with neither --json nor --watch");
   return Command(command);
 }
 
@@ -182,12 +188,45 @@ Result<Command> parse_resume(const Words& words) {
   return Command(ResumeCommand{parsed->words[0]});
 }
 
+Result<Command> parse_doctor(const Words& words) {
+  CLI::App app(
+      "Looks for what keeps mounts from working, or from working well, and says the cure: on this machine; "
+      "with\n"
+      "a SOURCE also there, where a file is made and removed again unless -o ro is given; with a MOUNTPOINT "
+      "the\n"
+      "state of that mount. Exit code 1 if there is a problem.",
+      "rsyncfs doctor [SOURCE|MOUNTPOINT]");
+  DoctorCommand command;
+  Words lists;
+  app.add_option("-o", lists, "mount options that SOURCE is to be mounted with")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false)
+      ->type_name("OPTION,...");
+  app.add_flag("--json", command.json, "as JSON (fs/control/STATUS_JSON.md)");
+  app.add_option("--bundle", command.bundle,
+                 "write a support bundle (tar.gz) without passwords, contents and names of files")
+      ->type_name("FILE");
+  app.add_flag("--with-names", command.with_names, "with names of files in the bundle");
+  const Result<Parsed> parsed = run_verb(app, words, "SOURCE or MOUNTPOINT", 0, 1);
+  if (!parsed) return parsed.error();
+  if (parsed->shown) return Command(*parsed->shown);
+  if (!parsed->words.empty()) command.target = parsed->words[0];
+  if (command.with_names && command.bundle.empty())
+    return Error(Errc::kUsage, "--with-names is for --bundle=FILE");
+  for (const std::string& list : lists) {
+    if (const Result<void> applied = apply_option_list(command.options, list); !applied)
+      return applied.error();
+  }
+  return Command(command);
+}
+
 Result<Command> parse_help(const Words& /*words*/) {
   return Command(ShowText{mount_help()});
 }
 
 using Parser = Result<Command> (*)(const Words& words);
-constexpr std::array<std::pair<std::string_view, Parser>, 14> kVerbs{{
+constexpr std::array<std::pair<std::string_view, Parser>, 15> kVerbs{{
     {"umount", parse_unmount},
     {"unmount", parse_unmount},
     {"status", parse_status},
@@ -201,6 +240,7 @@ constexpr std::array<std::pair<std::string_view, Parser>, 14> kVerbs{{
     {"verify", parse_verify},
     {"conflicts", parse_conflicts},
     {"resume", parse_resume},
+    {"doctor", parse_doctor},
     {"help", parse_help},
 }};
 

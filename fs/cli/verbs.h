@@ -18,5 +18,6 @@ int run_refresh(const RefreshCommand& command);
 int run_verify(const VerifyCommand& command);
 int run_conflicts(const ConflictsCommand& command);
 int run_resume(const ResumeCommand& command);
+int run_doctor(const DoctorCommand& command);
 
 }  // namespace rsyncfs

@@ -32,6 +32,7 @@ std::string info_json(const PathInfo& info) {
   json["differences"] = texts_json(info.differences);
   json["changed_at"] = info.changed_at_s;
   json["conflict"] = info.conflict ? conflict_json(*info.conflict) : Json();
+  json["reasons"] = texts_json(info.reasons);
   return dump_json(json);
 }
 
@@ -56,6 +57,7 @@ Result<PathInfo> parse_info(std::string_view text) {
   info.link = parse_link_state(text_field(link, "state"));
   info.link_text = text_field(link, "text");
   info.why = shown_field(*json, "why");
+  info.reasons = read_texts(array_field(*json, "reasons"));
   info.differences = read_texts(array_field(*json, "differences"));
   info.changed_at_s = signed_field(*json, "changed_at");
   if (const Json& conflict = object_field(*json, "conflict"); !conflict.empty()) {
@@ -90,7 +92,8 @@ std::string info_text(const PathInfo& info) {
     add_line(out, "conflict", local_time(info.conflict->at_s) + ": " + conflict_line(*info.conflict));
   }
   add_line(out, "link", link_words(info.link, info.link_text));
-  if (!info.why.empty()) add_line(out, "why", info.why);
+  if (info.reasons.empty() && !info.why.empty()) add_line(out, "why", info.why);
+  for (const std::string& reason : info.reasons) add_line(out, "why", reason);
   return out;
 }
 

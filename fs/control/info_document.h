@@ -29,7 +29,9 @@ struct PathInfo {
   int64_t listed_at_s = 0;  // directories: when the source last told the names; 0 = never
   LinkState link = LinkState::kConnecting;
   std::string link_text;
-  std::string why;  // why it is slow or refused; "" if nothing is known to be wrong
+  std::string why;  // why it is slow, refused or not sent; "" if nothing is known to be wrong
+  std::vector<std::string>
+      reasons;  // all that is known of that, and of why it may be stale; the first is `why`
   // In what the source differs: "new", "name", "contents", "mode", "owner", "mtime", "xattrs".
   std::vector<std::string> differences;
   int64_t changed_at_s = 0;                // since when; 0 = it does not differ

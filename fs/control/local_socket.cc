@@ -51,7 +51,7 @@ Result<UniqueFd> listen_local(const std::string& path) {
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return Error::os(errno, "cannot make a socket");
   if (bind(fd.get(), address->get(), address->length()) != 0) {
-    if (errno != EADDRINUSE) return Error::os(errno, "cannot make the control socket " + path);
+    if (errno != EADDRINUSE) return Error::os(errno, "cannot make the socket " + path);
     constexpr int kProbeMs = 1000;
     const Result<UniqueFd> other = connect_local(path, kProbeMs);
     const bool dead =
@@ -59,7 +59,7 @@ Result<UniqueFd> listen_local(const std::string& path) {
     if (!dead) return Error(Errc::kRefused, "another daemon listens on " + path).with_errno(EBUSY);
     if (unlink(path.c_str()) != 0 && errno != ENOENT) return Error::os(errno, "cannot replace " + path);
     if (bind(fd.get(), address->get(), address->length()) != 0) {
-      return Error::os(errno, "cannot make the control socket " + path);
+      return Error::os(errno, "cannot make the socket " + path);
     }
   }
   // Between bind() and here the directory's mode 0700 keeps others out.

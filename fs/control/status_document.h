@@ -9,10 +9,20 @@
 #include <utility>
 #include <vector>
 
+#include "io/base/latency_histogram.h"
 #include "io/base/result.h"
 #include "sync/engine/status.h"
 
 namespace rsyncfs {
+
+// READ requests that reached the daemon: what of them was here, and what had to wait for the source.
+struct ReadTotals {
+  uint64_t hits = 0;
+  uint64_t hit_bytes = 0;
+  uint64_t misses = 0;
+  uint64_t missed_bytes = 0;
+  LatencyCounts miss_latency;
+};
 
 struct MountStatus {
   std::string version;
@@ -49,10 +59,17 @@ struct MountStatus {
   uint64_t notifications_sent = 0;
   uint64_t events_raised = 0;
   uint64_t rss_bytes = 0;
+  // Replies that carried an unusual errno, by its name ("EIO").
+  std::vector<std::pair<std::string, uint64_t>> reply_errors;
+  // By operation, those that happened, from the request to its answer.
+  std::vector<std::pair<std::string, LatencyCounts>> request_latencies;
+  ReadTotals reads;
 };
 
 std::string status_json(const MountStatus& status);
 Result<MountStatus> parse_status(std::string_view json);  // kProtocol unless it is an object
 std::string status_text(const MountStatus& status);
+// For Prometheus: fs/control/METRICS.md. `now_s`: Unix time.
+std::string metrics_text(const MountStatus& status, int64_t now_s);
 
 }  // namespace rsyncfs

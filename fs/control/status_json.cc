@@ -3,6 +3,7 @@
 #include "fs/control/json_fields.h"
 #include "fs/control/push_json.h"
 #include "fs/control/status_document.h"
+#include "fs/control/status_measures.h"
 #include "fs/control/text_lines.h"
 
 namespace rsyncfs {
@@ -165,6 +166,7 @@ std::string status_json(const MountStatus& status) {
   json["transfers"] = transfers_json(syncer.transfers);
   json["failing"] = texts_json(syncer.failing_paths);
   json["push"] = push_json(syncer.push);
+  add_measures(json, status);
   return dump_json(json);
 }
 
@@ -210,6 +212,7 @@ Result<MountStatus> parse_status(std::string_view text) {
   status.notifications_sent = number_field(fuse, "notifications");
   status.events_raised = number_field(fuse, "events");
   status.rss_bytes = number_field(object_field(*json, "memory"), "rss_bytes");
+  read_measures(*json, status);
   return status;
 }
 

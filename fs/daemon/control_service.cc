@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
+#include <ctime>
 #include <fstream>
 #include <utility>
 
@@ -16,6 +18,7 @@
 #include "fs/daemon/fetch_job.h"
 #include "fs/daemon/free_work.h"
 #include "fs/daemon/path_info.h"
+#include "fs/daemon/path_reasons.h"
 #include "fs/daemon/path_refresh.h"
 #include "fs/daemon/paths_job.h"
 #include "fs/daemon/verify_job.h"
@@ -107,6 +110,14 @@ void ControlService::answer_status(const std::shared_ptr<ControlReply>& reply) {
   });
 }
 
+void ControlService::tell_metrics(MetricsServer::Answer answer) {
+  context_.syncer.status([this, answer = std::move(answer)](SyncerStatus syncer) mutable {
+    const Result<ReplicaStatistics> cache = replica_.statistics();
+    if (!cache) return answer(cache.error());
+    answer(metrics_text(describe(std::move(syncer), *cache), time(nullptr)));
+  });
+}
+
 MountStatus ControlService::describe(SyncerStatus syncer, const ReplicaStatistics& cache) {
   MountStatus status;
   status.version = version();
@@ -139,6 +150,9 @@ MountStatus ControlService::describe(SyncerStatus syncer, const ReplicaStatistic
   status.partial_files = cache.partial_files;
   status.nodes = cache.nodes;
   status.rss_bytes = resident_bytes();
+  const ReadCounters& reads = tree_.reads();
+  status.reads = {reads.hits.load(), reads.hit_bytes.load(), reads.misses.load(), reads.missed_bytes.load(),
+                  reads.miss_latency.now()};
   describe_front(status);
   return status;
 }
@@ -149,7 +163,14 @@ void ControlService::describe_front(MountStatus& status) {
   const FrontStatistics statistics = front_->statistics();
   for (size_t i = 0; i < statistics.requests.size(); ++i) {
     if (statistics.requests[i] == 0) continue;
-    status.requests.emplace_back(front_op_name(static_cast<FrontOp>(i)), statistics.requests[i]);
+    const std::string name(front_op_name(static_cast<FrontOp>(i)));
+    status.requests.emplace_back(name, statistics.requests[i]);
+    if (statistics.latencies[i].total() != 0)
+      status.request_latencies.emplace_back(name, statistics.latencies[i]);
+  }
+  for (const auto& [number, count] : statistics.errors_by_number) {
+    const char* name = strerrorname_np(number);
+    status.reply_errors.emplace_back(name != nullptr ? name : std::to_string(number), count);
   }
   status.front_description = front_->description();
   status.front_errors = statistics.errors;
@@ -167,12 +188,16 @@ void ControlService::answer_info(std::string path, const std::shared_ptr<Control
         [this, node = *node, path] { return path_info(replica_, tree_, facts_.source_path, node, path); },
         [this, reply](Result<PathInfo> info) {
           if (!info) return reply->finish(failed(info.error()));
-          context_.syncer.status([reply, info = std::move(info.value())](const SyncerStatus& syncer) mutable {
-            info.link = syncer.link;
-            info.link_text = syncer.link_text;
-            info.why = why_slow(info, syncer);
-            reply->finish({.kind = Kind::kDone, .document = info_json(info)});
-          });
+          context_.syncer.status(
+              [this, reply, info = std::move(info.value())](const SyncerStatus& syncer) mutable {
+                info.link = syncer.link;
+                info.link_text = syncer.link_text;
+                const std::string refusal = events_.read_only_reason();
+                const bool writable = facts_.writable && (facts_.keeps_changes || refusal.empty());
+                info.reasons = path_reasons(info, {syncer, writable, refusal, time(nullptr)});
+                info.why = info.reasons.empty() ? "" : info.reasons.front();
+                reply->finish({.kind = Kind::kDone, .document = info_json(info)});
+              });
         });
   };
   const auto walk =

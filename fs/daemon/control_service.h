@@ -8,6 +8,7 @@
 #include <mutex>
 #include <string>
 
+#include "fs/control/metrics_server.h"
 #include "fs/control/server.h"
 #include "fs/control/status_document.h"
 #include "fs/daemon/drain.h"
@@ -46,6 +47,8 @@ class ControlService final : public ControlHandler {
   // Main thread: the Front while there is one.
   void set_front(Front* front);
   void handle(ControlRequest request, std::shared_ptr<ControlReply> reply) override;
+  // Loop thread. The metrics page, as of now.
+  void tell_metrics(MetricsServer::Answer answer);
   // For the loop thread, but for what it says itself.
   Drain& drain() { return drain_; }
   PinKeeper& pins() { return pins_; }

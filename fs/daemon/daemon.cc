@@ -62,7 +62,7 @@ Result<void> Daemon::start() {
   log_info("rsyncfs " + std::string(version()) + ": " + plan_.canonical_source + " on " + plan_.mountpoint);
   using Step = Result<void> (Daemon::*)();
   for (const Step step : {&Daemon::open_store, &Daemon::start_loop, &Daemon::make_contact,
-                          &Daemon::open_control, &Daemon::mount}) {
+                          &Daemon::open_control, &Daemon::open_metrics, &Daemon::mount}) {
     Result<void> done = (this->*step)();
     if (done && main_.stop_requested()) done = Error(Errc::kCanceled, "interrupted");
     if (done) continue;
@@ -233,6 +233,41 @@ Result<void> Daemon::open_control() {
   return {};
 }
 
+Result<void> Daemon::open_metrics() {
+  const MetricsAddress& where = plan_.options.metrics;
+  if (!where.given()) return {};
+  const bool socket = !where.socket.empty();
+  const auto end = Clock::now() + kPredecessorLimit;
+  const auto listen = [&] {
+    return socket ? listen_metrics(where.socket, plan_.options.metrics_mode)
+                  : listen_metrics(where.port, where.six);
+  };
+  Result<UniqueFd> listener = listen();
+  while (!listener && wait_for_predecessor(listener.error(), end)) listener = listen();
+  if (!listener) return listener.error();
+  struct stat info {};
+  if (socket && stat(where.socket.c_str(), &info) == 0) metrics_socket_ = info.st_ino;
+  metrics_ = MetricsServer::create(*loop_, std::move(listener.value()), [this](MetricsServer::Answer answer) {
+    service_->tell_metrics(std::move(answer));
+  });
+  log_info("metrics: served at " + (socket ? where.socket : "port " + std::to_string(where.port)));
+  return {};
+}
+
+void Daemon::close_metrics() {
+  struct stat info {};
+  const std::string& path = plan_.options.metrics.socket;
+  if (metrics_socket_ != 0 && lstat(path.c_str(), &info) == 0 && info.st_ino == metrics_socket_)
+    unlink(path.c_str());
+  metrics_socket_ = 0;
+  if (!metrics_) return;
+  wait_for_loop(kShutDownLimit, [this](Task done) {
+    metrics_->stop();
+    done();
+  });
+  metrics_.reset();
+}
+
 // So that the mount is known again when it outlives this process, however the kernel spells it.
 void Daemon::record_mount() {
   const std::optional<MountedAt> mounted = mounted_at(plan_.mountpoint);
@@ -313,6 +348,7 @@ Result<void> Daemon::mount() {
   service_->set_front(front_.get());
   loop_->post([this] {
     control_->start();
+    if (metrics_) metrics_->start();
     events_->watch_changes([this](const auto& changes) { service_->pins().note_changes(changes); });
     service_->pins().start();
   });
@@ -436,6 +472,7 @@ void Daemon::end_syncer() {
 }
 
 void Daemon::end_control() {
+  close_metrics();
   if (std::exchange(has_claim_, false)) {
     release_mount(plan_.runtime_directory, plan_.mountpoint, record_.pid);
   }

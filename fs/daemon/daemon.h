@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 
+#include "fs/control/metrics_server.h"
 #include "fs/control/mount_record.h"
 #include "fs/control/server.h"
 #include "fs/daemon/control_service.h"
@@ -67,6 +68,8 @@ class Daemon {
   void start_scanner();
   void note_uses(const FoundUses& found);
   Result<void> open_control();
+  Result<void> open_metrics();
+  void close_metrics();
   CacheLimits cache_limits();
   SyncerOptions syncer_options();
   FrontOptions front_options() const;
@@ -105,6 +108,8 @@ class Daemon {
   std::unique_ptr<Tree> tree_;
   std::unique_ptr<ControlService> service_;
   std::unique_ptr<ControlServer> control_;
+  std::unique_ptr<MetricsServer> metrics_;
+  ino_t metrics_socket_ = 0;  // the one that is ours to remove
   bool control_started_ = false;
   WatchedNodes watched_;
   std::unique_ptr<Front> front_;

@@ -51,19 +51,19 @@ std::string definite_shell(const MountOptions& options) {
   return shell + " -p " + std::to_string(options.port);
 }
 
-Result<void> find_password(MountPlan& plan) {
-  if (!plan.options.password_file.empty()) {
-    if (plan.source.kind != Source::Kind::kDaemon) {
-      return Error(Errc::kUsage, "option 'password_file' is for rsync daemons; " + plan.source_text +
+Result<void> find_password(SourceAccess& access, const std::string& text, const MountOptions& options) {
+  if (!options.password_file.empty()) {
+    if (access.source.kind != Source::Kind::kDaemon) {
+      return Error(Errc::kUsage, "option 'password_file' is for rsync daemons; " + text +
                                      " goes through a remote shell, which has its own ways");
     }
-    Result<std::string> password = read_password_file(plan.options.password_file, geteuid());
+    Result<std::string> password = read_password_file(options.password_file, geteuid());
     if (!password) return password.error();
-    plan.password = std::move(password.value());
-    plan.has_password = true;
+    access.password = std::move(password.value());
+    access.has_password = true;
   } else if (const char* password = std::getenv("RSYNC_PASSWORD")) {
-    plan.password = password;
-    plan.has_password = true;
+    access.password = password;
+    access.has_password = true;
   }
   // Neither the remote shell nor anything else that is started needs to see it.
   unsetenv("RSYNC_PASSWORD");
@@ -71,11 +71,11 @@ Result<void> find_password(MountPlan& plan) {
 }
 
 // Whom rsync would log in as.
-void find_user(MountPlan& plan) {
-  if (plan.source.kind != Source::Kind::kDaemon || !plan.source.user.empty()) return;
-  plan.source.user = variable("USER");
-  if (plan.source.user.empty()) plan.source.user = variable("LOGNAME");
-  if (plan.source.user.empty()) plan.source.user = "nobody";
+void find_user(Source& source) {
+  if (source.kind != Source::Kind::kDaemon || !source.user.empty()) return;
+  source.user = variable("USER");
+  if (source.user.empty()) source.user = variable("LOGNAME");
+  if (source.user.empty()) source.user = "nobody";
 }
 
 void find_log(MountPlan& plan, const MountRequest& request) {
@@ -98,11 +98,12 @@ Result<void> make_places(MountPlan& plan, const UserPlaces& user) {
     if (!root) return root.error();
     plan.store = lexical_absolute(*root + "/" + mount_id(plan.canonical_source, plan.mountpoint), "/");
   }
-  for (const std::string& place : {plan.store, plan.runtime_directory, plan.options.log_file}) {
+  for (const std::string& place :
+       {plan.store, plan.runtime_directory, plan.options.log_file, plan.options.metrics.socket}) {
     if (!place.empty() && is_inside(place, plan.mountpoint)) {
       return Error(Errc::kRefused,
                    place +
-                       " would lie inside the mount; choose another place (store=, log_file=, "
+                       " would lie inside the mount; choose another place (store=, log_file=, metrics=, "
                        "RSYNCFS_STATE_DIR, RSYNCFS_RUNTIME_DIR)");
     }
   }
@@ -123,25 +124,37 @@ Result<void> check_log(const std::string& path) {
 
 }  // namespace
 
+Result<SourceAccess> source_access(const std::string& source, const MountOptions& options) {
+  SourceAccess access;
+  Result<Source> definite = definite_source(source, options);
+  if (!definite) return definite.error();
+  access.source = std::move(definite.value());
+  find_user(access.source);
+  access.remote_shell = definite_shell(options);
+  if (const Result<void> found = find_password(access, source, options); !found) return found.error();
+  return access;
+}
+
 Result<MountPlan> make_mount_plan(const MountRequest& request, const UserPlaces& user) {
   MountPlan plan;
   plan.options = request.options;
   plan.foreground = request.foreground || request.debug;
   plan.debug = request.debug;
   plan.source_text = request.source;
-  Result<Source> source = definite_source(request.source, plan.options);
-  if (!source) return source.error();
-  plan.source = std::move(source.value());
-  plan.canonical_source = plan.source.canonical();
-  find_user(plan);
+  Result<SourceAccess> access = source_access(request.source, plan.options);
+  if (!access) return access.error();
+  // What is shown, and names the store, has the user only if one was typed.
+  plan.canonical_source = definite_source(request.source, plan.options)->canonical();
+  plan.source = std::move(access->source);
+  plan.password = std::move(access->password);
+  plan.has_password = access->has_password;
   const std::string here = working_directory();
-  for (std::string* path : {&plan.options.store, &plan.options.log_file}) {
+  for (std::string* path : {&plan.options.store, &plan.options.log_file, &plan.options.metrics.socket}) {
     const bool is_path = !path->empty() && (path != &plan.options.log_file || *path != kSystemLog);
     if (is_path) *path = lexical_absolute(*path, here);
   }
-  plan.options.remote_shell = definite_shell(plan.options);
+  plan.options.remote_shell = std::move(access->remote_shell);
   if (plan.options.fsname.empty()) plan.options.fsname = plan.source_text;
-  if (const Result<void> found = find_password(plan); !found) return found.error();
   Result<std::string> mountpoint = prepare_mountpoint(request.mountpoint, user, plan.notes);
   if (!mountpoint) return mountpoint.error();
   plan.mountpoint = std::move(mountpoint.value());

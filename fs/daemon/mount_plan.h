@@ -41,6 +41,16 @@ struct MountPlan {
   std::vector<std::string> notes;  // lines for the user, not errors
 };
 
+// How a source is reached, with these options: what of a plan has nothing to do with this side.
+struct SourceAccess {
+  Source source;  // for a daemon: with the user who logs in
+  std::string password;
+  bool has_password = false;
+  std::string remote_shell;
+};
+// Reads the password. kUsage, or what is wrong with the password file.
+Result<SourceAccess> source_access(const std::string& source, const MountOptions& options);
+
 // Checks source, options, password file, mountpoint and directories, in this order; reads the password (from
 // standard input if so asked). kUsage: the command line is wrong; everything else: it cannot be done. One
 // line each.

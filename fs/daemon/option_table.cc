@@ -214,6 +214,11 @@ constexpr OptionSpec kLocal[] = {
      [](Options& o, Value v) { return set_text(o.log_file, v); }},
     {"log_level", "LEVEL", "trace, debug, info, warning or error (default: info; warning with -f)",
      [](Options& o, Value v) { return store(parse_log_level(v), o.log_level); }},
+    {"metrics", "WHERE",
+     "serve metrics to Prometheus: at PORT or [::1]:PORT of this machine, or at a socket",
+     [](Options& o, Value v) { return store(parse_metrics_address(v), o.metrics); }},
+    {"metrics_mode", "OCTAL", "permissions of that socket (default: 0600)",
+     [](Options& o, Value v) { return store(parse_octal_mask(v), o.metrics_mode); }},
 };
 
 // What fstab lines and mount(8) carry; they are for others, or say what is so anyway.

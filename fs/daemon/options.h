@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fs/daemon/metrics_address.h"
 #include "fs/daemon/option_values.h"
 #include "fs/fuse/open_profile.h"
 #include "io/base/log.h"
@@ -85,6 +86,8 @@ struct MountOptions {
   IoChoice io = IoChoice::kAuto;
   std::string log_file;
   std::optional<LogLevel> log_level;
+  MetricsAddress metrics;
+  uint32_t metrics_mode = 0600;  // of the socket
 };
 
 struct OptionSpec {

@@ -97,34 +97,4 @@ Result<PathInfo> path_info(Replica& replica, const Tree& tree, const std::string
   return info;
 }
 
-std::string why_slow(const PathInfo& info, const SyncerStatus& syncer) {
-  for (const std::string& failing : syncer.failing_paths) {
-    if (failing.rfind(info.path + ": ", 0) == 0)
-      return "the source refused it: " + failing.substr(info.path.size() + 2);
-  }
-  for (const TransferStatus& transfer : syncer.transfers) {
-    if (transfer.path != info.path) continue;
-    return "being fetched: " + std::to_string(transfer.done_bytes) + " of " +
-           std::to_string(transfer.total_bytes) + " bytes";
-  }
-  for (const std::string& failing : syncer.push.failing) {
-    if (failing.starts_with(info.path + ": ")) return "not sent: " + failing.substr(info.path.size() + 2);
-  }
-  for (const TransferStatus& transfer : syncer.push.sending) {
-    if (transfer.path != info.path) continue;
-    return "being sent: " + std::to_string(transfer.done_bytes) + " of " +
-           std::to_string(transfer.total_bytes) + " bytes";
-  }
-  if (!info.differences.empty() && !syncer.push.stopped.empty()) {
-    return "sending is stopped: " + syncer.push.stopped;
-  }
-  if (info.state != "remote" && info.state != "partial") return "";
-  if (syncer.link == LinkState::kDown) {
-    return "the source cannot be reached, and not all of it is here" +
-           (syncer.last_error.empty() ? "" : ": " + syncer.last_error);
-  }
-  if (syncer.link == LinkState::kConnecting) return "the connection is being made";
-  return "";
-}
-
 }  // namespace rsyncfs

@@ -10,11 +10,8 @@
 namespace rsyncfs {
 
 // `path`: as typed, for what no name leads to. `source`: what the source calls the root. The link and the
-// reason for slowness are left out. Reads the store: not on the loop.
+// reasons (fs/daemon/path_reasons.h) are left out. Reads the store: not on the loop.
 Result<PathInfo> path_info(Replica& replica, const Tree& tree, const std::string& source, const Node& node,
                            const std::string& path);
-
-// Why it is slow or refused now, from what the syncer knows.
-std::string why_slow(const PathInfo& info, const SyncerStatus& syncer);
 
 }  // namespace rsyncfs

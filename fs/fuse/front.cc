@@ -209,7 +209,9 @@ void MountedFront::raise_read_ahead() const {
 FrontStatistics MountedFront::statistics() const {
   FrontStatistics now;
   for (size_t i = 0; i < now.requests.size(); ++i) now.requests[i] = mount_.requests[i].load();
+  for (size_t i = 0; i < now.latencies.size(); ++i) now.latencies[i] = mount_.latencies[i].now();
   now.errors = mount_.replies.errors();
+  now.errors_by_number = mount_.replies.errors_by_number();
   now.waiting = mount_.replies.parked_count();
   now.parked_total = mount_.replies.parked_total();
   now.known_nodes = mount_.tree.lookups().size();
@@ -226,6 +228,10 @@ std::string MountedFront::description() const {
 }
 
 }  // namespace
+
+std::string fuse_library_version() {
+  return std::string("libfuse ") + fuse_pkgversion();
+}
 
 std::string_view front_op_name(FrontOp op) {
   return op < FrontOp::kCount ? kOpNames[static_cast<size_t>(op)] : "unknown";

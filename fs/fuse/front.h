@@ -8,12 +8,14 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "fs/fuse/notifier.h"
 #include "fs/fuse/open_profile.h"
 #include "fs/fuse/watched_nodes.h"
 #include "fs/tree/tree.h"
+#include "io/base/latency_histogram.h"
 #include "io/base/result.h"
 #include "io/base/unique_function.h"
 
@@ -92,13 +94,20 @@ std::string_view front_op_name(FrontOp op);  // "lookup", ...; kFsync: of direct
 // A snapshot, for status.
 struct FrontStatistics {
   std::array<uint64_t, static_cast<size_t>(FrontOp::kCount)> requests{};
-  uint64_t errors = 0;        // replies that carried an errno other than ENOENT, ENODATA, ENOSYS
+  uint64_t errors = 0;  // replies that carried an errno other than ENOENT, ENODATA, ENOSYS
+  std::vector<std::pair<int, uint64_t>> errors_by_number;  // the same by errno, those that happened
+  std::array<LatencyCounts, static_cast<size_t>(FrontOp::kCount)> latencies{};
   uint64_t waiting = 0;       // requests parked now
   uint64_t parked_total = 0;  // requests that had to wait for the source
   uint64_t known_nodes = 0;   // inodes the kernel holds
   uint64_t lent_files = 0;    // given to the kernel so far, to be read by itself
   NotifierStatistics notifier;
 };
+
+// "libfuse 3.14.0".
+std::string fuse_library_version();
+// "user_allow_other" stands in this file (fuse.conf(5)).
+bool allows_others(const std::string& fuse_conf);
 
 // The callbacks run on threads of the Front; they must not destroy it.
 struct FrontEvents {

@@ -12,6 +12,7 @@
 #include <memory>
 #include <sstream>
 
+#include "fs/fuse/front.h"
 #include "io/base/unique_fd.h"
 
 namespace rsyncfs {

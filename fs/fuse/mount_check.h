@@ -14,7 +14,4 @@ Result<std::string> check_mountpoint(const std::string& mountpoint);
 // /dev/fuse can be opened; for ordinary users: fusermount3 is there, and allow_other is allowed.
 Result<void> check_fuse_usable(bool allow_other);
 
-// "user_allow_other" stands in this file (fuse.conf(5)).
-bool allows_others(const std::string& fuse_conf);
-
 }  // namespace rsyncfs

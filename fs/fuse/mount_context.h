@@ -14,6 +14,7 @@
 #include "fs/fuse/notifier.h"
 #include "fs/fuse/reply_book.h"
 #include "fs/tree/tree.h"
+#include "io/base/latency_histogram.h"
 
 namespace rsyncfs {
 
@@ -33,6 +34,7 @@ struct MountContext {
   ReplyBook replies;
   BackingFiles backing;
   std::array<std::atomic<uint64_t>, static_cast<size_t>(FrontOp::kCount)> requests{};
+  std::array<LatencyHistogram, static_cast<size_t>(FrontOp::kCount)> latencies;
   // Set by FUSE_INIT, before its answer goes out.
   std::atomic<bool> initialized{false};
   std::atomic<bool> init_answered{false};

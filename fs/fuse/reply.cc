@@ -52,11 +52,11 @@ fuse_file_info opened_info() {
 
 }  // namespace
 
-std::shared_ptr<Reply> Reply::make(fuse_req* request, MountContext& mount) {
-  return std::make_shared<Reply>(request, mount);
+std::shared_ptr<Reply> Reply::make(fuse_req* request, MountContext& mount, FrontOp op) {
+  return std::make_shared<Reply>(request, mount, op);
 }
 
-Reply::Reply(fuse_req* request, MountContext& mount) : mount_(mount), request_(request) {
+Reply::Reply(fuse_req* request, MountContext& mount, FrontOp op) : mount_(mount), op_(op), request_(request) {
   mount_.replies.opened();
 }
 
@@ -96,6 +96,7 @@ fuse_req* Reply::take() {
     request = std::exchange(request_, nullptr);
     parked = parked_;
   }
+  mount_.latencies[static_cast<size_t>(op_)].note(std::chrono::steady_clock::now() - began_);
   if (parked) {
     fuse_req_interrupt_func(request, nullptr, nullptr);
     mount_.replies.unparked(waiting_.load(), ring_number_);
@@ -108,7 +109,7 @@ void Reply::fail(const Error& error) {
 }
 
 void Reply::fail(int error_number) {
-  if (is_failure(error_number)) mount_.replies.failed();
+  if (is_failure(error_number)) mount_.replies.failed(error_number);
   fuse_reply_err(take(), error_number);
 }
 

@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -34,8 +35,8 @@ double attribute_seconds(const struct stat& attr, const MountContext& mount);
 // takes neither.
 class Reply : public std::enable_shared_from_this<Reply> {
  public:
-  static std::shared_ptr<Reply> make(fuse_req* request, MountContext& mount);
-  Reply(fuse_req* request, MountContext& mount);
+  static std::shared_ptr<Reply> make(fuse_req* request, MountContext& mount, FrontOp op);
+  Reply(fuse_req* request, MountContext& mount, FrontOp op);
   ~Reply();
   Reply(const Reply&) = delete;
   Reply& operator=(const Reply&) = delete;
@@ -69,6 +70,8 @@ class Reply : public std::enable_shared_from_this<Reply> {
   void give(const Entry& entry, double name_seconds);
 
   MountContext& mount_;
+  const FrontOp op_;
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   std::mutex mutex_;  // guards request_ and parked_
   fuse_req* request_;
   bool parked_ = false;

@@ -15,6 +15,26 @@ void ReplyBook::closed() {
   if (open_.fetch_sub(1) == 1) none_open_.notify_all();
 }
 
+void ReplyBook::failed(int error_number) {
+  const bool known = error_number > 0 && static_cast<size_t>(error_number) < kErrnos;
+  errors_[known ? static_cast<size_t>(error_number) : 0].fetch_add(1, std::memory_order_relaxed);
+}
+
+uint64_t ReplyBook::errors() const {
+  uint64_t sum = 0;
+  for (const auto& count : errors_) sum += count.load(std::memory_order_relaxed);
+  return sum;
+}
+
+std::vector<std::pair<int, uint64_t>> ReplyBook::errors_by_number() const {
+  std::vector<std::pair<int, uint64_t>> out;
+  for (size_t i = 0; i < kErrnos; ++i) {
+    const uint64_t count = errors_[i].load(std::memory_order_relaxed);
+    if (count != 0) out.emplace_back(static_cast<int>(i), count);
+  }
+  return out;
+}
+
 bool ReplyBook::parked(RequestId request, uint64_t number) {
   parked_total_.fetch_add(1, std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);

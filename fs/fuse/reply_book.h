@@ -2,6 +2,7 @@
 // The replies of one mount that are not given yet.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -10,6 +11,7 @@
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "sync/engine/syncer.h"
@@ -26,10 +28,12 @@ class ReplyBook {
   void unparked(RequestId request, uint64_t number);
   // What that request of a ring waits for; 0 if nothing, but should it come to that it is known.
   RequestId interrupted(uint64_t number);
-  void failed() { errors_.fetch_add(1, std::memory_order_relaxed); }
+  void failed(int error_number);
 
   uint64_t open() const { return open_.load(); }
-  uint64_t errors() const { return errors_.load(std::memory_order_relaxed); }
+  uint64_t errors() const;
+  // By errno, those that happened.
+  std::vector<std::pair<int, uint64_t>> errors_by_number() const;
   uint64_t parked_total() const { return parked_total_.load(std::memory_order_relaxed); }
   std::vector<RequestId> parked_now() const;
   size_t parked_count() const;
@@ -38,7 +42,9 @@ class ReplyBook {
 
  private:
   std::atomic<uint64_t> open_{0};
-  std::atomic<uint64_t> errors_{0};
+  // Linux has no greater errno that may be answered with; should there be one, it is counted as 0.
+  static constexpr size_t kErrnos = 134;
+  std::array<std::atomic<uint64_t>, kErrnos> errors_{};
   std::atomic<uint64_t> parked_total_{0};
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable none_open_;

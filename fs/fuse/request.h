@@ -17,7 +17,7 @@ inline MountContext& mount_of(fuse_req_t request) {
 inline std::shared_ptr<Reply> begin(fuse_req_t request, FrontOp op) {
   MountContext& mount = mount_of(request);
   mount.count(op);
-  return Reply::make(request, mount);
+  return Reply::make(request, mount, op);
 }
 
 // Its maps are of a backing file, and what is written into them is known to us when we look.

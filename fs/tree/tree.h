@@ -24,6 +24,7 @@
 #include "fs/tree/directory_positions.h"
 #include "fs/tree/forget_queue.h"
 #include "fs/tree/lookup_table.h"
+#include "fs/tree/read_counters.h"
 #include "fs/tree/reads_under_way.h"
 #include "fs/tree/recent_failures.h"
 #include "fs/tree/requests.h"
@@ -168,6 +169,7 @@ class Tree {
   // Attributes as the user sees them: ids mapped, blocks estimated, and for a file whose bytes are waited for
   // the size that was known when they were asked for.
   struct stat stat_of(const Node& node) const;
+  const ReadCounters& reads() const { return reads_; }
 
  private:
   // Lists the directory, then runs `answer` on the executor, within a section; but with an error that is
@@ -227,6 +229,7 @@ class Tree {
                             std::optional<uint32_t> permissions);
 
   void end_waiting(NodeId file, bool given);
+  Done<ReadBytes> count_miss(uint64_t bytes, Done<ReadBytes> done);
   void check_later(NodeId file, std::shared_ptr<const Content> content);
   void check_some(NodeId file, const std::shared_ptr<const Content>& content, uint64_t from);
 
@@ -280,6 +283,7 @@ class Tree {
   ForgetQueue forgets_;
   RecentFailures failures_;
   ReadsUnderWay reads_under_way_;
+  ReadCounters reads_;
   WaitChains chains_;
   std::mutex statfs_mutex_;  // guards the two below
   int64_t inodes_counted_at_s_ = -1;

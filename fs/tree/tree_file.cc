@@ -32,6 +32,7 @@ RequestId Tree::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadByt
     if (const auto bytes = (*content)->view(offset, length)) {
       replica_.cache().note_use(file);
       syncer_.note_read(file);
+      reads_.note_hit(bytes->size());
       done(ReadBytes{std::move(*content), *bytes});
       return 0;
     }
@@ -60,20 +61,29 @@ RequestId Tree::read(NodeId file, uint64_t offset, uint32_t length, Done<ReadByt
   }
   const uint64_t promised = std::min(end, node->attr.size) - offset;
   reads_under_way_.begin(file, node->version());
-  return syncer_.read(
-      file, offset, length,
-      [this, file, offset, end, promised, done = std::move(done)](Result<ReadBytes> read) mutable {
-        const AnswerGate::Section section(gate_);
-        // Of a shorter version than the file had when it was asked for: the kernel would show zeros up to the
-        // end that it knows. It asks again for what failed, and knows the size then.
-        end_waiting(file, read.ok());
-        if (read && read->bytes.size() < promised)
-          return done(Error(Errc::kVanished, "a shorter version took its place"));
-        if (!read && read.error().code() != Errc::kCanceled) {
-          failures_.add(file, offset, end, read.error(), Clock::now());
-        }
-        done(std::move(read));
-      });
+  return syncer_.read(file, offset, length,
+                      [this, file, offset, end, promised,
+                       done = count_miss(promised, std::move(done))](Result<ReadBytes> read) mutable {
+                        const AnswerGate::Section section(gate_);
+                        // Of a shorter version than the file had when it was asked for: the kernel would show
+                        // zeros up to the end that it knows. It asks again for what failed, and knows the
+                        // size then.
+                        end_waiting(file, read.ok());
+                        if (read && read->bytes.size() < promised)
+                          return done(Error(Errc::kVanished, "a shorter version took its place"));
+                        if (!read && read.error().code() != Errc::kCanceled) {
+                          failures_.add(file, offset, end, read.error(), Clock::now());
+                        }
+                        done(std::move(read));
+                      });
+}
+
+Done<ReadBytes> Tree::count_miss(uint64_t bytes, Done<ReadBytes> done) {
+  reads_.note_miss(bytes);
+  return [this, began = Clock::now(), done = std::move(done)](Result<ReadBytes> read) mutable {
+    if (read) reads_.miss_latency.note(Clock::now() - began);
+    done(std::move(read));
+  };
 }
 
 // Who asks for the file's attributes was shown the version that they were asked for with.
@@ -120,6 +130,7 @@ RequestId Tree::read_dirty(NodeId file, const DirtyContent& content, uint64_t of
     return 0;
   }
   if (missing.empty()) {
+    reads_.note_hit(*got);
     done(ReadBytes{buffer, std::span<const std::byte>(buffer.get(), *got)});
     return 0;
   }
@@ -128,9 +139,9 @@ RequestId Tree::read_dirty(NodeId file, const DirtyContent& content, uint64_t of
     return 0;
   }
   const RequestId chain = chains_.begin();
-  fetch_base(
-      std::make_shared<Composition>(Composition{file, offset, wanted, buffer, chain, 0, std::move(done)}),
-      {missing.front().begin, missing.back().end});
+  fetch_base(std::make_shared<Composition>(
+                 Composition{file, offset, wanted, buffer, chain, 0, count_miss(wanted, std::move(done))}),
+             {missing.front().begin, missing.back().end});
   return chain;
 }
 

@@ -51,7 +51,9 @@ DiskSpace look_at_disk(const std::string& directory) {
 
 CacheBudget::CacheBudget(Replica& replica, CacheLimits limits)
     : replica_(replica), limits_(std::move(limits)) {
-  const uint64_t most = std::min(limits_.cache_bytes, look_at_disk(replica.directory()).total);
+  const DiskSpace disk = look_at_disk(replica.directory());
+  free_bytes_ = disk.free;
+  const uint64_t most = std::min(limits_.cache_bytes, disk.total);
   slack_bytes_ = std::min(kMaxSlackBytes, most / kSlackParts);
   grant_bytes_ = std::clamp(most / kGrantParts, kMinGrantBytes, kMaxGrantBytes);
   if (limits_.cache_bytes != UINT64_MAX) {

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include "io/base/text.h"
-#include "sync/engine/status.h"
 
 namespace rsyncfs {
 
@@ -14,6 +13,7 @@ bool FileTarget::matches(const FileEntry& entry) const {
 
 void FetchTotals::note_failure(std::string_view path, const Error& why) {
   ++failed;
+  count_failure(failures, why.code());
   failing.push_front(escape_control(path) + ": " + why.message());
   if (failing.size() > kMaxListedFailures) failing.pop_back();
 }

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "io/base/result.h"
+#include "sync/engine/status.h"
 #include "sync/replica/types.h"
 #include "sync/rsync/file_list.h"
 
@@ -38,6 +39,7 @@ struct FetchTotals {
   uint64_t bytes = 0;
   uint64_t failed = 0;
   uint64_t timed_out = 0;
+  FailureCounts failures{};
   std::deque<std::string> failing;  // most recent first, at most kMaxListedFailures
   void note_failure(std::string_view path, const Error& why);
 };

@@ -191,6 +191,8 @@ void LargeFiles::adjust_parking(const LargeFilePtr& file) {
       const auto lacking = file->lacks(reader);
       if (lacking && stream->will_bring(*lacking)) window = std::max(window, reader.end + ahead);
     }
+    const bool asked_for = !file->hydrators.empty() || stream->position() + ahead < window;
+    stream->session->attribute(asked_for ? WirePurpose::kRead : WirePurpose::kReadAhead);
     const bool needed = stream->position() < window;
     stream->session->set_paused(!needed || file->unstored_bytes > kMaxUnstoredBytes);
     const uint64_t next = stream->position();

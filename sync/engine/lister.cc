@@ -98,6 +98,7 @@ void Lister::start_directories() {
     if (chosen.size() >= kDirectoriesPerSession || job.attempts > 1) break;
   }
   if (chosen.empty()) return;
+  spec.polls = !spec.demanded;
   const auto session = pool_.open(std::move(spec), *this);
   if (!session) return;
   for (Job* job : chosen) {
@@ -113,6 +114,7 @@ void Lister::start_tree() {
   spec.purpose = SessionSpec::Purpose::kTree;
   spec.paged = wants_pages();
   spec.attributes = !spec.paged || paged_attributes_;
+  spec.polls = tree_fresh();
   if (const auto session = pool_.open(std::move(spec), *this)) tree_session_ = session.get();
 }
 

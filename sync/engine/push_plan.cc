@@ -101,6 +101,7 @@ class Planner {
   std::vector<PendingNode> directories_;              // whose attributes differ
   std::set<std::pair<NodeId, std::string>> going_;    // names that are to be deleted
   std::vector<PushStep> departures_;                  // without what must make room at once
+  int64_t since_ms_ = 0;                              // of the difference that is being looked at
   int64_t first_departure_ms_ = INT64_MAX;
   int64_t last_departure_ms_ = INT64_MIN;
   bool scanned_all_ = true;
@@ -176,6 +177,7 @@ Result<PushStep> Planner::step_at(NodeId node, NodeId parent, std::string_view n
   step.node = node;
   step.parent = parent;
   step.name = name;
+  step.since_ms = since_ms_;
   const auto planned = planned_.find(parent);
   step.path = BaseView::join(directory->value_or(planned == planned_.end() ? "" : planned->second), name);
   return step;
@@ -277,6 +279,7 @@ Result<void> Planner::scan_names() {
 }
 
 Result<void> Planner::consider_name(const PendingName& name) {
+  since_ms_ = name.since_ms;
   if (held(name.local) || (name.local == 0 && held(name.base))) return {};
   if (auto done = mark_busy(name.parent); !done) return done;
   bool depart = name.base != 0;
@@ -478,6 +481,7 @@ Result<void> Planner::consider_node(const PendingNode& node) {
 }
 
 Result<void> Planner::consider_in_place(const PendingNode& node) {
+  since_ms_ = node.since_ms;
   const bool data = (node.differences & kBytesDiffer) != 0;
   const bool root = node.local.id == kRootNode;
   PushStep step;

@@ -48,6 +48,7 @@ struct PushStep {
   // It was tried before and failed when a part of it was done: what is at the place may be that.
   bool halfway = false;
   unsigned failures = 0;  // of it, in a row
+  int64_t since_ms = 0;   // Unix time of the first change that it pushes; 0: not known
 };
 
 struct PushBatch {

@@ -540,6 +540,7 @@ PushStatus Pusher::status() const {
   out.pending_bytes = pending.bytes;
   out.oldest_s = pending.oldest_ms / 1000;
   if (job_) job_->add_transfers(out.sending);
+  out.latency = latency_.now();
   out.failing = failures_.texts(kMaxListedFailures);
   out.stopped = stopped_;
   const auto conflicts = context_.replica.pending().conflicts(kMaxConflictRecords);

@@ -103,6 +103,7 @@ class Pusher {
   void note_broken(const Error& why, const PushBatch& batch);
   void note_failure(NodeId node, const std::string& path, const Error& why);
   void note_done(const PushOutcome& outcome, const PushBatch& batch);
+  void note_latency(const PushOutcome& outcome, const PushBatch& batch);
   void decide_next();
   void list_again(const StepCollision& collision);
   bool brakes(const Found& found);
@@ -160,6 +161,7 @@ class Pusher {
   unsigned link_failures_ = 0;
   unsigned idle_runs_ = 0;
   PushStatus totals_;
+  LatencyHistogram latency_;
   std::mt19937 random_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

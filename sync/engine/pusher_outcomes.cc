@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What becomes of a batch that is over, and of what it could not do.
 #include <algorithm>
+#include <chrono>
+#include <unordered_set>
 #include <utility>
 
 #include "io/base/log.h"
@@ -65,10 +67,22 @@ void Pusher::note_done(const PushOutcome& outcome, const PushBatch& batch) {
     totals_.deletes += outcome.done;
     deletions_.note_deleted(Clock::now(), outcome.done);
   }
+  note_latency(outcome, batch);
   for (const NodeId node : outcome.pushed) failures_.erase(node);
   if (!outcome.broken) {
     link_failures_ = 0;
     batch_limit_ = std::min(batch_limit_ * 2, PushRules().max_steps);
+  }
+}
+
+// A node that had several changes counts once for each that was pushed by itself.
+void Pusher::note_latency(const PushOutcome& outcome, const PushBatch& batch) {
+  const std::unordered_set<NodeId> pushed(outcome.pushed.begin(), outcome.pushed.end());
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  for (const PushStep& step : batch.steps) {
+    if (step.since_ms == 0 || !pushed.contains(step.node)) continue;
+    const auto took = now - std::chrono::milliseconds(step.since_ms);
+    latency_.note(std::max(took, std::chrono::system_clock::duration(0)));  // the clock may be set back
   }
 }
 
@@ -104,6 +118,7 @@ void Pusher::note_broken(const Error& why, const PushBatch& batch) {
 }
 
 void Pusher::note_failure(NodeId node, const std::string& path, const Error& why) {
+  count_failure(totals_.failures, why.code());
   const PushFailure& failure = failures_.note(node, path, why);
   log_warn("not pushed: " + failure.text(Clock::now()));
   schedule(failure.until);

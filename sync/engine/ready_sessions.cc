@@ -56,6 +56,7 @@ ReadySessions::Taken ReadySessions::take(const FileTarget& target, SessionUser& 
   taken.session = std::move(*best);
   sessions_.erase(best);
   taken.session->set_user(user);
+  taken.session->attribute(WirePurpose::kRead);
   return taken;
 }
 

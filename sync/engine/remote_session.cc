@@ -65,6 +65,13 @@ PullConfig make_config(const SyncerOptions& options, const ServerFeatures& featu
   return config;
 }
 
+WirePurpose first_purpose(const SessionSpec& spec) {
+  if (spec.for_push) return WirePurpose::kPush;
+  if (spec.polls) return WirePurpose::kPoll;
+  if (spec.purpose != SessionSpec::Purpose::kStream) return WirePurpose::kList;
+  return spec.demanded ? WirePurpose::kRead : WirePurpose::kReady;
+}
+
 }  // namespace
 
 RemoteSession::RemoteSession(Loop& loop, Resolver& resolver, RemoteShell& shell, const SyncerOptions& options,
@@ -84,7 +91,8 @@ RemoteSession::RemoteSession(Loop& loop, Resolver& resolver, RemoteShell& shell,
                        std::chrono::system_clock::now().time_since_epoch())
                        .count()),
       last_used_(opened_at_),
-      waiting_since_(opened_at_) {
+      waiting_since_(opened_at_),
+      purpose_(first_purpose(spec_)) {
   if (prepared) {
     config_.logged_in = std::move(prepared->login);
     stream_ = std::move(prepared->stream);
@@ -314,7 +322,27 @@ void RemoteSession::fail(const Error& why) {
   keeper_.session_over(*this, why, was_established);
 }
 
-void RemoteSession::request_file(uint32_t ndx, FileSink& sink, uint64_t bytes) {
+void RemoteSession::attribute(WirePurpose purpose) {
+  if (purpose == purpose_) return;
+  WireTotals& counted = counted_[static_cast<size_t>(purpose_)];
+  counted.bytes_in += bytes_in() - std::exchange(counted_in_, bytes_in());
+  counted.bytes_out += bytes_out() - std::exchange(counted_out_, bytes_out());
+  purpose_ = purpose;
+}
+
+void RemoteSession::add_wire(WireByPurpose& totals) const {
+  for (size_t i = 0; i < kWirePurposes; ++i) {
+    totals[i].bytes_in += counted_[i].bytes_in;
+    totals[i].bytes_out += counted_[i].bytes_out;
+  }
+  WireTotals& now = totals[static_cast<size_t>(purpose_)];
+  now.bytes_in += bytes_in() - counted_in_;
+  now.bytes_out += bytes_out() - counted_out_;
+}
+
+void RemoteSession::request_file(uint32_t ndx, FileSink& sink, uint64_t bytes, WirePurpose purpose) {
+  if (answers_.empty()) attribute(purpose);
+  answers_.push_back(purpose);
   last_used_ = waiting_since_ = Clock::now();
   awaiting_ = true;
   outstanding_bytes_ += bytes;
@@ -342,6 +370,8 @@ void RemoteSession::request_delta(uint32_t ndx, const BlockSums& sums, FileSink&
 void RemoteSession::request_done(uint64_t bytes) {
   last_used_ = Clock::now();
   outstanding_bytes_ -= std::min(bytes, outstanding_bytes_);
+  if (!answers_.empty()) answers_.pop_front();
+  if (!answers_.empty()) attribute(answers_.front());
 }
 
 bool RemoteSession::request_xattrs(uint32_t ndx) {

@@ -35,6 +35,7 @@ struct SessionSpec {
   bool delta = false;              // kStream of what differs from an older version
   bool demanded = false;           // somebody waits for it
   bool narrow = false;             // little of it may be on the wire that nobody has asked for
+  bool polls = false;              // nobody waits for it: it is to show what others changed
   bool for_push = false;           // a part of a push: SessionPool::reserve_for_push()
   // kStream, of one path: asked for before the list is seen. Whoever is told of the list asks for it as if it
   // had not been, or ends the session.
@@ -140,7 +141,8 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   int64_t opened_at_s() const { return opened_at_s_; }
 
   // Armed sessions. `bytes` is what the answer is expected to bring, for choosing among sessions.
-  void request_file(uint32_t ndx, FileSink& sink, uint64_t bytes);
+  // `purpose`: what it counts for while the server answers it, up to request_done().
+  void request_file(uint32_t ndx, FileSink& sink, uint64_t bytes, WirePurpose purpose = WirePurpose::kRead);
   void request_append(uint32_t ndx, uint64_t offset, FileSink& sink);
   // What differs from the basis of `sums`. The server may read for `silence` before it says anything; `bytes`
   // as for request_file().
@@ -170,6 +172,11 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   SessionStatus status() const;
   uint64_t bytes_in() const { return past_in_ + (stream_ ? stream_->bytes_in() : 0); }
   uint64_t bytes_out() const { return past_out_ + (stream_ ? stream_->bytes_out() : 0); }
+  WirePurpose purpose() const { return purpose_; }
+  // From here on its bytes count for this.
+  void attribute(WirePurpose purpose);
+  // Adds what its bytes were for.
+  void add_wire(WireByPurpose& totals) const;
   std::string describe() const;  // "connected, protocol 32, xxh128"
   int protocol() const { return wire_->protocol(); }
   ServerAbilities shown() const { return wire_->shown(); }
@@ -239,6 +246,11 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   Clock::time_point last_delivery_{};
   Clock::time_point waiting_since_;
   Clock::time_point last_keep_alive_{};
+  WirePurpose purpose_;
+  std::deque<WirePurpose> answers_;  // of what request_file() asked for and request_done() did not take off
+  WireByPurpose counted_{};          // but for what came since the purpose became what it is
+  uint64_t counted_in_ = 0;
+  uint64_t counted_out_ = 0;
 };
 
 }  // namespace rsyncfs

@@ -71,8 +71,10 @@ std::shared_ptr<RemoteSession> SessionPool::open(SessionSpec spec, SessionUser& 
   auto session = std::make_shared<RemoteSession>(loop_, resolver_, shell_, options_, features_, spec, user,
                                                  *this, begin_with(spec));
   sessions_.push_back(session);
+  const bool is_first = past_.all().sessions == 0;
+  past_.opened(session->purpose());
   session->start();
-  if (past_.opened++ == 0 && options_.keep_ready) second_.want(1);
+  if (is_first && options_.keep_ready) second_.want(1);
   return session;
 }
 
@@ -87,7 +89,7 @@ bool SessionPool::take_slot() {
   }
   if (!make_room(spec)) return false;
   ++slots_;
-  ++past_.opened;
+  past_.opened(WirePurpose::kPush);
   return true;
 }
 
@@ -127,8 +129,7 @@ void SessionPool::keep_ready() {
 void SessionPool::drop_ready() {
   if (ready_timer_ != 0) loop_.cancel_timer(std::exchange(ready_timer_, 0));
   if (!ready_) return;
-  past_.bytes_in += ready_->bytes_in();
-  past_.bytes_out += ready_->bytes_out();
+  past_.add(WirePurpose::kReady, ready_->bytes_in(), ready_->bytes_out());
   ready_.reset();
 }
 
@@ -165,8 +166,8 @@ void SessionPool::return_slot(const Error& why, bool was_established, bool was_n
   --slots_;
   ++ended_count_;
   if (was_established) worked_until_ = Clock::now();
-  past_.bytes_in += bytes_in;
-  past_.bytes_out += bytes_out;
+  past_.add(WirePurpose::kPush, bytes_in, bytes_out);
+  if (why.code() != Errc::kCanceled) count_failure(past_.failures, why.code());
   // Refusals of the module or of an option concern what was to be pushed, not the link.
   const bool refused = why.code() == Errc::kUnsupported || why.code() == Errc::kPermission ||
                        (!was_needed && !(is_too_many(why) && in_use() > 0));
@@ -286,11 +287,24 @@ bool SessionPool::busy() const {
 
 SessionTotals SessionPool::totals() const {
   SessionTotals out = past_;
-  for (const auto& session : sessions_) {
-    out.bytes_in += session->bytes_in();
-    out.bytes_out += session->bytes_out();
-  }
+  for (const auto& session : sessions_) session->add_wire(out.wire);
   return out;
+}
+
+void SessionTotals::add(WirePurpose purpose, uint64_t bytes_in, uint64_t bytes_out) {
+  WireTotals& to = wire[static_cast<size_t>(purpose)];
+  to.bytes_in += bytes_in;
+  to.bytes_out += bytes_out;
+}
+
+WireTotals SessionTotals::all() const {
+  WireTotals sum;
+  for (const WireTotals& part : wire) {
+    sum.bytes_in += part.bytes_in;
+    sum.bytes_out += part.bytes_out;
+    sum.sessions += part.sessions;
+  }
+  return sum;
 }
 
 void SessionPool::session_established(RemoteSession& session) {
@@ -333,8 +347,8 @@ void SessionPool::session_xattrs(RemoteSession& session, uint32_t ndx,
 void SessionPool::session_over(RemoteSession& session, const Error& why, bool was_established) {
   ++ended_count_;
   if (was_established) worked_until_ = Clock::now();
-  past_.bytes_in += session.bytes_in();
-  past_.bytes_out += session.bytes_out();
+  session.add_wire(past_.wire);
+  if (why.code() != Errc::kCanceled) count_failure(past_.failures, why.code());
   const auto position = std::find_if(sessions_.begin(), sessions_.end(),
                                      [&](const auto& other) { return other.get() == &session; });
   RSYNCFS_CHECK(position != sessions_.end());

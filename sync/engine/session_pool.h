@@ -22,9 +22,11 @@ namespace rsyncfs {
 
 // Byte and event totals of sessions that are over and of those that live.
 struct SessionTotals {
-  uint64_t bytes_in = 0;
-  uint64_t bytes_out = 0;
-  uint64_t opened = 0;
+  WireByPurpose wire{};
+  FailureCounts failures{};
+  void opened(WirePurpose purpose) { ++wire[static_cast<size_t>(purpose)].sessions; }
+  void add(WirePurpose purpose, uint64_t bytes_in, uint64_t bytes_out);
+  WireTotals all() const;
 };
 
 // Loop thread only.

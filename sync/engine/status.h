@@ -2,13 +2,46 @@
 // What the Syncer is doing, as plain data for status, info and metrics.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "io/base/latency_histogram.h"
+#include "io/base/result.h"
 
 namespace rsyncfs {
 
 enum class LinkState : uint8_t { kConnecting, kUp, kDown };
+
+// What the bytes of a session are for. What comes counts for what the server was saying when it came.
+enum class WirePurpose : uint8_t {
+  kList,       // lists that somebody waits for, and the first one of the whole tree
+  kPoll,       // lists made to see what others changed
+  kRead,       // contents that somebody asked for: reads, fetch, pin, verify --remote
+  kReadAhead,  // contents that nobody has asked for yet
+  kPush,       // changes, and looking at what they are to replace
+  kReady,      // connections kept ready, as long as nobody needs them
+  kCount
+};
+constexpr size_t kWirePurposes = static_cast<size_t>(WirePurpose::kCount);
+constexpr std::array<std::string_view, kWirePurposes> kWirePurposeNames{"list",       "poll", "read",
+                                                                        "read_ahead", "push", "ready"};
+
+struct WireTotals {
+  uint64_t bytes_in = 0;
+  uint64_t bytes_out = 0;
+  uint64_t sessions = 0;  // opened for it
+};
+using WireByPurpose = std::array<WireTotals, kWirePurposes>;
+
+// Failures by their Errc.
+constexpr size_t kErrcCount = static_cast<size_t>(Errc::kCanceled) + 1;
+using FailureCounts = std::array<uint64_t, kErrcCount>;
+inline void count_failure(FailureCounts& counts, Errc code) {
+  ++counts[static_cast<size_t>(code)];
+}
 
 struct SessionStatus {
   std::string purpose;  // "tree", "directory"
@@ -43,8 +76,10 @@ struct PushStatus {
   std::vector<TransferStatus> sending;  // at most kMaxListedTransfers
   // "path: the source's own message, retry in N s", at most kMaxListedFailures.
   std::vector<std::string> failing;
-  std::string stopped;     // why a brake has stopped the pushing; "" = none has
-  uint64_t conflicts = 0;  // recorded and not cleared
+  FailureCounts failures{};  // pushes of one file or name that the source did not take
+  LatencyCounts latency;     // from the first change that was pushed until the source had it
+  std::string stopped;       // why a brake has stopped the pushing; "" = none has
+  uint64_t conflicts = 0;    // recorded and not cleared
 };
 
 // What the contents of files take, and may take.
@@ -84,6 +119,9 @@ struct SyncerStatus {
   uint64_t files_failed = 0;
   uint64_t requests_timed_out = 0;
   uint64_t waiting_requests = 0;
+  WireByPurpose wire{};              // sums up to bytes_in and bytes_out
+  FailureCounts session_failures{};  // sessions that ended against our wish
+  FailureCounts fetch_failures{};    // files that could not be had
   std::vector<SessionStatus> sessions;
   std::vector<TransferStatus> transfers;   // under way, largest first, at most kMaxListedTransfers
   std::vector<std::string> failing_paths;  // "path: reason", most recent first, at most kMaxListedFailures

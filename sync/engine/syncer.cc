@@ -562,9 +562,13 @@ SyncerStatus SyncerImpl::make_status() {
   out.tree_listed_at_s = lister_.tree_listed_at_s();
   poller_.describe(out);
   const SessionTotals totals = pool_.totals();
-  out.bytes_in = totals.bytes_in;
-  out.bytes_out = totals.bytes_out;
-  out.sessions_opened = totals.opened;
+  const WireTotals all = totals.all();
+  out.bytes_in = all.bytes_in;
+  out.bytes_out = all.bytes_out;
+  out.sessions_opened = all.sessions;
+  out.wire = totals.wire;
+  out.session_failures = totals.failures;
+  out.fetch_failures = totals_.failures;
   out.lists_received = lister_.lists_received();
   out.files_fetched = totals_.files;
   out.bytes_fetched = totals_.bytes;

@@ -202,7 +202,8 @@ bool WholeFiles::dispatch(const WholeFilePtr& file) {
   file->bytes->clear();
   file->booked_bytes = target.size;
   ++file->attempts;
-  found.session->request_file(found.ndx, *file, target.size);
+  found.session->request_file(found.ndx, *file, target.size,
+                              file->demanded ? WirePurpose::kRead : WirePurpose::kReadAhead);
   return true;
 }
 

@@ -209,6 +209,19 @@ MountStatus sample_status() {
   status.notifications_sent = 5;
   status.events_raised = 6;
   status.rss_bytes = 9'000'000;
+  syncer.wire[static_cast<size_t>(WirePurpose::kRead)] = {51, 52, 53};
+  status.reads = {54, 55, 1, 57, {}};
+  status.reads.miss_latency.counts[7] = 1;
+  status.reads.miss_latency.sum_ns = 40'000'000;
+  status.reply_errors = {{"EIO", 1}};
+  syncer.session_failures[static_cast<size_t>(Errc::kTimedOut)] = 58;
+  syncer.fetch_failures[static_cast<size_t>(Errc::kVanished)] = 59;
+  push.failures[static_cast<size_t>(Errc::kRefused)] = 60;
+  push.latency.counts[11] = 2;
+  push.latency.sum_ns = 61;
+  status.request_latencies = {{"lookup", {}}};
+  status.request_latencies[0].second.counts[0] = 5;
+  status.request_latencies[0].second.sum_ns = 62;
   return status;
 }
 
@@ -235,7 +248,16 @@ constexpr const char* kGoldenStatus =
     R"("push":{"pending_names":3,"pending_nodes":2,"pending_bytes":2048,"oldest_at":1700000002,"pushed_files":21,)"
     R"("pushed_bytes":22,"bytes_saved":23,"deletes":24,"moves":25,)"
     R"("sending":[{"path":"new\\377","done_bytes":1,"total_bytes":4}],)"
-    R"("failing":["full: No space left on device, retry in 3 s"],"stopped":"24 deletions at once","conflicts":26}})";
+    R"("failing":["full: No space left on device, retry in 3 s"],"stopped":"24 deletions at once","conflicts":26},)"
+    R"("wire":{"list":{"bytes_in":0,"bytes_out":0,"sessions":0},"poll":{"bytes_in":0,"bytes_out":0,"sessions":0},)"
+    R"("read":{"bytes_in":51,"bytes_out":52,"sessions":53},"read_ahead":{"bytes_in":0,"bytes_out":0,"sessions":0},)"
+    R"("push":{"bytes_in":0,"bytes_out":0,"sessions":0},"ready":{"bytes_in":0,"bytes_out":0,"sessions":0}},)"
+    R"("reads":{"hits":54,"hit_bytes":55,"misses":1,"missed_bytes":57},)"
+    R"("failures":{"replies":{"EIO":1},"sessions":{"timed out":58},"fetches":{"vanished":59},"pushes":{"refused":60}},)"
+    R"("latency":{"bounds_us":[10,50,100,500,1000,5000,10000,50000,100000,500000,1000000,5000000,10000000,60000000,600000000],)"
+    R"("read_miss":{"counts":[0,0,0,0,0,0,0,1,0,0,0,0,0,0,0,0],"sum_ns":40000000},)"
+    R"("push":{"counts":[0,0,0,0,0,0,0,0,0,0,0,2,0,0,0,0],"sum_ns":61},)"
+    R"("requests":{"lookup":{"counts":[5,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0],"sum_ns":62}}}})";
 
 TEST(StatusDocument, IsStable) {
   EXPECT_EQ(status_json(sample_status()), kGoldenStatus);
@@ -384,17 +406,19 @@ TEST(InfoDocument, IsStableAndComesBack) {
   info.link = LinkState::kUp;
   info.link_text = "connected";
   info.why = "being fetched";
+  info.reasons = {"being fetched", "it may be stale"};
   const std::string golden =
       R"({"path":"a/b\\377","type":"file","state":"partial","source_path":"rsync://h/m/a/b\\377","node":7,"inode":6,)"
       R"("size":1000,"cached_bytes":100,"pinned":true,"version":{"size":1000,"mtime":-5,"mtime_ns":42},"listed_at":0,)"
-      R"("link":{"state":"up","text":"connected"},"why":"being fetched","differences":[],"changed_at":0,"conflict":null})";
+      R"("link":{"state":"up","text":"connected"},"why":"being fetched","differences":[],"changed_at":0,"conflict":null,)"
+      R"("reasons":["being fetched","it may be stale"]})";
   EXPECT_EQ(info_json(info), golden);
   const Result<PathInfo> back = parse_info(golden);
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(info_json(*back), golden);
   const std::string text = info_text(*back);
-  for (const char* word :
-       {"partial", "7, inode 6", "1000 bytes", ".000000042", "100 B of 1000 B", "why", "stays here"}) {
+  for (const char* word : {"partial", "7, inode 6", "1000 bytes", ".000000042", "100 B of 1000 B",
+                           "being fetched\n", "it may be stale\n", "stays here"}) {
     EXPECT_THAT(text, HasSubstr(word));
   }
 }

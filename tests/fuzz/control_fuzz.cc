@@ -7,6 +7,7 @@
 
 #include "fs/control/byte_text.h"
 #include "fs/control/conflict_document.h"
+#include "fs/control/http_head.h"
 #include "fs/control/info_document.h"
 #include "fs/control/mount_table.h"
 #include "fs/control/protocol.h"
@@ -29,10 +30,18 @@ void try_answer(std::string_view line) {
   RSYNCFS_CHECK(again.ok() && *again == *answer);
 }
 
+void try_http(std::string_view head) {
+  const HttpRequest request = parse_http_request(head);
+  const std::string answer =
+      http_answer(request.refusal == 0 ? 200 : request.refusal, "text/plain", head, request.head_only);
+  RSYNCFS_CHECK(answer.starts_with("HTTP/1.1 ") && answer.find("\r\n\r\n") != std::string::npos);
+}
+
 void try_documents(std::string_view text) {
   if (const Result<MountStatus> status = parse_status(text)) {
     const Result<MountStatus> again = parse_status(status_json(*status));
     RSYNCFS_CHECK(again.ok() && status_text(*again) == status_text(*status));
+    RSYNCFS_CHECK(metrics_text(*again, 0) == metrics_text(*status, 0));
   }
   if (const Result<PathInfo> info = parse_info(text)) {
     const Result<PathInfo> again = parse_info(info_json(*info));
@@ -59,6 +68,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   rsyncfs::try_request(bytes);
   rsyncfs::try_answer(bytes);
   rsyncfs::try_documents(bytes);
+  rsyncfs::try_http(bytes);
   rsyncfs::try_bytes(bytes);
   return 0;
 }

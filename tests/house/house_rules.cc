@@ -42,7 +42,8 @@ const std::vector<Box>& boxes() {
     above("fs/fuse", {"fs/tree"});
     above("fs/control", {});
     above("fs/daemon", {"fs/tree", "fs/fuse", "fs/control"});
-    above("fs/cli", {"fs/control", "fs/daemon"});
+    above("fs/doctor", {"fs/fuse", "fs/control", "fs/daemon"});
+    above("fs/cli", {"fs/control", "fs/daemon", "fs/doctor"});
     made.push_back({"mount-helper", {"io/base"}});
     return made;
   }();

@@ -168,6 +168,11 @@ std::map<std::string, Use> OptionTour::uses() {
        {extra_ / "store", [this](Mount&) { EXPECT_TRUE(std::filesystem::exists(extra_ / "store")); }}},
       {"cache_size", {"64M", status_has("67108864")}},
       {"min_free", {"1M", status_has("1048576")}},
+      {"metrics",
+       {extra_ / "metrics",
+        [this](Mount&) {
+          EXPECT_TRUE(wait_until([&] { return std::filesystem::exists(extra_ / "metrics"); }, seconds(10)));
+        }}},
       {"io", {"threads", status_has("\"threads\"")}},
       {"log_file", {extra_ / "log", [this](Mount&) { EXPECT_NE(support::read_file(extra_ / "log"), ""); }}},
       {"log_level", {"debug"}},
