@@ -19,7 +19,7 @@ constexpr milliseconds kSlack{5};  // for the plan, and the server's own work
 // Before that users may still be at it: then what is looked at is not all that will be due.
 constexpr milliseconds kLongestLeadForMany{150};
 constexpr milliseconds kLeastPause{20};  // between two plans, and a multiple of what one takes
-constexpr int kPauseFactor = 5;
+constexpr int kPauseFactor = 2;
 // What TCP sends before anything is acknowledged (RFC 6928), and each round trip twice as much as in the one
 // before.
 constexpr size_t kNamesOfFirstFlight = 600;

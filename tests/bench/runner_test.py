@@ -121,6 +121,18 @@ class Writing(unittest.TestCase):
             results.write(path, written)
             self.assertEqual(results.read(path), written)
 
+    def test_results_over_another_link_have_a_name_of_their_own(self):
+        before = os.environ.pop('LINK', None)
+        try:
+            self.assertEqual(programs.title('peers_read'), 'peers_read')
+            os.environ['LINK'] = 'mobile'
+            self.assertEqual(programs.title('peers_read'), 'peers_read.mobile')
+            self.assertEqual(programs.title('small_pull'), 'small_pull')
+        finally:
+            os.environ.pop('LINK')
+            if before is not None:
+                os.environ['LINK'] = before
+
     def test_the_page_has_every_row_and_pictures_are_xml(self):
         measured = {'p': result_of(Row('a < b', 3.0, 's', limit=2, repeats=3, warmup=1), Row('v', 6, 'x', least=7, repeats=3, warmup=1),
                                    Row('n', 0, '', limit=0, exact=True))}
