@@ -196,6 +196,7 @@ MountStatus sample_status() {
   status.batch_reads = 150;
   status.batch_read_bytes = 4096;
   status.batch_syncs = 1;
+  status.batch_removals = 70;
   status.cached_bytes = 1024;
   status.cached_files = 1;
   status.partial_files = 2;
@@ -259,7 +260,7 @@ TEST(StatusDocument, TextSaysItInWords) {
         "31 B taken of 3.0 GiB, 2.0 KiB free of at least 33 B; 35 files let go (36 B), 37 pins",
         "threads: asked for",
         "recv 3, send 2; 10 wakeups, 11 calls to the kernel",
-        "files of the store (io_uring): 150 reads (4.0 KiB), 1 sync; 14 times several at once",
+        "files of the store (io_uring): 150 reads (4.0 KiB), 1 sync, 70 removals; 14 times several at once",
         "pid 4711",
         "version 0.1.0",
         "8.6 MiB resident",
