@@ -222,7 +222,7 @@ constexpr const char* kGoldenStatus =
     R"("checksum":"xxh128","compression":"zstd"},)"
     R"("io":{"engine":"threads","reason":"threads: asked for","wakeups":10,"submits":11,)"
     R"("operations":{"recv":3,"send":2},)"
-    R"("batch":{"engine":"io_uring","batches":14,"reads":150,"read_bytes":4096,"syncs":1}},)"
+    R"("batch":{"engine":"io_uring","batches":14,"reads":150,"read_bytes":4096,"syncs":1,"removals":70}},)"
     R"("tree":{"listed":true,"entries":12,"listed_at":1700000001},"poll":{"directories_in_use":14,"directories_every_ms":1000,"tree_every_ms":15000},)"
     R"("totals":{"bytes_in":1,"bytes_out":2,"sessions_opened":3,"lists_received":4,"files_fetched":5,)"
     R"("bytes_fetched":6,"files_failed":7,"requests_timed_out":8,"waiting_requests":9},)"
