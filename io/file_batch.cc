@@ -9,6 +9,14 @@
 
 namespace rsyncfs {
 
+template <class Item>
+void FileBatch::count_reads(std::span<Item> items) {
+  uint64_t bytes = 0;
+  for (const Item& item : items) bytes += item.got;
+  counters_.reads.fetch_add(items.size(), std::memory_order_relaxed);
+  counters_.read_bytes.fetch_add(bytes, std::memory_order_relaxed);
+}
+
 void FileBatch::read(std::span<FileRead> reads) {
   if (reads.size() == 1) {
     read_now(reads.front());
@@ -16,10 +24,7 @@ void FileBatch::read(std::span<FileRead> reads) {
     counters_.batches.fetch_add(1, std::memory_order_relaxed);
     read_many(reads);
   }
-  uint64_t bytes = 0;
-  for (const FileRead& item : reads) bytes += item.got;
-  counters_.reads.fetch_add(reads.size(), std::memory_order_relaxed);
-  counters_.read_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  count_reads(reads);
 }
 
 void FileBatch::sync(std::span<FileSync> syncs) {
@@ -32,6 +37,26 @@ void FileBatch::sync(std::span<FileSync> syncs) {
     sync_many(syncs);
   }
   counters_.syncs.fetch_add(syncs.size(), std::memory_order_relaxed);
+}
+
+void FileBatch::load(std::span<FileLoad> loads) {
+  if (loads.size() == 1) {
+    load_now(loads.front());
+  } else if (!loads.empty()) {
+    counters_.batches.fetch_add(1, std::memory_order_relaxed);
+    load_many(loads);
+  }
+  count_reads(loads);
+}
+
+void FileBatch::remove(std::span<FileRemoval> removals) {
+  if (removals.size() == 1) {
+    remove_now(removals.front());
+  } else if (!removals.empty()) {
+    counters_.batches.fetch_add(1, std::memory_order_relaxed);
+    remove_many(removals);
+  }
+  counters_.removals.fetch_add(removals.size(), std::memory_order_relaxed);
 }
 
 Result<FileBatchSelection> make_file_batch(IoChoice choice) {

@@ -6,6 +6,8 @@
 
 #include <cerrno>
 
+#include "io/base/unique_fd.h"
+
 namespace rsyncfs {
 
 namespace {
@@ -54,6 +56,21 @@ void read_now(FileRead& read) {
 
 void sync_now(FileSync& sync) {
   sync.error = static_cast<int>(-sync_file(sync.fd, sync.data_only));
+}
+
+void load_now(FileLoad& load) {
+  const UniqueFd fd(::open(load.path, kLoadFlags));
+  load.got = 0;
+  load.error = errno;
+  if (!fd) return;
+  FileRead read{fd.get(), 0, load.into};
+  read_now(read);
+  load.got = read.got;
+  load.error = read.error;
+}
+
+void remove_now(FileRemoval& removal) {
+  removal.error = ::unlink(removal.path) == 0 ? 0 : errno;
 }
 
 }  // namespace rsyncfs

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Reads, writes and syncs of regular files by plain system calls, which wait for the disk.
+// Reads, writes, syncs and removals of regular files by plain system calls, which wait for the disk.
 #pragma once
+
+#include <fcntl.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -21,5 +23,10 @@ void start_writeback(int fd);
 
 void read_now(FileRead& read);
 void sync_now(FileSync& sync);
+void load_now(FileLoad& load);
+void remove_now(FileRemoval& removal);
+
+// How a FileLoad opens its file.
+constexpr int kLoadFlags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW;
 
 }  // namespace rsyncfs

@@ -40,12 +40,13 @@ struct MountStatus {
   uint64_t io_wakeups = 0;
   uint64_t io_submits = 0;
   std::vector<std::pair<std::string, uint64_t>> io_operations;  // by name, those that happened
-  // Files of the store, beside the loop: calls, and what they read and synced.
+  // Files of the store, beside the loop: calls, and what they read, synced and removed.
   std::string batch_engine;
   uint64_t batches = 0;  // of more than one
   uint64_t batch_reads = 0;
   uint64_t batch_read_bytes = 0;
   uint64_t batch_syncs = 0;
+  uint64_t batch_removals = 0;
   uint64_t cached_bytes = 0;
   uint64_t cached_files = 0;
   uint64_t partial_files = 0;

@@ -137,7 +137,8 @@ std::string status_json(const MountStatus& status) {
                   {"batches", status.batches},
                   {"reads", status.batch_reads},
                   {"read_bytes", status.batch_read_bytes},
-                  {"syncs", status.batch_syncs}}}};
+                  {"syncs", status.batch_syncs},
+                  {"removals", status.batch_removals}}}};
   json["tree"] = {{"listed", syncer.tree_listed},
                   {"entries", syncer.tree_entries},
                   {"listed_at", syncer.tree_listed_at_s}};
@@ -196,6 +197,7 @@ Result<MountStatus> parse_status(std::string_view text) {
   status.batch_reads = number_field(batch, "reads");
   status.batch_read_bytes = number_field(batch, "read_bytes");
   status.batch_syncs = number_field(batch, "syncs");
+  status.batch_removals = number_field(batch, "removals");
   const Json& cache = object_field(*json, "cache");
   status.cached_bytes = number_field(cache, "bytes");
   status.cached_files = number_field(cache, "files");

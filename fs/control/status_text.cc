@@ -101,8 +101,9 @@ std::string loop_line(const MountStatus& status) {
 
 std::string batch_line(const MountStatus& status) {
   return "files of the store (" + status.batch_engine + "): " + counted(status.batch_reads, "read") + " (" +
-         human_bytes(status.batch_read_bytes) + "), " + counted(status.batch_syncs, "sync") + "; " +
-         counted(status.batches, "time") + " several at once";
+         human_bytes(status.batch_read_bytes) + "), " + counted(status.batch_syncs, "sync") + ", " +
+         counted(status.batch_removals, "removal") + "; " + counted(status.batches, "time") +
+         " several at once";
 }
 
 std::string session_line(const SessionStatus& session) {

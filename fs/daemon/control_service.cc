@@ -145,6 +145,7 @@ MountStatus ControlService::describe(SyncerStatus syncer, const ReplicaStatistic
   status.batch_reads = batch.counters().reads.load();
   status.batch_read_bytes = batch.counters().read_bytes.load();
   status.batch_syncs = batch.counters().syncs.load();
+  status.batch_removals = batch.counters().removals.load();
   status.cached_bytes = cache.cached_bytes;
   status.cached_files = cache.cached_files;
   status.partial_files = cache.partial_files;

@@ -56,6 +56,11 @@ class ThreadFileBatch final : public FileBatch {
  protected:
   void read_many(std::span<FileRead> reads) override { run(reads, read_now); }
   void sync_many(std::span<FileSync> syncs) override { run(syncs, sync_now); }
+  void load_many(std::span<FileLoad> loads) override { run(loads, load_now); }
+  // Most are of one directory, which has one changed at a time.
+  void remove_many(std::span<FileRemoval> removals) override {
+    for (FileRemoval& removal : removals) remove_now(removal);
+  }
 
  private:
   template <class Item>

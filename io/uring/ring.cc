@@ -36,7 +36,7 @@ struct NamedOperation {
   int opcode;
   std::string_view name;
 };
-constexpr std::array<NamedOperation, 11> kOperations = {{{IORING_OP_NOP, "NOP"},
+constexpr std::array<NamedOperation, 14> kOperations = {{{IORING_OP_NOP, "NOP"},
                                                          {IORING_OP_READ, "READ"},
                                                          {IORING_OP_WRITE, "WRITE"},
                                                          {IORING_OP_WRITEV, "WRITEV"},
@@ -46,6 +46,9 @@ constexpr std::array<NamedOperation, 11> kOperations = {{{IORING_OP_NOP, "NOP"},
                                                          {IORING_OP_ACCEPT, "ACCEPT"},
                                                          {IORING_OP_POLL_ADD, "POLL_ADD"},
                                                          {IORING_OP_FSYNC, "FSYNC"},
+                                                         {IORING_OP_OPENAT, "OPENAT"},
+                                                         {IORING_OP_CLOSE, "CLOSE"},
+                                                         {IORING_OP_UNLINKAT, "UNLINKAT"},
                                                          {IORING_OP_ASYNC_CANCEL, "ASYNC_CANCEL"}}};
 
 }  // namespace

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "io/uring/ring_file_batch.h"
 
-#include <unistd.h>
+#include <fcntl.h>
+#include <pthread.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <utility>
 #include <vector>
@@ -35,6 +37,77 @@ UringOp op_of(const FileSync& sync) {
   return op;
 }
 
+// Nobody else makes these, so they take their items as they are.
+class LoadOp {
+ public:
+  explicit LoadOp(const FileLoad& load) : path_(load.path), left_(load.into) {}
+
+  void prepare(io_uring_sqe* sqe) const {
+    switch (step_) {
+      case Step::kOpen:
+        return io_uring_prep_openat(sqe, AT_FDCWD, path_, kLoadFlags, 0);
+      case Step::kRead:
+        return io_uring_prep_read(sqe, fd_, left_.data(), static_cast<unsigned>(left_.size()), moved_);
+      case Step::kClose:
+        return io_uring_prep_close(sqe, fd_);
+    }
+  }
+  std::optional<int64_t> completed(int result) {
+    if (result == -EINTR || result == -EAGAIN) {
+      // Of a close the descriptor is gone all the same.
+      return step_ == Step::kClose ? std::optional(outcome_) : std::nullopt;
+    }
+    switch (step_) {
+      case Step::kOpen:
+        if (result < 0) return result;
+        fd_ = result;
+        step_ = left_.empty() ? Step::kClose : Step::kRead;
+        return std::nullopt;
+      case Step::kRead:
+        if (result > 0) {
+          moved_ += static_cast<size_t>(result);
+          left_ = left_.subspan(static_cast<size_t>(result));
+        }
+        outcome_ = result < 0 && moved_ == 0 ? result : static_cast<int64_t>(moved_);
+        if (result <= 0 || left_.empty()) step_ = Step::kClose;
+        return std::nullopt;
+      case Step::kClose:
+        break;
+    }
+    return outcome_;
+  }
+
+ private:
+  enum class Step : uint8_t { kOpen, kRead, kClose };
+
+  const char* path_;
+  std::span<std::byte> left_;
+  size_t moved_ = 0;
+  int64_t outcome_ = 0;
+  int fd_ = -1;
+  Step step_ = Step::kOpen;
+};
+
+class RemovalOp {
+ public:
+  explicit RemovalOp(const FileRemoval& removal) : path_(removal.path) {}
+  void prepare(io_uring_sqe* sqe) const { io_uring_prep_unlinkat(sqe, AT_FDCWD, path_, 0); }
+  static std::optional<int64_t> completed(int result) {
+    return result == -EINTR || result == -EAGAIN ? std::nullopt : std::optional<int64_t>(result);
+  }
+
+ private:
+  const char* path_;
+};
+
+LoadOp op_of(const FileLoad& load) {
+  return LoadOp(load);
+}
+
+RemovalOp op_of(const FileRemoval& removal) {
+  return RemovalOp(removal);
+}
+
 void put_outcome(FileRead& read, int64_t outcome) {
   read.got = outcome < 0 ? 0 : static_cast<size_t>(outcome);
   read.error = outcome < 0 ? static_cast<int>(-outcome) : 0;
@@ -42,6 +115,15 @@ void put_outcome(FileRead& read, int64_t outcome) {
 
 void put_outcome(FileSync& sync, int64_t outcome) {
   sync.error = outcome < 0 ? static_cast<int>(-outcome) : 0;
+}
+
+void put_outcome(FileLoad& load, int64_t outcome) {
+  load.got = outcome < 0 ? 0 : static_cast<size_t>(outcome);
+  load.error = outcome < 0 ? static_cast<int>(-outcome) : 0;
+}
+
+void put_outcome(FileRemoval& removal, int64_t outcome) {
+  removal.error = outcome < 0 ? static_cast<int>(-outcome) : 0;
 }
 
 // One call on the ring of its thread; returns when the kernel has nothing of it any more.
@@ -101,19 +183,27 @@ class Call {
 
   Ring& ring_;
   const std::span<Item> items_;
-  std::vector<UringOp> ops_;
-  std::vector<size_t> again_;  // moved in part, or told to come back
+  std::vector<decltype(op_of(std::declval<const Item&>()))> ops_;
+  std::vector<size_t> again_;  // moved in part, told to come back, or not at their last step
   size_t next_ = 0;
   size_t in_flight_ = 0;
 };
 
+// How often this process has become another one.
+std::atomic<unsigned>& forks() {
+  static std::atomic<unsigned> count{0};
+  static const int kCounted = ::pthread_atfork(nullptr, nullptr, [] { ++count; });
+  RSYNCFS_CHECK(kCounted == 0);
+  return count;
+}
+
 // Null: this thread gets none, for want of memory or descriptors.
 Ring* ring_of_this_thread() {
   thread_local std::unique_ptr<Ring> ring;
-  thread_local pid_t owner = 0;
+  thread_local unsigned opened_after = 0;
   // After fork() it is still the parent's, whose completions these would be.
-  if (owner != ::getpid()) ring.reset();
-  owner = ::getpid();
+  if (opened_after != forks()) ring.reset();
+  opened_after = forks();
   if (!ring) {
     auto opened = Ring::open(Ring::Start::kNow);
     if (opened) ring = std::move(*opened);
@@ -126,15 +216,17 @@ class RingFileBatch final : public FileBatch {
   std::string_view engine() const override { return "io_uring"; }
 
  protected:
-  void read_many(std::span<FileRead> reads) override {
+  void read_many(std::span<FileRead> reads) override { run(reads, read_now); }
+  void sync_many(std::span<FileSync> syncs) override { run(syncs, sync_now); }
+  void load_many(std::span<FileLoad> loads) override { run(loads, load_now); }
+  void remove_many(std::span<FileRemoval> removals) override { run(removals, remove_now); }
+
+ private:
+  template <class Item>
+  static void run(std::span<Item> items, void (*perform)(Item&)) {
     Ring* const ring = ring_of_this_thread();
-    if (ring != nullptr) return Call<FileRead>(*ring, reads).run();
-    for (FileRead& read : reads) read_now(read);
-  }
-  void sync_many(std::span<FileSync> syncs) override {
-    Ring* const ring = ring_of_this_thread();
-    if (ring != nullptr) return Call<FileSync>(*ring, syncs).run();
-    for (FileSync& sync : syncs) sync_now(sync);
+    if (ring != nullptr) return Call<Item>(*ring, items).run();
+    for (Item& item : items) perform(item);
   }
 };
 

@@ -98,13 +98,13 @@ void PushClearJob::remove() {
   config.kind = PushKind::kDelete;
   if (std::string spare = spare_directory(batch()); spare_too_ && !spare.empty()) {
     config.force = true;
-    config.entries.emplace_back().path = std::move(spare);
+    left_paths_.push_back(std::move(spare));
   }
-  for (std::string& path : left_paths_) config.entries.emplace_back().path = std::move(path);
+  for (const std::string& path : left_paths_) config.entries.emplace_back().path = path;
   if (config.entries.empty()) return finish();
   push(std::move(config), [this](const PushRunResult& result) {
+    outcome().unfinished = !was_removed(result, left_paths_);
     if (result.end || !is_link_error(result.end.error())) return finish();
-    outcome().unfinished = true;
     break_off(result.end.error());
   });
 }

@@ -31,8 +31,8 @@ class PushClearJob final : public PushJob {
   const bool spare_too_;
   std::set<std::string> directories_;  // not looked into yet
   std::unique_ptr<RemoteNames> names_;
-  std::vector<Binding> left_;  // temporary files, by their directory and name
-  std::vector<std::string> left_paths_;
+  std::vector<Binding> left_;            // temporary files, by their directory and name
+  std::vector<std::string> left_paths_;  // of all that is to go
 };
 
 // Whether a server that writes the file `name` may call it `temporary` meanwhile: ".NAME.XXXXXX", where the

@@ -74,6 +74,7 @@ PushConnection::PushConnection(Loop& loop, SessionPool& pool, const SyncerOption
       stream_ = std::move(prepared->stream);
     }
   }
+  waited_ = stream_ != nullptr;
   wire_ = std::make_unique<PushSession>(config_, events);
 }
 
@@ -175,6 +176,7 @@ Error PushConnection::with_last_words(const Error& why) const {
 
 void PushConnection::on_established() {
   established_ = true;
+  waited_ = false;
   std::string text = "connected, protocol " + std::to_string(wire_->protocol()) + ", ";
   text += checksum_name(wire_->checksum());
   if (wire_->compression() == CompressionKind::kZstd) text += ", zstd";
@@ -212,7 +214,7 @@ void PushConnection::release(const Error& why) {
   note("ends");
   ended_ = true;
   attempt_.reset();
-  pool_.return_slot(why, established_, given_, bytes_in(), bytes_out());
+  pool_.return_slot(why, established_, given_ && !is_stale(why), bytes_in(), bytes_out());
 }
 
 void PushConnection::close(const Error& why) {
@@ -223,6 +225,11 @@ void PushConnection::close(const Error& why) {
   loop_.post([self = self_.lock()]() mutable { self.reset(); });
 }
 
+// It was closed while it waited, by the server or by something on the way, which says nothing of the link.
+bool PushConnection::is_stale(const Error& why) const {
+  return waited_ && (why.code() == Errc::kDisconnected || why.code() == Errc::kTimedOut);
+}
+
 // A server with a limit of connections counts one of ours for a moment after it was closed; and it may be
 // another one than it was. A connection that broke is another matter: what had gone out may have been done.
 bool PushConnection::try_again(const Result<void>& why) {
@@ -230,6 +237,12 @@ bool PushConnection::try_again(const Result<void>& why) {
   if (config_.taken_for && wire_->misjudged()) {
     pool_.slot_misjudged(why.error());
     config_.taken_for.reset();
+    begin_again(std::chrono::milliseconds(0));
+    return true;
+  }
+  // With a list that went out at once it may have been done all the same: its user looks.
+  if (is_stale(why.error()) && (!given_ || !config_.taken_for)) {
+    note("finds its stream closed");
     begin_again(std::chrono::milliseconds(0));
     return true;
   }
@@ -245,6 +258,7 @@ void PushConnection::begin_again(std::chrono::milliseconds pause) {
   attempt_.reset();
   config_.logged_in.reset();
   established_ = false;
+  waited_ = false;
   // It may be on the stack of its own callback.
   loop_.post([stream = std::shared_ptr<Stream>(std::move(stream_))]() mutable { stream.reset(); });
   PushEvents& events = *this;

@@ -67,6 +67,7 @@ class PushConnection final : private Stream::Handler, private PushEvents {
   void attached(Result<std::unique_ptr<Stream>> stream);
   void end(Result<void> why);
   bool try_again(const Result<void>& why);
+  bool is_stale(const Error& why) const;
   void begin_again(std::chrono::milliseconds pause);
   void release(const Error& why);
   void note(const char* what) const;
@@ -95,6 +96,7 @@ class PushConnection final : private Stream::Handler, private PushEvents {
   std::unique_ptr<Stream> stream_;
   bool given_ = false;  // the server has its list, or will get it
   bool established_ = false;
+  bool waited_ = false;  // the stream had been there before, and the server has not answered on it yet
   bool finished_ = false;
   bool ended_ = false;
   int refusals_ = 0;

@@ -337,7 +337,8 @@ void PushDataJob::settle(File& file, const PushedFile& result, const PushDataRes
   const PushStep& step = file.facts.step;
   const auto why = all.errors.about(step.path);
   const bool appended = file.way == Way::kAppend;
-  file.replaces = file.way == Way::kReplace && result.requested && !result.declined;
+  // A link in whose place it is listed is put aside before it is asked for, whatever is answered then.
+  file.replaces = file.way == Way::kReplace && result.requested;
   // What is not acknowledged is looked at.
   const bool unsaid = !pool().features().acknowledgements && all.end && result.digest && !why;
   if ((result.succeeded || unsaid) && (result.digest || !result.requested)) {
@@ -390,7 +391,7 @@ void PushDataJob::ran(Way way) {
 
 void PushDataJob::go_on(Way way, const std::optional<Error>& why) {
   // A server that says itself why it ends has said before what it has done.
-  outcome().unfinished = (why && is_link_error(*why)) || !doubtful_.empty();
+  outcome().unfinished = (why && is_link_error(*why)) || !doubtful_.empty() || spare_left_;
   if (why) {
     // Its other names lead to what was there before: it is not done.
     std::erase_if(successes_, [&](const Success& success) { return needs_links(success); });
@@ -425,6 +426,7 @@ void PushDataJob::review(bool broke_off, Task then) {
         for (StepFailure& failure : over.failures) outcome().failures.push_back(std::move(failure));
         if (over.broken) return break_off(*over.broken);
         if (!over.failures.empty()) return finish();
+        spare_left_ = over.unfinished;
         for (StepCollision& collision : over.collisions) {
           successes_.erase(success_at(collision.parent, collision.name));
           outcome().collisions.push_back(std::move(collision));
@@ -454,7 +456,7 @@ void PushDataJob::learn_attributes(Task then) {
       successes_.push_back(std::move(success));
     }
     doubtful_.clear();
-    outcome().unfinished = false;
+    outcome().unfinished = spare_left_;
     then();
   });
 }
@@ -496,7 +498,7 @@ void PushDataJob::link_others() {
           successes_.clear();
           if (over.broken) return break_off(*over.broken);
         }
-        outcome().unfinished = over.unfinished;
+        outcome().unfinished = over.unfinished || spare_left_;
         record([this] { look_again(); });
       });
   others_->start();

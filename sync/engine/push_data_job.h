@@ -90,6 +90,7 @@ class PushDataJob final : public PushJob {
   SentVersions& sent_;
   SentVersions replaceable_;  // by this job
   bool keeps_ = false;        // the server puts aside what is replaced
+  bool spare_left_ = false;   // the server could not remove what it had put aside
   Files files_;
   std::vector<Share> shares_;
   std::unique_ptr<PushJob> others_;  // the last part

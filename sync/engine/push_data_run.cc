@@ -110,8 +110,11 @@ void PushDataRun::next_files() {
   current_ = batch->front().index;
   current_bytes_ = 0;
   sender_ = batch->front().sender;
+  std::vector<std::shared_ptr<PushSnapshot>> snapshots;
+  for (const Asked& asked : *batch) snapshots.push_back(files_[asked.index].snapshot);
   compute(
-      [batch] {
+      [batch, snapshots = std::move(snapshots), &pending = context_.replica.pending()] {
+        pending.read_ahead(snapshots);
         for (Asked& asked : *batch) {
           asked.agreed = asked.sender->examine();
           if (!asked.agreed || !*asked.agreed) continue;

@@ -68,6 +68,11 @@ std::optional<Error> PushErrors::about(std::string_view path) const {
   return found == texts_.end() ? std::nullopt : std::optional<Error>(error_of(*found));
 }
 
+bool PushErrors::mention(std::string_view path) const {
+  return std::any_of(texts_.begin(), texts_.end(),
+                     [&](const auto& text) { return text.find(path) != std::string::npos; });
+}
+
 Error PushErrors::last(std::string_view otherwise) const {
   return texts_.empty() ? Error(Errc::kOs, std::string(otherwise)).with_errno(EIO) : error_of(texts_.back());
 }

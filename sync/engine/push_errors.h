@@ -18,6 +18,8 @@ class PushErrors {
   void add(MessageKind kind, std::string_view text);
   // What was said about this path of an entry; nullopt: nothing.
   std::optional<Error> about(std::string_view path) const;
+  // Something was said about what is there, or about something in it.
+  bool mention(std::string_view path) const;
   // What was said last; `otherwise` if nothing was.
   Error last(std::string_view otherwise) const;
   bool any() const { return !texts_.empty(); }

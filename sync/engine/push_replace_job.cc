@@ -28,6 +28,7 @@ PushReplaceJob::PushReplaceJob(const Surroundings& around, PushBatch batch, cons
 
 void PushReplaceJob::start() {
   gather([this] {
+    if (facts().empty() && again_) return clear_spare([this] { finish(); });
     if (facts().empty()) return finish();
     if (again_) return clear_spare([this] { look_first(); });
     if (!attr_) return look_first();
@@ -79,7 +80,7 @@ void PushReplaceJob::judge(const Findings& found) {
 }
 
 std::string PushReplaceJob::spare_path() const {
-  const std::string directory = directory_of(beside_.empty() ? facts().front().step.path : beside_);
+  const std::string directory = directory_of(beside_.empty() ? batch().steps.front().path : beside_);
   return directory.empty() ? batch().spare : directory + "/" + batch().spare;
 }
 
@@ -109,7 +110,7 @@ void PushReplaceJob::clear_spare(Task then) {
   config.entries.emplace_back().path = spare_path();
   push(std::move(config), [this, then = std::move(then)](const PushRunResult& result) mutable {
     if (!went_on(result)) return;
-    outcome().unfinished = false;
+    outcome().unfinished = !was_removed(result, {spare_path()});
     then();
   });
 }

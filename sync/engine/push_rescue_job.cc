@@ -49,8 +49,8 @@ PushRescueJob::PushRescueJob(const Surroundings& around, PushBatch batch,
 void PushRescueJob::start() {
   std::erase_if(versions_, [this](const ReplacedVersion& version) {
     if (conflict_policy(context().options, version.path) == ConflictPolicy::kLocal) return true;
-    if (S_ISREG(version.entry.attr.mode)) return false;
-    give_up(version, Error(Errc::kUnsupported, "only files can be linked"));
+    if (S_ISREG(version.entry.attr.mode) || S_ISLNK(version.entry.attr.mode)) return false;
+    give_up(version, Error(Errc::kUnsupported, "only files and symbolic links can be"));
     return true;
   });
   if (versions_.empty()) return finish();
@@ -61,7 +61,7 @@ void PushRescueJob::start() {
       [this](Result<std::vector<std::string>> names) {
         if (!names) return break_off(names.error());
         copies_ = std::move(*names);
-        link();
+        make_symlinks();
       });
 }
 
@@ -77,46 +77,77 @@ void PushRescueJob::give_up(const ReplacedVersion& version, const Error& why) {
   outcome().failures.push_back({batch().steps.front().node, version.path, why.with_context(where), false});
 }
 
+// All that there is of them is what they say.
+void PushRescueJob::make_symlinks() {
+  PushConfig config;
+  config.kind = PushKind::kCreate;
+  config.only_missing = true;
+  std::vector<size_t> made;
+  for (size_t i = 0; i < versions_.size(); ++i) {
+    const KeptListedName& theirs = versions_[i].entry;
+    if (!S_ISLNK(theirs.attr.mode)) continue;
+    PushEntry& entry = config.entries.emplace_back(link_entry(theirs.attr, copy_path(i), 0));
+    entry.size = 0;
+    entry.link_target = theirs.link_target;
+    made.push_back(i);
+  }
+  if (made.empty()) return link();
+  push(std::move(config), [this, made = std::move(made)](const PushRunResult& result) {
+    for (size_t entry = 0; entry < made.size(); ++entry) note_copy(made[entry], result, entry);
+    is_cut(result) ? record(result.end) : link();
+  });
+}
+
 void PushRescueJob::link() {
   PushConfig config;
   config.kind = PushKind::kLink;
+  std::vector<size_t> linked;
   for (size_t i = 0; i < versions_.size(); ++i) {
     const NodeAttributes& attr = versions_[i].entry.attr;
-    const auto group = static_cast<uint32_t>(i + 1);
+    if (!S_ISREG(attr.mode)) continue;
+    linked.push_back(i);
+    const auto group = static_cast<uint32_t>(linked.size());
     config.entries.push_back(link_entry(attr, kept_path(batch(), versions_[i].path), group));
     config.entries.push_back(link_entry(attr, copy_path(i), group));
   }
-  push(std::move(config), [this](const PushRunResult& result) { linked(result); });
+  if (linked.empty()) return record({});
+  push(std::move(config), [this, linked = std::move(linked)](const PushRunResult& result) {
+    for (size_t i = 0; i < linked.size(); ++i) note_copy(linked[i], result, 2 * i + 1);
+    record(result.end);
+  });
 }
 
-void PushRescueJob::linked(const PushRunResult& result) {
-  const bool cut = !result.end && is_link_error(result.end.error());
-  std::vector<ConflictRecord> records;
-  for (size_t i = 0; i < versions_.size(); ++i) {
-    const ReplacedVersion& version = versions_[i];
-    const size_t entry = 2 * i + 1;
-    if ((result.succeeded[entry] || result.mentioned[entry]) && !result.declined[entry]) {
-      outcome().to_list.push_back({version.parent, directory_of(version.path)});
-      records.push_back({0, FileTime::now().s, version.path, copy_path(i),
-                         "changed at the source while ours was sent: ours keeps the name"});
-      log_warn("conflict: " + escape_control(version.path) + " was " + records.back().what + ", theirs is " +
-               escape_control(copy_path(i)));
-    } else if (!cut) {
-      const auto why = result.errors.about(copy_path(i));
-      give_up(version, why          ? *why
-                       : result.end ? result.errors.last("the source did not link it")
-                                    : result.end.error());
-    }
+bool PushRescueJob::is_cut(const PushRunResult& result) {
+  return !result.end && is_link_error(result.end.error());
+}
+
+void PushRescueJob::note_copy(size_t which, const PushRunResult& result, size_t entry) {
+  const ReplacedVersion& version = versions_[which];
+  if ((result.succeeded[entry] || result.mentioned[entry]) && !result.declined[entry]) {
+    outcome().to_list.push_back({version.parent, directory_of(version.path)});
+    records_.push_back({0, FileTime::now().s, version.path, copy_path(which),
+                        "changed at the source while ours was sent: ours keeps the name"});
+    log_warn("conflict: " + escape_control(version.path) + " was " + records_.back().what + ", theirs is " +
+             escape_control(copy_path(which)));
+  } else if (!is_cut(result)) {
+    const auto why = result.errors.about(copy_path(which));
+    give_up(version, why          ? *why
+                     : result.end ? result.errors.last("the source did not link it")
+                                  : result.end.error());
   }
+}
+
+void PushRescueJob::record(Result<void> end) {
   on_store<void>(
-      [&replica = context().replica, records = std::move(records)]() -> Result<void> {
+      [&replica = context().replica, records = std::move(records_)]() -> Result<void> {
         for (const ConflictRecord& record : records) {
           if (auto kept = replica.pending().record_conflict(record); !kept) return kept;
         }
         return {};
       },
-      [this, cut, end = result.end](const Result<void>& kept) {
-        if (!kept || cut) return break_off(kept ? end.error() : kept.error());
+      [this, end = std::move(end)](const Result<void>& kept) {
+        if (!kept) return break_off(kept.error());
+        if (!end && is_link_error(end.error())) return break_off(end.error());
         finish();
       });
 }

@@ -66,6 +66,7 @@ void PushReviewJob::clear() {
   config.entries.emplace_back().path = spare_directory(batch());
   push(std::move(config), [this](const PushRunResult& result) {
     if (!result.end && is_link_error(result.end.error())) return break_off(result.end.error());
+    outcome().unfinished = !was_removed(result, {spare_directory(batch())});
     finish();
   });
 }

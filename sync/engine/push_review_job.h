@@ -20,7 +20,8 @@ struct ReviewedPlace {
 };
 
 // The outcome's collisions are places that somebody has taken over at once. With a failure, or broken off,
-// nothing of the batch may count as acknowledged: it is to be recovered.
+// nothing of the batch may count as acknowledged: it is to be recovered. Unfinished, and no more, the spare
+// directory alone is still to go.
 class PushReviewJob final : public PushJob {
  public:
   // `replaceable`: other versions that are no surprise. `broke_off`: the server ended before its list did, so

@@ -6,6 +6,12 @@
 
 namespace rsyncfs {
 
+bool was_removed(const PushRunResult& result, const std::vector<std::string>& paths) {
+  if (!result.end) return result.end.error().code() == Errc::kUnsupported;
+  return std::none_of(paths.begin(), paths.end(),
+                      [&](const std::string& path) { return result.errors.mention(path); });
+}
+
 PushRun::PushRun(const EngineContext& context, PushSessions& sessions, PushConfig config,
                  UniqueFunction<void(PushRunResult)> done)
     : context_(context), done_(std::move(done)), sessions_(sessions) {

@@ -28,6 +28,10 @@ struct PushRunResult {
   Result<void> end;
 };
 
+// Of what was to go: the server did not say that it could not. One that removes nothing at all will not do so
+// later.
+bool was_removed(const PushRunResult& result, const std::vector<std::string>& paths);
+
 // Loop thread only. Destroying it ends the session.
 class PushRun final : private PushUser {
  public:

@@ -321,16 +321,18 @@ void Pusher::planned(Result<Found> found) {
 
 // What broke off in the middle comes before anything else; but not for ever.
 void Pusher::finish_first() {
-  const PushFailure* const failure = failures_.find(unfinished_->steps.front().node);
-  if (failure != nullptr && failure->times > kMaxFinishAttempts) {
-    log_warn("given up halfway: " + failure->text(Clock::now()));
+  if (finish_attempts_ > kMaxFinishAttempts) {
+    const PushStep& first = unfinished_->steps.front();
+    const PushFailure* const failure = failures_.find(first.node);
+    log_warn("given up halfway: " +
+             (failure != nullptr ? failure->text(Clock::now()) : escape_control(first.path)));
     forget_unfinished();
     dirty_ = true;
     return pump();
   }
-  if (failure != nullptr && failure->until > Clock::now()) {
+  if (finish_retry_ > Clock::now()) {
     dirty_ = true;
-    link_retry_ = failure->until;
+    link_retry_ = finish_retry_;
     return schedule(link_retry_);
   }
   start_job(PushBatch(*unfinished_), true);
@@ -347,6 +349,8 @@ void Pusher::keep_unfinished(const PushBatch& batch) {
 // Nothing is halfway any more.
 void Pusher::forget_unfinished() {
   fences_.end();
+  finish_attempts_ = 0;
+  finish_retry_ = {};
   if (!unfinished_) return;
   unfinished_.reset();
   context_.store.post([&replica = context_.replica] {
@@ -479,6 +483,7 @@ void Pusher::flush(RequestId id, std::optional<NodeId> below, Done<void> done) {
   flushes_.push_back({id, below, unix_ms_now(), Clock::now(), std::move(done)});
   // What failed lately gets another chance at once.
   failures_.retry();
+  finish_retry_ = {};
   link_retry_ = {};
   dirty_ = true;
   pump();

@@ -115,6 +115,7 @@ class Pusher {
   void tell_read_only(const Error& why);
   void keep_unfinished(const PushBatch& batch);
   void forget_unfinished();
+  void note_finish_attempt(const PushOutcome& outcome);
   void schedule(Clock::time_point due);
   void schedule_in(std::chrono::milliseconds delay) { schedule(Clock::now() + delay); }
   // The same, of something to push.
@@ -143,6 +144,8 @@ class Pusher {
   std::unique_ptr<PushJob> job_;
   bool job_is_again_ = false;
   std::optional<PushBatch> unfinished_;
+  unsigned finish_attempts_ = 0;  // of it, that were more than a link that broke
+  Clock::time_point finish_retry_{};
   SentVersions sent_;
   std::vector<StepCollision> collisions_;
   PushFailures failures_;

@@ -33,6 +33,7 @@ void Pusher::job_over(PushOutcome outcome) {
   const bool still_unfinished = outcome.unfinished || (outcome.broken && job_is_again_);
   if (!still_unfinished) forget_unfinished();
   if (still_unfinished && !unfinished_) keep_unfinished(job->batch());
+  if (still_unfinished && job_is_again_) note_finish_attempt(outcome);
   const bool smooth = !outcome.broken && outcome.failures.empty() && outcome.collisions.empty();
   smooth ? recent_.forget(job->batch()) : recent_.clear();
   note_done(outcome, job->batch());
@@ -54,6 +55,12 @@ void Pusher::job_over(PushOutcome outcome) {
   }
   dirty_ = true;
   pump();
+}
+
+// What failed of the batch before it broke off, however often, was no attempt to finish it.
+void Pusher::note_finish_attempt(const PushOutcome& outcome) {
+  if (outcome.broken && is_link_error(*outcome.broken)) return;
+  finish_retry_ = Clock::now() + push_backoff(finish_attempts_++);
 }
 
 void Pusher::note_done(const PushOutcome& outcome, const PushBatch& batch) {

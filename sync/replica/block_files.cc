@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "sync/replica/schema.h"
 
@@ -141,9 +143,16 @@ bool BlockFiles::released(uint64_t id) {
   return false;
 }
 
-void BlockFiles::remove(uint64_t id) {
-  unlink(path(id).c_str());
-  changed(id);
+void BlockFiles::remove(std::span<const uint64_t> ids) {
+  std::vector<std::string> paths;
+  std::vector<FileRemoval> removals;
+  paths.reserve(ids.size());
+  for (const uint64_t id : ids) removals.push_back({paths.emplace_back(path(id)).c_str()});
+  batch_.remove(removals);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const bool gone = removals[i].error == 0 || removals[i].error == ENOENT;
+    gone ? usage_.block_file_removed(ids[i]) : changed(ids[i]);
+  }
 }
 
 bool BlockFiles::lend(uint64_t id) {

@@ -4,11 +4,13 @@
 
 #include <cstdint>
 #include <mutex>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "io/base/result.h"
+#include "io/file_batch.h"
 #include "sync/replica/disk_usage.h"
 #include "sync/replica/state_directory.h"
 #include "sync/replica/writer.h"
@@ -18,8 +20,8 @@ namespace rsyncfs {
 // Any thread.
 class BlockFiles {
  public:
-  BlockFiles(const StateDirectory& directory, Writer& writer, DiskUsage& usage)
-      : directory_(directory), writer_(writer), usage_(usage) {}
+  BlockFiles(const StateDirectory& directory, Writer& writer, FileBatch& batch, DiskUsage& usage)
+      : directory_(directory), writer_(writer), batch_(batch), usage_(usage) {}
 
   // Takes the first numbers; those below belong to earlier runs. Before anything else.
   Result<void> recover();
@@ -43,7 +45,8 @@ class BlockFiles {
   // No row speaks of it any more. True: nobody writes it either, so remove() it; no row will speak of it
   // again.
   bool released(uint64_t id);
-  void remove(uint64_t id);
+  void remove(uint64_t id) { remove(std::span(&id, 1)); }
+  void remove(std::span<const uint64_t> ids);
   // Somebody writes it now.
   bool is_open(uint64_t id) const;
   // Nobody may write it from now on. False: somebody does.
@@ -61,6 +64,7 @@ class BlockFiles {
 
   const StateDirectory& directory_;
   Writer& writer_;
+  FileBatch& batch_;
   DiskUsage& usage_;
   uint64_t first_new_ = 1;
   mutable std::mutex mutex_;

@@ -37,7 +37,7 @@ ContentStore::ContentStore(const StateDirectory& directory, Writer& writer, Read
       reads_(reads),
       epochs_(epochs),
       usage_(std::make_shared<DiskUsage>(directory)),
-      blocks_(directory, writer, *usage_),
+      blocks_(directory, writer, batch, *usage_),
       slabs_(directory, max_maps, usage_),
       cache_(max_maps, max_mapped_bytes),
       repair_(directory, writer, reads, batch, *this),
@@ -424,7 +424,7 @@ void ContentStore::bury() {
   }
   for (const uint64_t slab : dead.slabs) slabs_.remove(slab);
   slabs_.free(std::move(dead.holes));
-  for (const uint64_t file : dead.files) blocks_.remove(file);
+  blocks_.remove(dead.files);
 }
 
 void ContentStore::sweep() {

@@ -17,8 +17,9 @@
 
 namespace rsyncfs {
 namespace {
-// Pushed files in one transaction: nobody waits for the writer for long.
-constexpr size_t kFinishedAtOnce = 64;
+// Pushed files in one transaction: most of the pages that it writes are those of the next as well, but nobody
+// is to wait for the writer for long.
+constexpr size_t kFinishedAtOnce = 256;
 }  // namespace
 
 Result<void> DirtyFiles::recover() {
@@ -155,6 +156,13 @@ std::vector<Result<std::shared_ptr<PushSnapshot>>> DirtyFiles::snapshots(std::sp
   files.reserve(nodes.size());
   for (const NodeId node : nodes) files.push_back(registry_.file(node));
   return take_snapshots(store_, files);
+}
+
+void DirtyFiles::read_ahead(std::span<const std::shared_ptr<PushSnapshot>> snapshots) {
+  std::vector<const StoredSnapshot*> stored;
+  stored.reserve(snapshots.size());
+  for (const auto& one : snapshots) stored.push_back(static_cast<const StoredSnapshot*>(one.get()));
+  keep_small(store_, stored);
 }
 
 Result<void> DirtyFiles::pushed(std::span<const PushedContent> files) {

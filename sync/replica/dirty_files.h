@@ -62,6 +62,7 @@ class DirtyFiles {
   Result<void> close_epoch();
 
   std::vector<Result<std::shared_ptr<PushSnapshot>>> snapshots(std::span<const NodeId> files);
+  void read_ahead(std::span<const std::shared_ptr<PushSnapshot>> snapshots);
   Result<void> pushed(std::span<const PushedContent> files);
 
   // Within a transaction, the node being dropped or taken over by another version: its layers go.

@@ -31,15 +31,24 @@ void DiskUsage::changed(File file) {
   changed_.insert(file);
 }
 
+void DiskUsage::block_file_removed(uint64_t id) {
+  std::lock_guard lock(mutex_);
+  changed_.erase(id << 1U);
+  removed_.push_back(id << 1U);
+}
+
 uint64_t DiskUsage::bytes() {
   const std::lock_guard one_looks(look_mutex_);
   if (!std::exchange(looked_at_all_, true)) look_at_all();
   std::unordered_set<File> files;
+  std::vector<File> removed;
   {
     std::lock_guard lock(mutex_);
     files.swap(changed_);
+    removed.swap(removed_);
   }
   for (const File file : files) look_at(file);
+  for (const File file : removed) forget(file);
   return bytes_;
 }
 
@@ -55,18 +64,19 @@ void DiskUsage::look_at_all() {
 void DiskUsage::look_at(File file) {
   const bool slab = (file & 1U) != 0;
   const std::string path = slab ? directory_.slab(file >> 1U) : directory_.block_file(file >> 1U);
+  forget(file);
   struct stat status {};
-  const bool there = stat(path.c_str(), &status) == 0;
-  const uint64_t now = there ? static_cast<uint64_t>(status.st_blocks) * kStatUnit : 0;
-  const auto known = known_.find(file);
-  if (known != known_.end()) {
-    bytes_ -= known->second;
-    if (there) known->second = now;
-    if (!there) known_.erase(known);
-  } else if (there) {
-    known_.emplace(file, now);
-  }
+  if (stat(path.c_str(), &status) != 0) return;
+  const uint64_t now = static_cast<uint64_t>(status.st_blocks) * kStatUnit;
+  known_.emplace(file, now);
   bytes_ += now;
+}
+
+void DiskUsage::forget(File file) {
+  const auto known = known_.find(file);
+  if (known == known_.end()) return;
+  bytes_ -= known->second;
+  known_.erase(known);
 }
 
 }  // namespace rsyncfs

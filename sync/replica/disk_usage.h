@@ -7,6 +7,7 @@
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
+#include <vector>
 
 #include "sync/replica/state_directory.h"
 
@@ -18,9 +19,11 @@ class DiskUsage {
   // `directory` must live as long as bytes() is called.
   explicit DiskUsage(const StateDirectory& directory) : directory_(directory) {}
 
-  // It was written, punched or removed.
+  // It was written, or punched.
   void slab_changed(uint64_t id) { changed(id << 1U | 1U); }
   void block_file_changed(uint64_t id) { changed(id << 1U); }
+  // It is not there any more, and never again.
+  void block_file_removed(uint64_t id);
 
   // The first call looks at every file there is.
   uint64_t bytes();
@@ -31,6 +34,7 @@ class DiskUsage {
   void changed(File file);
   void look_at_all();
   void look_at(File file);
+  void forget(File file);
 
   const StateDirectory& directory_;
   std::mutex look_mutex_;  // before mutex_; guards the three below
@@ -39,6 +43,7 @@ class DiskUsage {
   std::unordered_map<File, uint64_t> known_;
   std::mutex mutex_;
   std::unordered_set<File> changed_;  // guarded by mutex_
+  std::vector<File> removed_;         // guarded by mutex_; what looks at them comes later
 };
 
 }  // namespace rsyncfs

@@ -193,6 +193,9 @@ class PendingChanges {
   Result<std::shared_ptr<PushSnapshot>> snapshot(NodeId file) {
     return std::move(snapshots(std::span(&file, 1)).front());
   }
+  // The bytes of small ones among them are read into memory, many at once, for those who read them next. What
+  // goes wrong is told then. Any thread.
+  virtual void read_ahead(std::span<const std::shared_ptr<PushSnapshot>> snapshots) = 0;
   // Many small ones in one transaction. The first error ends it; what was recorded stays.
   virtual Result<void> pushed(std::vector<PushedContent> files) = 0;
   Result<void> pushed(std::shared_ptr<PushSnapshot> snapshot, const BaseNode& now,

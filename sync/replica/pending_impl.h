@@ -40,6 +40,9 @@ class StoredPendingChanges final : public PendingChanges {
   std::vector<Result<std::shared_ptr<PushSnapshot>>> snapshots(std::span<const NodeId> files) override {
     return files_.snapshots(files);
   }
+  void read_ahead(std::span<const std::shared_ptr<PushSnapshot>> snapshots) override {
+    files_.read_ahead(snapshots);
+  }
   using PendingChanges::pushed;
   Result<void> pushed(std::vector<PushedContent> files) override;
   Result<void> acknowledge(const Acknowledged& news) override;

@@ -137,16 +137,19 @@ Result<void> PushFinish::read_small() {
     small_ = std::move(*kept);
     return {};
   }
-  std::vector<std::byte> bytes(size_);
+  auto owner = std::make_shared_for_overwrite<std::byte[]>(size_);  // NOLINT: as KeptBytes has it
+  const std::span<std::byte> bytes(owner.get(), size_);
   auto here = snapshot_.read(0, bytes);
   if (!here && here.error().code() != Errc::kNotFound) return here;
-  if (here) small_ = std::move(bytes);
+  if (here) small_ = KeptBytes{std::move(owner), bytes};
+  // It is here now.
+  static_cast<void>(snapshot_.take_kept());
   return {};
 }
 
 std::optional<ContentStore::SmallContent> PushFinish::small_content() const {
   if (!small_) return std::nullopt;
-  return ContentStore::SmallContent{content_row(), *small_};
+  return ContentStore::SmallContent{content_row(), small_->bytes};
 }
 
 Result<void> PushFinish::end_small(Transaction& transaction) {
@@ -166,6 +169,9 @@ Result<void> PushFinish::as_small() {
 // What goes wrong with one of them, run() tells, and does not keep the others from being done.
 std::vector<PushFinish*> finish_together(DirtyStore& store, std::vector<PushFinish*> small) {
   if (small.size() < 2) return small;
+  std::vector<const StoredSnapshot*> snapshots;
+  for (PushFinish* const one : small) snapshots.push_back(&one->snapshot());
+  keep_small(store, snapshots);
   for (PushFinish* const one : small) {
     if (!one->read_small()) return small;
   }

@@ -29,6 +29,7 @@ class PushFinish {
   Result<void> run();
 
   // ---- instead, for several in one transaction ----
+  const StoredSnapshot& snapshot() const { return snapshot_; }
   bool is_small() const { return snapshot_.layer().has_value() && size_ <= kSlabMaxFileBytes; }
   Result<void> read_small();
   // With the transaction. False: run() is to be called.
@@ -58,7 +59,7 @@ class PushFinish {
   const std::vector<Binding>& names_;
   const uint64_t size_;
   LayerRow row_;
-  std::optional<std::vector<std::byte>> small_;  // all bytes of the file, if they are here
+  std::optional<KeptBytes> small_;  // all bytes of the file, if they are here
 };
 
 // Those that can be are done, in one transaction; returns the others, for run().

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <deque>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -56,26 +57,51 @@ LayerStack StoredSnapshot::stack() const {
 }
 
 Result<void> StoredSnapshot::read(uint64_t offset, std::span<std::byte> out) const {
+  const bool whole = offset == 0 && out.size() == node_.attr.size && out.size() <= kKeptFileBytes;
+  if (whole && copy_kept(out)) return {};
   std::vector<ExtentSet::Range> missing;
   auto got = stack().read(offset, out, missing, nullptr);
   if (!got && !file_->is_current(view_)) return Error(Errc::kNotFound, "the file was removed");
   if (!got) return got.error();
   if (*got != out.size()) return Error(Errc::kUsage, "reading beyond the end of a file that is being pushed");
   if (!missing.empty()) return Error(Errc::kNotFound, "bytes of a file that is being pushed are not here");
-  if (offset == 0 && out.size() == node_.attr.size && out.size() <= kKeptFileBytes) {
-    const std::lock_guard lock(kept_mutex_);
-    if (!kept_ && kept_bytes.load(std::memory_order_relaxed) < kMaxKeptBytes) {
-      kept_.emplace(out.begin(), out.end());
-      kept_bytes.fetch_add(out.size(), std::memory_order_relaxed);
-    }
+  if (whole && !out.empty() && kept_bytes.load(std::memory_order_relaxed) < kMaxKeptBytes) {
+    auto owner = std::make_shared_for_overwrite<std::byte[]>(out.size());  // NOLINT: as KeptBytes has it
+    std::copy(out.begin(), out.end(), owner.get());
+    const std::span<const std::byte> bytes(owner.get(), out.size());
+    keep({std::move(owner), bytes});
   }
   return {};
 }
 
-std::optional<std::vector<std::byte>> StoredSnapshot::take_kept() const {
+bool StoredSnapshot::copy_kept(std::span<std::byte> out) const {
+  {
+    const std::lock_guard lock(kept_mutex_);
+    if (!kept_) return false;
+    std::copy(kept_->bytes.begin(), kept_->bytes.end(), out.begin());
+  }
+  if (kept_bytes.load(std::memory_order_relaxed) > kMaxKeptBytes) static_cast<void>(take_kept());
+  return true;
+}
+
+std::optional<KeptBytes> StoredSnapshot::take_kept() const {
   const std::lock_guard lock(kept_mutex_);
-  if (kept_) kept_bytes.fetch_sub(kept_->size(), std::memory_order_relaxed);
+  if (kept_) kept_bytes.fetch_sub(kept_->bytes.size(), std::memory_order_relaxed);
   return std::exchange(kept_, std::nullopt);
+}
+
+void StoredSnapshot::keep(KeptBytes bytes) const {
+  const std::lock_guard lock(kept_mutex_);
+  if (kept_) return;
+  kept_bytes.fetch_add(bytes.bytes.size(), std::memory_order_relaxed);
+  kept_ = std::move(bytes);
+}
+
+uint64_t StoredSnapshot::small_file() const {
+  const uint64_t size = node_.attr.size;
+  if (!layer_ || size == 0 || size > kKeptFileBytes || layer_->extents.contiguous_end(0) < size) return 0;
+  const std::lock_guard lock(kept_mutex_);
+  return kept_ ? 0 : layer_->block_file;
 }
 
 bool StoredSnapshot::complete() const {
@@ -225,6 +251,34 @@ void take_together(DirtyStore& store, std::span<const std::shared_ptr<DirtyFile>
 }
 
 }  // namespace
+
+// One of them is read as well when it is asked for, by a descriptor that may be open.
+void keep_small(DirtyStore& store, std::span<const StoredSnapshot* const> snapshots) {
+  std::vector<const StoredSnapshot*> small;
+  std::vector<std::string> paths;
+  uint64_t bytes = 0;
+  for (const StoredSnapshot* const one : snapshots) {
+    const uint64_t file = one->small_file();
+    if (file == 0) continue;
+    small.push_back(one);
+    paths.push_back(store.directory.block_file(file));
+    bytes += one->node().attr.size;
+  }
+  if (small.size() < 2) return;
+  const auto owner = std::make_shared_for_overwrite<std::byte[]>(bytes);  // NOLINT: as KeptBytes has it
+  std::vector<FileLoad> loads(small.size());
+  std::span<std::byte> left(owner.get(), bytes);
+  for (size_t i = 0; i < small.size(); ++i) {
+    const uint64_t size = small[i]->node().attr.size;
+    loads[i].path = paths[i].c_str();
+    loads[i].into = left.first(size);
+    left = left.subspan(size);
+  }
+  store.batch.load(loads);
+  for (size_t i = 0; i < small.size(); ++i) {
+    if (loads[i].error == 0 && loads[i].got == loads[i].into.size()) small[i]->keep({owner, loads[i].into});
+  }
+}
 
 std::vector<Result<std::shared_ptr<PushSnapshot>>> take_snapshots(
     DirtyStore& store, std::span<const std::shared_ptr<DirtyFile>> files) {

@@ -196,6 +196,7 @@ MountStatus sample_status() {
   status.batch_reads = 150;
   status.batch_read_bytes = 4096;
   status.batch_syncs = 1;
+  status.batch_removals = 70;
   status.cached_bytes = 1024;
   status.cached_files = 1;
   status.partial_files = 2;
@@ -234,7 +235,7 @@ constexpr const char* kGoldenStatus =
     R"("checksum":"xxh128","compression":"zstd"},)"
     R"("io":{"engine":"threads","reason":"threads: asked for","wakeups":10,"submits":11,)"
     R"("operations":{"recv":3,"send":2},)"
-    R"("batch":{"engine":"io_uring","batches":14,"reads":150,"read_bytes":4096,"syncs":1}},)"
+    R"("batch":{"engine":"io_uring","batches":14,"reads":150,"read_bytes":4096,"syncs":1,"removals":70}},)"
     R"("tree":{"listed":true,"entries":12,"listed_at":1700000001},"poll":{"directories_in_use":14,"directories_every_ms":1000,"tree_every_ms":15000},)"
     R"("totals":{"bytes_in":1,"bytes_out":2,"sessions_opened":3,"lists_received":4,"files_fetched":5,)"
     R"("bytes_fetched":6,"files_failed":7,"requests_timed_out":8,"waiting_requests":9},)"
@@ -281,7 +282,7 @@ TEST(StatusDocument, TextSaysItInWords) {
         "31 B taken of 3.0 GiB, 2.0 KiB free of at least 33 B; 35 files let go (36 B), 37 pins",
         "threads: asked for",
         "recv 3, send 2; 10 wakeups, 11 calls to the kernel",
-        "files of the store (io_uring): 150 reads (4.0 KiB), 1 sync; 14 times several at once",
+        "files of the store (io_uring): 150 reads (4.0 KiB), 1 sync, 70 removals; 14 times several at once",
         "pid 4711",
         "version 0.1.0",
         "8.6 MiB resident",

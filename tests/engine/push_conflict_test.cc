@@ -227,6 +227,41 @@ class PushRaceTest : public PushConflictTest {
     }
     for (const std::string& name : listing()) EXPECT_FALSE(name.starts_with(".")) << name;
   }
+  // The same, when a symbolic link takes the file's place at the source meanwhile.
+  void walk_links() {
+    wait_for_silence();
+    ASSERT_TRUE(other_->write(name_of(0), "from the second mount").ok());
+    flush(*other_);
+    const std::vector<uint64_t> pieces = proxy_->pieces();
+    ASSERT_LT(pieces.size(), kMostFiles);
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      SCOPED_TRACE(i);
+      const std::string name = name_of(i + 1);
+      wait_for_silence();
+      ASSERT_TRUE(other_->write(name, "from the second mount").ok());
+      proxy_->stop_after(pieces[i], [] {});
+      std::thread pushing([&] { static_cast<void>(other_->flush()); });
+      support::wait_until([&] { return proxy_->stopped(); }, std::chrono::seconds(2));
+      // Then it is ours that the link replaces, which is what whoever made it has seen.
+      const bool arrived = remote(name) == "from the second mount";
+      fs::create_symlink("to " + name, served("made"));
+      fs::rename(served("made"), served(name));
+      proxy_->release();
+      pushing.join();
+      flush(*other_);
+      Names links;
+      Names files;
+      for (const std::string& one : listing()) {
+        if (one != name && !one.starts_with(name + ".conflict-")) continue;
+        fs::is_symlink(served(one)) ? links.push_back(fs::read_symlink(served(one)).string())
+                                    : files.push_back(remote(one));
+      }
+      EXPECT_EQ(links, (Names{"to " + name}));
+      if (arrived) continue;
+      EXPECT_EQ(files, (Names{"from the second mount"}));
+    }
+    for (const std::string& name : listing()) EXPECT_FALSE(name.starts_with(".")) << name;
+  }
   // What conflicts are followed by is not counted.
   void wait_for_silence() {
     do {
@@ -246,6 +281,11 @@ class PushRaceTest : public PushConflictTest {
 TEST_F(PushRaceTest, NoVersionIsLostBetweenTheLookAndTheRename) {
   start_both();
   walk(Then::kItGoesOn);
+}
+
+TEST_F(PushRaceTest, NoLinkIsLostBetweenTheLookAndTheContents) {
+  start_both();
+  walk_links();
 }
 
 TEST_F(PushRaceTest, NoVersionIsLostWhenTheLinkBreaksThen) {

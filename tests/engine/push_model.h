@@ -63,6 +63,7 @@ class PendingModel final : public PendingChanges {
   Result<void> acknowledge(const Acknowledged& news) override;
 
   std::vector<Result<std::shared_ptr<PushSnapshot>>> snapshots(std::span<const NodeId> files) override;
+  void read_ahead(std::span<const std::shared_ptr<PushSnapshot>> /*snapshots*/) override {}
   using PendingChanges::pushed;
   Result<void> pushed(std::vector<PushedContent> files) override;
   Result<std::vector<NameChange>> keep_both(NodeId parent, std::string_view name, const ListedName* theirs,

@@ -3,8 +3,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <functional>
+#include <memory>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -15,6 +18,7 @@
 #include "tests/support/old_rsync.h"
 #include "tests/support/small_disk.h"
 #include "tests/support/ssh_server.h"
+#include "tests/support/unreliable_link.h"
 #include "tests/support/wait.h"
 
 namespace rsyncfs {
@@ -384,6 +388,63 @@ TEST_F(PushNobodyTest, WhatDoesNotFitWaitsForSpace) {
   EXPECT_EQ(listing(), (Names{"edited", "small", "theirs"}));
   fs::remove(served("theirs"));
   EXPECT_TRUE(arrives("large", large)) << "by itself";
+}
+
+// ---- what is put aside while contents replace something, at a server that is far away ----
+class PushAsideTest : public PushNobodyTest {
+ protected:
+  void start_far_away() {
+    options_.writeback_delay = seconds(1000);
+    fs::create_directory(served("d"));
+    write_file(served("d/f"), "old");
+    chmod(served("d").c_str(), 0777);
+    chmod(served("d/f").c_str(), 0666);
+    server_ = std::make_unique<support::RsyncDaemon>(limited({{"uid", "nobody"}, {"gid", "nogroup"}}));
+    link_ = std::make_unique<support::UnreliableLink>(server_->port());
+    open_source("rsync://127.0.0.1:" + std::to_string(link_->port()) + "/m");
+    ASSERT_TRUE(rig_->read_all("d/f").ok());
+  }
+  bool something_aside() const {
+    const fs::directory_iterator all(served("d"));
+    return std::any_of(begin(all), end(all),
+                       [](const auto& entry) { return entry.path().filename().string().starts_with("."); });
+  }
+  // Pushes the file, and calls `then` when the server has put aside what was there, and has the new contents.
+  void push_far_away(const std::function<void()>& then) {
+    link_->delay(std::chrono::milliseconds(150));
+    std::thread pushing([this] { static_cast<void>(rig_->flush()); });
+    EXPECT_TRUE(support::wait_until([&] { return remote("d/f") == "new" && something_aside(); }, kLimit));
+    then();
+    link_->heal();
+    pushing.join();
+  }
+
+  std::unique_ptr<support::UnreliableLink> link_;
+};
+
+TEST_F(PushAsideTest, WhatFailedOftenBeforeItBrokeOffIsFinishedAllTheSame) {
+  start_far_away();
+  ASSERT_TRUE(rig_->write("d/f", "new").ok());
+  chmod(served("d").c_str(), 0555);
+  for (int i = 0; i < 8; ++i) expect_left("ermission denied");
+  chmod(served("d").c_str(), 0777);
+  push_far_away([this] { link_->reset(); });
+  EXPECT_TRUE(support::wait_until([&] { return rig_->flush().ok(); }, kLimit));
+  EXPECT_EQ(listing(), (Names{"d", "d/f"}));
+  EXPECT_EQ(remote("d/f"), "new");
+}
+
+TEST_F(PushAsideTest, WhatTheServerCannotRemoveIsRemovedLater) {
+  start_far_away();
+  ASSERT_TRUE(rig_->write("d/f", "new").ok());
+  push_far_away([this] {
+    chmod(served("d").c_str(), 0555);
+    std::this_thread::sleep_for(seconds(4));  // by then it has been told to
+    chmod(served("d").c_str(), 0777);
+  });
+  EXPECT_TRUE(support::wait_until([&] { return rig_->flush().ok(); }, kLimit));
+  EXPECT_EQ(listing(), (Names{"d", "d/f"}));
+  EXPECT_EQ(remote("d/f"), "new");
 }
 
 // ---- fsync=remote, which is a flush of one node ----

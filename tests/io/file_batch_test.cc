@@ -13,6 +13,10 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -173,6 +177,104 @@ TEST_P(FileBatchTest, SyncsFilesAndDirectories) {
 }
 
 // Each thread has its own ring, or all share the pool.
+class TempDirectory {
+ public:
+  TempDirectory() { EXPECT_NE(::mkdtemp(path_.data()), nullptr); }
+  ~TempDirectory() { std::filesystem::remove_all(path_); }
+  TempDirectory(const TempDirectory&) = delete;
+  TempDirectory& operator=(const TempDirectory&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_ = (std::filesystem::temp_directory_path() / "rsyncfs-batch.XXXXXX").string();
+};
+
+void write_text(const std::string& path, std::string_view text) {
+  std::ofstream(path) << text;
+}
+
+size_t open_descriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<size_t>(std::distance(begin(all), end(all)));
+}
+
+TEST_P(FileBatchTest, LoadsFiles) {
+  const TempDirectory directory;
+  constexpr size_t kFiles = 3 * FileBatch::kDepth + 5;
+  std::vector<std::string> paths;
+  std::vector<std::string> texts;
+  std::vector<std::string> buffers;
+  for (size_t i = 0; i < kFiles; ++i) {
+    paths.push_back(directory.path() + "/" + std::to_string(i));
+    texts.push_back(pattern(100 + i, i));
+    buffers.emplace_back(texts[i].size(), '.');
+    write_text(paths[i], texts[i]);
+  }
+  const std::string link = directory.path() + "/link";
+  ASSERT_EQ(::symlink("0", link.c_str()), 0);
+  const std::string absent = directory.path() + "/absent";
+  std::string longer(150, '.');
+  std::string shorter(50, '.');
+  std::vector<FileLoad> loads(kFiles);
+  for (size_t i = 0; i < kFiles; ++i) loads[i] = {paths[i].c_str(), writable(buffers[i]), 77, EIO};
+  loads.push_back({absent.c_str(), writable(longer), 77, 0});
+  loads.push_back({link.c_str(), writable(longer)});
+  loads.push_back({directory.path().c_str(), writable(longer)});
+  loads.push_back({paths[0].c_str(), writable(longer)});
+  loads.push_back({paths[0].c_str(), writable(shorter)});
+  loads.push_back({paths[0].c_str(), {}});
+  batch().load(std::span(loads).first(2));  // what the thread needs is there
+  const auto open_before = open_descriptors();
+  batch().load(loads);
+  EXPECT_EQ(open_descriptors(), open_before);
+  for (size_t i = 0; i < kFiles; ++i) {
+    EXPECT_EQ(loads[i].error, 0) << i;
+    EXPECT_EQ(loads[i].got, texts[i].size()) << i;
+    EXPECT_EQ(buffers[i], texts[i]) << i;
+  }
+  const std::vector<int> errors = {ENOENT, ELOOP, EISDIR, 0, 0, 0};
+  const std::vector<size_t> got = {0, 0, 0, texts[0].size(), 50, 0};
+  for (size_t i = 0; i < errors.size(); ++i) {
+    EXPECT_EQ(loads[kFiles + i].error, errors[i]) << i;
+    EXPECT_EQ(loads[kFiles + i].got, got[i]) << i;
+  }
+  EXPECT_EQ(longer.substr(0, texts[0].size()), texts[0]);
+  EXPECT_EQ(shorter, texts[0].substr(0, 50));
+  EXPECT_EQ(batch().counters().batches, 2U);
+  EXPECT_EQ(batch().counters().reads, loads.size() + 2);
+  batch().load(std::span(loads).last(1));
+  batch().load({});
+  EXPECT_EQ(batch().counters().batches, 2U);
+}
+
+TEST_P(FileBatchTest, RemovesFiles) {
+  const TempDirectory directory;
+  constexpr size_t kFiles = 3 * FileBatch::kDepth + 5;
+  std::vector<std::string> paths;
+  for (size_t i = 0; i < kFiles; ++i) {
+    paths.push_back(directory.path() + "/" + std::to_string(i));
+    write_text(paths[i], "x");
+  }
+  const std::string stays = directory.path() + "/stays";
+  write_text(stays, "x");
+  std::vector<FileRemoval> removals;
+  for (const std::string& path : paths) removals.push_back({path.c_str(), EIO});
+  removals.push_back({paths[0].c_str()});
+  removals.push_back({directory.path().c_str()});
+  // Which of the two of one file comes first is not said.
+  batch().remove(removals);
+  for (size_t i = 1; i < kFiles; ++i) EXPECT_EQ(removals[i].error, 0) << i;
+  EXPECT_EQ(std::set({removals[0].error, removals[kFiles].error}), std::set({0, ENOENT}));
+  EXPECT_EQ(removals.back().error, EISDIR);
+  for (const std::string& path : paths) EXPECT_NE(::access(path.c_str(), F_OK), 0) << path;
+  EXPECT_EQ(::access(stays.c_str(), F_OK), 0);
+  EXPECT_EQ(batch().counters().removals, removals.size());
+  FileRemoval one{stays.c_str()};
+  batch().remove({&one, 1});
+  EXPECT_EQ(one.error, 0);
+  EXPECT_NE(::access(stays.c_str(), F_OK), 0);
+}
+
 TEST_P(FileBatchTest, ManyThreadsAtOnce) {
   constexpr size_t kThreads = 12;
   constexpr size_t kRounds = 20;

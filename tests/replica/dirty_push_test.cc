@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What is pushed, and what becomes of it here.
+#include <sys/stat.h>
+
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -63,6 +65,66 @@ TEST_F(DirtyPush, OneAtATime) {
   EXPECT_EQ(store_->pending().snapshot(file).error().code(), Errc::kRefused);
   snapshot = nullptr;
   EXPECT_TRUE(store_->pending().snapshot(file).ok());
+}
+
+// Many small files are read, and gone again, in a few calls; the bytes are those of the snapshot.
+TEST_F(DirtyPush, SmallFilesAreReadTogether) {
+  constexpr size_t kFiles = 200;
+  constexpr size_t kGone = 1;
+  NewNode wanted;
+  wanted.mode = S_IFREG | 0644;
+  std::vector<NodeId> files;
+  std::vector<Bytes> models;
+  for (size_t i = 0; i < kFiles; ++i) {
+    const Node made = must(local().create(kRootNode, "f" + std::to_string(i), wanted));
+    models.push_back(filled(1000 + 20 * i, static_cast<int>(i % 250)));
+    must(local().write(made.id, 0, models.back()));
+    files.push_back(made.id);
+  }
+  // None of the small ones that are laid over nothing: it goes by itself.
+  const Bytes large = filled(50'000, 7);
+  const Node made = must(local().create(kRootNode, "large", wanted));
+  must(local().write(made.id, 0, large));
+  files.push_back(made.id);
+  models.push_back(large);
+  must(store_->pending().names(0, 1));  // as whoever plans a push: all is in the database then
+  std::vector<std::shared_ptr<PushSnapshot>> snapshots;
+  for (auto& one : store_->pending().snapshots(files)) snapshots.push_back(must(std::move(one)));
+  // What is written from now on is none of theirs, and who loses a file does not take others along.
+  must(local().write(files[0], 0, filled(5, 251)));
+  must(local().unlink(kRootNode, "f" + std::to_string(kGone)));
+  const FileBatchCounters& counters = store_->file_batch().counters();
+  const uint64_t batches = counters.batches;
+  const uint64_t reads = counters.reads;
+  store_->pending().read_ahead(snapshots);
+  EXPECT_EQ(counters.batches, batches + 1);
+  EXPECT_GE(counters.reads, reads + kFiles - 1);
+  for (size_t i = 0; i < snapshots.size(); ++i) {
+    if (i == kGone) continue;
+    EXPECT_TRUE(same_bytes(read(*snapshots[i]), models[i])) << i;
+  }
+  std::vector<PushedContent> pushed;
+  for (size_t i = 0; i < snapshots.size(); ++i) {
+    if (i == kGone) continue;
+    const std::string name = i < kFiles ? "f" + std::to_string(i) : "large";
+    pushed.push_back(
+        {snapshots[i], as_snapshot(*snapshots[i]), "xxh128", "digest", {{kRootNode, name, files[i]}}});
+  }
+  snapshots.clear();
+  const uint64_t removals = counters.removals;
+  must(store_->pending().pushed(std::move(pushed)));
+  must(store_->cache().free_contents({}, {}));  // with it what was freed before is gone
+  EXPECT_GE(counters.removals, removals + kFiles - 2);
+  model_write(models[0], 0, filled(5, 251));
+  for (size_t i = 0; i < files.size(); ++i) {
+    if (i == kGone) continue;
+    EXPECT_TRUE(same_bytes(whole_file(*store_, files[i]), models[i])) << i;
+  }
+  reopen();
+  for (size_t i = 0; i < files.size(); ++i) {
+    if (i == kGone) continue;
+    EXPECT_TRUE(same_bytes(whole_file(*store_, files[i]), models[i])) << i;
+  }
 }
 
 TEST_F(DirtyPush, WhatIsLeftOfAFileIsAsOldAsWhatWasPushedOfIt) {
