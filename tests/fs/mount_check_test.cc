@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+#include "fs/fuse/front.h"
 #include "fs/fuse/mount_check.h"
 
 #include <gtest/gtest.h>
