@@ -260,12 +260,11 @@ void Daemon::close_metrics() {
   if (metrics_socket_ != 0 && lstat(path.c_str(), &info) == 0 && info.st_ino == metrics_socket_)
     unlink(path.c_str());
   metrics_socket_ = 0;
-  if (!metrics_) return;
+  if (!metrics_ || !loop_thread_.joinable()) return;
   wait_for_loop(kShutDownLimit, [this](Task done) {
     metrics_->stop();
     done();
   });
-  metrics_.reset();
 }
 
 // So that the mount is known again when it outlives this process, however the kernel spells it.
@@ -502,6 +501,7 @@ void Daemon::shut_down() {
   events_.reset();
   notifier_.reset();
   control_.reset();
+  metrics_.reset();
   executor_.reset();
   loop_.reset();
   service_.reset();

@@ -271,7 +271,8 @@ TEST_F(Doctor, TellsOfARestrictedServer) {
   EXPECT_THAT(names(), ::testing::ElementsAre("file"));
   const CommandResult read_only = restricted("-ro");
   EXPECT_EQ(read_only.exit_code, 1) << read_only.out;
-  EXPECT_FINDING(read_only, "problem", "writing: ");
+  EXPECT_FINDING(read_only, "note", "rrsync: the server is restricted");
+  EXPECT_FINDING(read_only, "problem", "writing: .*read-only server[^\n]*\n +-> the key runs rrsync");
 }
 
 // Nothing here may set the clock; what tells of it is the time of the directory, which the server sets by it.
