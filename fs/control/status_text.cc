@@ -48,7 +48,9 @@ std::string disk_line(const CacheStatus& cache) {
 }
 
 std::string traffic_line(const SyncerStatus& syncer) {
-  return human_bytes(syncer.bytes_in) + " in, " + human_bytes(syncer.bytes_out) + " out; " +
+  const std::string limit =
+      syncer.bytes_per_second == 0 ? "" : "at most " + human_bytes(syncer.bytes_per_second) + "/s each way; ";
+  return limit + human_bytes(syncer.bytes_in) + " in, " + human_bytes(syncer.bytes_out) + " out; " +
          counted(syncer.sessions_opened, "session") + " opened, " + counted(syncer.lists_received, "list") +
          " received; " + counted(syncer.files_fetched, "file") + " fetched (" +
          human_bytes(syncer.bytes_fetched) + "), " + number(syncer.files_failed) + " failed; " +

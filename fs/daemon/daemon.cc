@@ -22,6 +22,7 @@
 #include "io/base/xxh.h"
 #include "sync/rsync/rolling_sum.h"
 #include "sync/rsync/sum_filter.h"
+#include "sync/transport/bandwidth_limit.h"
 
 namespace rsyncfs {
 namespace {
@@ -46,6 +47,17 @@ bool may_come_back(Errc code) {
     default:
       return false;
   }
+}
+
+// What may lie unread in a socket: what the user says, but no more than the limit of the rate is good for.
+uint32_t unread_bytes(const MountOptions& given) {
+  uint32_t bytes = unread_bytes_at(given.bytes_per_second);
+  for (const SocketOption& option : given.sockopts) {
+    if (option.level != SOL_SOCKET || option.name != SO_RCVBUF || option.value <= 0) continue;
+    const auto wanted = static_cast<uint32_t>(option.value);
+    bytes = bytes == 0 ? wanted : std::min(bytes, wanted);
+  }
+  return bytes;
 }
 
 }  // namespace
@@ -156,6 +168,8 @@ SyncerOptions Daemon::syncer_options() {
   options.timeout = given.timeout;
   options.connect_timeout = given.connect_timeout;
   options.max_protocol = given.protocol;
+  options.bytes_per_second = given.bytes_per_second;
+  options.tcp = {given.family, given.address, given.sockopts, unread_bytes(given)};
   options.xattrs = given.xattrs;
   options.acls = given.acls;
   options.numeric_ids = given.numeric_ids;

@@ -77,6 +77,23 @@ constexpr OptionSpec kSource[] = {
      [](Options& o, Value v) { return set_text(o.rsync_path, v); }},
     {"port", "PORT", "port of the daemon or of the remote shell, where the source names none",
      [](Options& o, Value v) { return store(parse_number(v, 1, 65535), o.port); }},
+    {"address", "ADDRESS", "connect to the daemon from this address of ours, as rsync --address",
+     [](Options& o, Value v) { return store(parse_own_address(v), o.address); }},
+    {"ipv4", "", "connect by IPv4 only, as rsync -4 (also ssh)",
+     [](Options& o, Value) {
+       o.family = AF_INET;
+       return Result<void>();
+     }},
+    {"ipv6", "", "connect by IPv6 only, as rsync -6 (also ssh)",
+     [](Options& o, Value) {
+       o.family = AF_INET6;
+       return Result<void>();
+     }},
+    {"sockopts", "OPTIONS", "options of the sockets to the daemon, as rsync --sockopts: SO_SNDBUF=65536 ...",
+     [](Options& o, Value v) { return store(parse_socket_options(v), o.sockopts); }},
+    {"bwlimit", "RATE",
+     "at most so much each way, as rsync --bwlimit: KiB a second, or 1.5m; 0: no limit (default)",
+     [](Options& o, Value v) { return store(parse_bandwidth(v), o.bytes_per_second); }},
     {"timeout", "SECONDS", "fail a request after so long without progress (default: 30)",
      [](Options& o, Value v) { return set_seconds(o.timeout, v); }},
     {"contimeout", "SECONDS", "give one connection attempt so long (default: 10)",

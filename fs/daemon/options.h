@@ -17,6 +17,7 @@
 #include "io/loop.h"
 #include "sync/engine/conflict_policy.h"
 #include "sync/engine/poll_pace.h"
+#include "sync/transport/tcp_options.h"
 
 namespace rsyncfs {
 
@@ -58,6 +59,10 @@ struct MountOptions {
   std::chrono::seconds timeout{30};
   std::chrono::seconds connect_timeout{10};
   std::optional<std::chrono::seconds> request_timeout;  // of the kernel, for one request; 0 = none
+  uint64_t bytes_per_second = 0;                        // 0 = no limit
+  std::vector<SocketOption> sockopts;
+  std::optional<Address> address;
+  sa_family_t family = AF_UNSPEC;
   std::string compress = "none";
   std::string checksum_choice;  // "" = negotiated
   bool numeric_ids = false;

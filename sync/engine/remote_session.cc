@@ -65,14 +65,22 @@ PullConfig make_config(const SyncerOptions& options, const ServerFeatures& featu
   return config;
 }
 
+Urgency urgency_of(const SessionSpec& spec) {
+  if (spec.for_push) return Urgency::kPush;
+  if (spec.demanded) return Urgency::kReadMiss;
+  return spec.purpose == SessionSpec::Purpose::kStream ? Urgency::kReadAhead : Urgency::kPoll;
+}
+
 }  // namespace
 
-RemoteSession::RemoteSession(Loop& loop, Resolver& resolver, RemoteShell& shell, const SyncerOptions& options,
-                             ServerFeatures features, SessionSpec spec, SessionUser& user, Keeper& keeper,
-                             std::optional<PreparedStream> prepared)
+RemoteSession::RemoteSession(Loop& loop, Resolver& resolver, RemoteShell& shell, BandwidthLimit* bandwidth,
+                             const SyncerOptions& options, ServerFeatures features, SessionSpec spec,
+                             SessionUser& user, Keeper& keeper, std::optional<PreparedStream> prepared)
     : loop_(loop),
       resolver_(resolver),
       shell_(shell),
+      bandwidth_(bandwidth),
+      urgency_(urgency_of(spec)),
       options_(options),
       features_(features),
       spec_(std::move(spec)),
@@ -97,15 +105,25 @@ RemoteSession::~RemoteSession() = default;
 
 void RemoteSession::start() {
   if (!stream_) return connect();
+  begin_on_stream();
+}
+
+void RemoteSession::begin_on_stream() {
+  stream_->pace(bandwidth_, urgency_);
   stream_->start(*this);
   flush();
+}
+
+void RemoteSession::set_urgency(Urgency urgency) {
+  urgency_ = urgency;
+  if (stream_) stream_->set_urgency(urgency);
 }
 
 void RemoteSession::connect() {
   const Source& source = options_.source;
   auto done = [this](Result<std::unique_ptr<Stream>> stream) { attached(std::move(stream)); };
   if (source.kind == Source::Kind::kDaemon) {
-    attempt_ = connect_tcp(loop_, resolver_, options_.connect_timeout, std::move(done),
+    attempt_ = connect_tcp(loop_, resolver_, options_.tcp, options_.connect_timeout, std::move(done),
                            spec_.narrow ? kNarrowBytes : 0);
     return;
   }
@@ -120,8 +138,7 @@ void RemoteSession::attached(Result<std::unique_ptr<Stream>> stream) {
   }
   stream_ = std::move(*stream);
   waiting_since_ = Clock::now();
-  stream_->start(*this);
-  flush();
+  begin_on_stream();
 }
 
 void RemoteSession::flush() {
@@ -379,6 +396,7 @@ void RemoteSession::tick(Clock::time_point now, std::chrono::milliseconds stall)
     return;
   }
   if (!awaiting_) return;
+  if (stream_->held_back()) waiting_since_ = now;
   const bool listing = wire_->state() == PullState::kListing || wire_->state() == PullState::kPaging;
   const bool tree_list = spec_.purpose == SessionSpec::Purpose::kTree && listing;
   auto limit = (tree_list ? stall * kTreeListPatience : stall) + silence_;

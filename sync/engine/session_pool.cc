@@ -50,6 +50,7 @@ SessionPool::SessionPool(Loop& loop, const SyncerOptions& options, const ServerF
       link_failed_(std::move(link_failed)),
       features_(known),
       limit_(std::max(1U, options.max_sessions)) {
+  if (options.bytes_per_second != 0) bandwidth_.emplace(loop, options.bytes_per_second);
   features_.acls = features_.acls && options.acls;
   features_.xattrs = features_.xattrs && options.xattrs;
 }
@@ -67,7 +68,7 @@ std::shared_ptr<RemoteSession> SessionPool::open(SessionSpec spec, SessionUser& 
     return nullptr;
   }
   if (!make_room(spec)) return nullptr;
-  auto session = std::make_shared<RemoteSession>(loop_, resolver_, shell_, options_, features_,
+  auto session = std::make_shared<RemoteSession>(loop_, resolver_, shell_, bandwidth(), options_, features_,
                                                  std::move(spec), user, *this, take_ready());
   sessions_.push_back(session);
   ++past_.opened;

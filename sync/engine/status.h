@@ -74,6 +74,7 @@ struct SyncerStatus {
   uint64_t directories_in_use = 0;
   uint64_t directories_every_ms = 0;  // 0: off
   uint64_t tree_every_ms = 0;
+  uint64_t bytes_per_second = 0;  // bwlimit=, in each direction; 0: none
   // Totals of this mount.
   uint64_t bytes_in = 0;
   uint64_t bytes_out = 0;

@@ -560,6 +560,7 @@ SyncerStatus SyncerImpl::make_status() {
   out.tree_listed_at_s = lister_.tree_listed_at_s();
   poller_.describe(out);
   const SessionTotals totals = pool_.totals();
+  out.bytes_per_second = options_.bytes_per_second;
   out.bytes_in = totals.bytes_in;
   out.bytes_out = totals.bytes_out;
   out.sessions_opened = totals.opened;

@@ -23,6 +23,7 @@
 #include "sync/engine/status.h"
 #include "sync/replica/replica.h"
 #include "sync/transport/source.h"
+#include "sync/transport/tcp_options.h"
 
 namespace rsyncfs {
 
@@ -34,6 +35,8 @@ struct SyncerOptions {
   std::string runtime_directory;                      // for ssh to share a connection; "" = it does not
   std::chrono::milliseconds timeout{30'000};          // no progress for this long fails a request
   std::chrono::milliseconds connect_timeout{10'000};  // one connection attempt
+  TcpOptions tcp;
+  uint64_t bytes_per_second = 0;  // in each direction, all sessions together; 0 = no limit
   int max_protocol = 32;
   bool xattrs = true;
   bool acls = true;
