@@ -173,7 +173,12 @@ SyncerOptions Daemon::syncer_options() {
   options.xattrs = given.xattrs;
   options.acls = given.acls;
   options.numeric_ids = given.numeric_ids;
-  options.compress = given.compress;
+  options.user_rules = given.user_rules;
+  options.group_rules = given.group_rules;
+  // As with rsync a level means that something is to be compressed, and zlib's 0 that nothing is.
+  options.compress_level = given.compress_level.value_or(0);
+  options.compress = !given.compress.empty() ? given.compress : given.compress_level ? "zstd" : "none";
+  if (options.compress == "zlibx" && given.compress_level == 0) options.compress = "none";
   options.checksum = given.checksum_choice;
   options.filters = given.filters;
   options.max_sessions = given.max_sessions;
@@ -228,7 +233,8 @@ Result<void> Daemon::open_control() {
   tree_options.xattrs = given.xattrs;
   tree_options.acls = given.acls;
   tree_options.events = notifier_.get();
-  tree_options.shown = {given.uid, given.gid, given.file_mask.value_or(0), given.directory_mask.value_or(0)};
+  tree_options.shown = {given.uid, given.gid, given.file_mask.value_or(0), given.directory_mask.value_or(0),
+                        given.mode_changes};
   tree_options.fsync_remote = given.fsync_remote;
   tree_ = std::make_unique<Tree>(*replica_, *syncer_, *executor_, tree_options);
   const std::string source_path = plan_.canonical_source;
@@ -303,7 +309,8 @@ FrontOptions Daemon::front_options() const {
   options.profile = given.profile;
   options.rings = given.fuse_uring;
   // An ACL would grant what the user chose not to show.
-  options.posix_acl = given.acls && !given.uid && !given.gid && !given.file_mask && !given.directory_mask;
+  options.posix_acl = given.acls && !given.uid && !given.gid && !given.file_mask && !given.directory_mask &&
+                      given.mode_changes.empty();
   options.debug = plan_.debug;
   options.watched = &watched_;
   // An fsync that waits for the source may take as long as all that is to be sent.

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+#include <sys/stat.h>
+
 #include <array>
 #include <utility>
 
@@ -107,9 +109,18 @@ constexpr OptionSpec kSource[] = {
        o.request_timeout = std::chrono::seconds(*parsed);
        return Result<void>();
      }},
-    {"compress", "CODEC", "compress what the source sends: zstd, zlibx or none (default: none)",
-     [](Options& o, Value v) {
-       return store(parse_word(v, {"zstd", "zlibx", "none"}), o.compress);
+    {"compress", "CODEC", "compress contents both ways: auto or zstd, zlibx, none (default: none)",
+     [](Options& o, Value v) { return store(parse_compression(v), o.compress); }},
+    {"compress_choice", "CODEC", "the same, by rsync's name for it",
+     [](Options& o, Value v) { return store(parse_compression(v), o.compress); }},
+    {"compress_level", "NUMBER", "how hard, as rsync --compress-level: zstd -131072 to 22, zlibx 1 to 9",
+     [](Options& o, Value v) { return store(parse_compression_level(v), o.compress_level); }},
+    {"skip_compress", "LIST", "refused: neither rsync nor we change a codec's level from file to file",
+     [](Options&, Value) {
+       return Result<void>(
+           Error(Errc::kUsage,
+                 "it has no effect in rsync either, since no codec changes its level from file to "
+                 "file; leave it out, or use compress=none"));
      }},
     {"checksum_choice", "NAME", "file digests: auto, xxh128, xxh3, xxh64, md5 or md4 (default: auto)",
      [](Options& o, Value v) {
@@ -139,6 +150,23 @@ constexpr OptionSpec kShown[] = {
     {"noxattrs", "", "do not ask for extended attributes", set<&Options::xattrs, false>},
     {"acls", "", "show POSIX ACLs (default)", set<&Options::acls, true>},
     {"noacls", "", "do not ask for ACLs", set<&Options::acls, false>},
+    {"chmod", "CHANGES", "change the modes that are shown, as rsync --chmod: D755,F644 or go-w; repeatable",
+     [](Options& o, Value v) {
+       const mode_t mask = umask(0);
+       umask(mask);
+       return o.mode_changes.add(v, mask);
+     }},
+    {"usermap", "MAP", "show users of the source as others, as rsync --usermap: 0-99:nobody,joe:ann,*:guest",
+     [](Options& o, Value v) { return store(parse_user_rules(v), o.user_rules); }},
+    {"groupmap", "MAP", "show groups of the source as others, as rsync --groupmap",
+     [](Options& o, Value v) { return store(parse_group_rules(v), o.group_rules); }},
+    {"iconv", "SPEC", "refused: names are shown byte by byte as the source has them",
+     [](Options&, Value) {
+       return Result<void>(
+           Error(Errc::kUsage,
+                 "names are not converted here: they are shown byte by byte as the source has "
+                 "them; leave it out, and convert in a program that shows them"));
+     }},
     {"uid", "USER", "show everything as owned by USER",
      [](Options& o, Value v) { return store(parse_user(v), o.uid); }},
     {"gid", "GROUP", "show everything as of group GROUP",

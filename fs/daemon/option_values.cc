@@ -115,6 +115,23 @@ Result<uint64_t> parse_bandwidth(std::string_view text) {
   return (static_cast<uint64_t>(value) + kKiB / 2) / kKiB * kKiB;
 }
 
+Result<std::string> parse_compression(std::string_view text) {
+  if (text == "auto") return std::string("zstd");
+  if (text == "lz4") return usage("lz4 is not built in; zstd takes its place with compress_level=-5, say");
+  if (text == "zlib")
+    return usage("zlib is only there as zlibx, which every rsync since 3.1.1 has; use that");
+  return parse_word(text, {"auto", "zstd", "zlibx", "none"});
+}
+
+Result<int> parse_compression_level(std::string_view text) {
+  constexpr int kLeast = -131'072;
+  constexpr int kMost = 22;
+  int level = 0;
+  if (!parse_whole(text, level, 10) || level < kLeast || level > kMost)
+    return usage("a number from -131072 to 22 (zstd), or from 0 to 9 (zlibx; 0: none), is needed");
+  return level;
+}
+
 Result<std::chrono::milliseconds> parse_duration(std::string_view text, std::chrono::seconds most) {
   constexpr double kMillisecondsPerSecond = 1'000;
   const bool in_ms = text.ends_with("ms");

@@ -12,10 +12,12 @@
 
 #include "fs/daemon/option_values.h"
 #include "fs/fuse/open_profile.h"
+#include "fs/tree/mode_changes.h"
 #include "io/base/log.h"
 #include "io/base/result.h"
 #include "io/loop.h"
 #include "sync/engine/conflict_policy.h"
+#include "sync/engine/id_rules.h"
 #include "sync/engine/poll_pace.h"
 #include "sync/transport/tcp_options.h"
 
@@ -50,6 +52,9 @@ struct MountOptions {
   std::optional<uint32_t> gid;
   std::optional<uint32_t> file_mask;       // bits that no file shows
   std::optional<uint32_t> directory_mask;  // bits that no directory shows
+  ModeChanges mode_changes;
+  IdRules user_rules;
+  IdRules group_rules;
 
   // The source and the way to it.
   std::string password_file;  // "-" = standard input
@@ -63,7 +68,8 @@ struct MountOptions {
   std::vector<SocketOption> sockopts;
   std::optional<Address> address;
   sa_family_t family = AF_UNSPEC;
-  std::string compress = "none";
+  std::string compress;  // "" = not said
+  std::optional<int> compress_level;
   std::string checksum_choice;  // "" = negotiated
   bool numeric_ids = false;
   bool xattrs = true;

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "fs/tree/mode_changes.h"
 #include "sync/replica/types.h"
 
 namespace rsyncfs {
@@ -29,6 +30,7 @@ struct ShownAttributes {
   std::optional<uint32_t> gid;
   uint32_t file_mask = 0;       // permission bits taken from everything but directories and symbolic links
   uint32_t directory_mask = 0;  // and from directories
+  ModeChanges mode_changes;     // before those are taken
 };
 
 struct TreeOptions {

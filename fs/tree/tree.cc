@@ -110,7 +110,7 @@ struct stat Tree::stat_of(const Node& node) const {
   struct stat st {};
   const ShownAttributes& shown = options_.shown;
   st.st_ino = node.ino;
-  st.st_mode = node.attr.mode;
+  st.st_mode = shown.mode_changes.apply(node.attr.mode);
   if (S_ISDIR(st.st_mode)) {
     st.st_mode &= ~shown.directory_mask;
   } else if (!S_ISLNK(st.st_mode)) {

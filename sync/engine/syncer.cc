@@ -45,7 +45,7 @@ class SyncerImpl final : public Syncer {
   SyncerImpl(Loop& loop, Executor& executor, Replica& replica, SyncerOptions options, SyncerEvents& events)
       : options_(std::move(options)),
         store_(executor),
-        ids_(options_.numeric_ids),
+        ids_(options_.numeric_ids, options_.user_rules, options_.group_rules),
         budget_(replica, options_.cache),
         eager_(events, replica, [this](NodeId file, Done<void> done) { hydrate(file, std::move(done)); }),
         context_{loop, executor, store_, replica, options_, eager_, ids_, budget_, buffers_},

@@ -41,7 +41,10 @@ struct SyncerOptions {
   bool xattrs = true;
   bool acls = true;
   bool numeric_ids = false;
-  std::string compress = "none";  // none, zlibx, zstd
+  IdRules user_rules;
+  IdRules group_rules;
+  std::string compress = "none";  // none, zlibx, zstd (or zlibx where the server has no zstd)
+  int compress_level = 0;         // 0: the codec's own
   std::string checksum;           // "" = negotiate
   std::vector<std::string> filters;
   unsigned max_sessions = 8;  // side by side; fewer where the server says "max connections"

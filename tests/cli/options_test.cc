@@ -28,7 +28,11 @@ std::vector<OptionSpec> all_options() {
 
 // A value that each option with an argument takes.
 std::string good_value(const OptionSpec& spec) {
-  if (spec.name == "compress") return "zstd";
+  if (spec.name == "compress" || spec.name == "compress_choice") return "zstd";
+  if (spec.name == "address") return "127.0.0.1";
+  if (spec.name == "sockopts") return "SO_SNDBUF=65536";
+  if (spec.name == "chmod") return "D755,F644";
+  if (spec.argument == "MAP") return "0-99:1";
   if (spec.name == "checksum_choice") return "md5";
   if (spec.name == "protocol") return "31";
   if (spec.name == "io") return "threads";
