@@ -85,6 +85,8 @@ void add_push(std::string& out, const MountStatus& status) {
   if (!status.writable && pending_changes(push) == 0) return;
   add_line(out, "changes",
            push_line(push) + (status.writable ? "" : "; this mount is read-only and keeps them"));
+  if (push.local_only > 0)
+    add_line(out, "", counted(push.local_only, "name") + " left out by a filter rule, which stay here");
   if (!push.stopped.empty()) {
     add_line(out, "stopped", push.stopped);
     add_line(out, "", "to go on all the same: rsyncfs resume " + status.mountpoint);

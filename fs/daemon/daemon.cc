@@ -60,6 +60,12 @@ uint32_t unread_bytes(const MountOptions& given) {
   return bytes;
 }
 
+// They were checked one by one when they were given.
+FilterRules filter_rules_of(const MountOptions& given) {
+  Result<FilterRules> rules = FilterRules::parse(given.filters);
+  return rules ? std::move(*rules) : FilterRules();
+}
+
 }  // namespace
 
 Daemon::Daemon(MountPlan plan, MainThread main_thread)
@@ -181,6 +187,7 @@ SyncerOptions Daemon::syncer_options() {
   if (options.compress == "zlibx" && given.compress_level == 0) options.compress = "none";
   options.checksum = given.checksum_choice;
   options.filters = given.filters;
+  options.filter_rules = filter_rules_of(given);
   options.max_sessions = given.max_sessions;
   options.poll = given.poll;
   options.cache = cache_limits();
@@ -235,6 +242,7 @@ Result<void> Daemon::open_control() {
   tree_options.events = notifier_.get();
   tree_options.shown = {given.uid, given.gid, given.file_mask.value_or(0), given.directory_mask.value_or(0),
                         given.mode_changes};
+  tree_options.filters = filter_rules_of(given);
   tree_options.fsync_remote = given.fsync_remote;
   tree_ = std::make_unique<Tree>(*replica_, *syncer_, *executor_, tree_options);
   const std::string source_path = plan_.canonical_source;

@@ -39,7 +39,11 @@ Result<void> accept(Options& /*options*/, Value /*value*/) {
 
 Result<void> add_filter(Options& options, std::string_view prefix, Value rule) {
   if (rule.empty()) return Error(Errc::kUsage, "a pattern is needed");
-  options.filters.push_back(std::string(prefix) + std::string(rule));
+  // Of exclude= and include= too: what begins like a rule is one.
+  const bool is_rule = rule.starts_with("- ") || rule.starts_with("+ ") || rule == "!";
+  std::string text = (is_rule ? "" : std::string(prefix)) + std::string(rule);
+  if (const auto parsed = FilterRules::parse(std::span(&text, 1)); !parsed) return parsed.error();
+  options.filters.push_back(std::move(text));
   return {};
 }
 

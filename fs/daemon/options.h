@@ -17,6 +17,7 @@
 #include "io/base/result.h"
 #include "io/loop.h"
 #include "sync/engine/conflict_policy.h"
+#include "sync/engine/filter_rules.h"
 #include "sync/engine/id_rules.h"
 #include "sync/engine/poll_pace.h"
 #include "sync/transport/tcp_options.h"

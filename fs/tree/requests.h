@@ -12,6 +12,7 @@
 #include <string>
 
 #include "fs/tree/mode_changes.h"
+#include "sync/engine/filter_rules.h"
 #include "sync/replica/types.h"
 
 namespace rsyncfs {
@@ -38,6 +39,7 @@ struct TreeOptions {
   // What the source is asked for, and can so be given: without, setting them fails with EOPNOTSUPP.
   bool xattrs = true;
   bool acls = true;
+  FilterRules filters;        // what they leave out stays here
   bool fsync_remote = false;  // fsync(2) waits until the source has it
   // Told when a request changed more than its caller can know. Null: nobody is.
   SyncerEvents* events = nullptr;

@@ -18,8 +18,8 @@ Error wrong(std::string_view rule, std::string_view why) {
   return Error(Errc::kUsage, "'" + std::string(rule) + "' " + std::string(why));
 }
 
-// One character of a set, "[...]" behind its '['; moves `pattern` behind the ']'. False as well for a set that
-// does not end.
+// One character of a set, "[...]" behind its '['; moves `pattern` behind the ']'. False as well for a set
+// that does not end.
 bool in_set(std::string_view& pattern, char c) {
   const bool negated = !pattern.empty() && (pattern.front() == '!' || pattern.front() == '^');
   if (negated) pattern.remove_prefix(1);
@@ -148,9 +148,11 @@ Result<void> FilterRules::add(std::string_view text, std::vector<Rule>& rules) {
   if (word == nullptr)
     return wrong(whole, "is no filter rule; it begins with '- ', '+ ', 'hide ' or 'show ', as in '- *.o'");
   if (word->word == Word::kFile)
-    return wrong(whole, "reads rules from files, which is not supported; give them as exclude=, include= or filter=");
+    return wrong(
+        whole, "reads rules from files, which is not supported; give them as exclude=, include= or filter=");
   if (word->word == Word::kReceiver)
-    return wrong(whole, "is about what a receiver deletes, which means nothing here; what is hidden is never deleted");
+    return wrong(
+        whole, "is about what a receiver deletes, which means nothing here; what is hidden is never deleted");
   if (text.starts_with(',')) text.remove_prefix(1);
   bool negated = false;
   while (!text.empty() && text.front() != ' ' && text.front() != '_') {
@@ -159,13 +161,13 @@ Result<void> FilterRules::add(std::string_view text, std::vector<Rule>& rules) {
     if (modifier == '!') {
       negated = true;
     } else if (modifier != 's' && modifier != 'p') {
-      return wrong(whole, std::string("has the modifier '") + modifier +
-                              "', which is not supported; there are ! (what does not match), s and p");
+      return wrong(whole, "has a modifier that is not supported; there are ! (what does not match), s and p");
     }
   }
   if (text.size() < 2) return wrong(whole, "has no pattern");
   text.remove_prefix(1);
-  if (static_cast<size_t>(std::ranges::count(text, '*')) > kMaxStars) return wrong(whole, "has too many stars");
+  if (static_cast<size_t>(std::ranges::count(text, '*')) > kMaxStars)
+    return wrong(whole, "has too many stars");
   if (rules.size() == kMaxRules) return wrong(whole, "is one rule too many");
   Rule rule = rule_of(text);
   rule.hides = word->word == Word::kHide;
@@ -193,7 +195,11 @@ bool FilterRules::matches_pattern(const Rule& rule, std::string path, bool direc
   // "dir/***" is the directory, too.
   if (rule.with_below && directory) path += '/';
   if (rule.anchored || by_name) return glob(rule.pattern, path);
-  if (rule.crosses_first) return glob(rule.pattern, "/" + path) || glob(rule.pattern, path);
+  if (rule.crosses_first) {
+    if (glob(rule.pattern, path)) return true;
+    path.insert(0, 1, '/');
+    return glob(rule.pattern, path);
+  }
   if (!rule.crosses) return glob(rule.pattern, last_components(path, rule.slashes + 1));
   for (size_t at = 0;;) {
     if (glob(rule.pattern, std::string_view(path).substr(at))) return true;

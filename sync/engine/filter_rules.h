@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Which names the user's filter rules leave out, as the sending rsync would decide it (rsync(1), FILTER RULES;
-// exclude.c).
+// Which names the user's filter rules leave out, as the sending rsync would decide it (rsync(1), FILTER
+// RULES; exclude.c).
 #pragma once
 
 #include <span>
@@ -26,13 +26,13 @@ class FilterRules {
   struct Rule {
     std::string pattern;
     bool hides = true;
-    bool negated = false;     // of what does not match
-    bool directory = false;   // only
-    bool anchored = false;    // at the tree's top
-    bool wild = false;        // the pattern is one
-    bool crosses = false;     // "**" is in it
+    bool negated = false;        // of what does not match
+    bool directory = false;      // only
+    bool anchored = false;       // at the tree's top
+    bool wild = false;           // the pattern is one
+    bool crosses = false;        // "**" is in it
     bool crosses_first = false;  // at its beginning
-    bool with_below = false;  // "***" is its end
+    bool with_below = false;     // "***" is its end
     size_t slashes = 0;
   };
   static Result<void> add(std::string_view text, std::vector<Rule>& rules);

@@ -160,6 +160,7 @@ class Pusher {
   unsigned link_failures_ = 0;
   unsigned idle_runs_ = 0;
   PushStatus totals_;
+  PendingSummary local_only_;  // as of the last plan
   std::mt19937 random_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

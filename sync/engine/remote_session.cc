@@ -47,7 +47,8 @@ PullConfig make_config(const SyncerOptions& options, const ServerFeatures& featu
   config.report_missing = features.report_missing;
   config.hard_links = features.hard_links;
   config.numeric_ids = options.numeric_ids;
-  config.filters = options.filters;
+  // What is about to be replaced or removed there is looked at as a whole.
+  if (!spec.for_push) config.filters = options.filters;
   if (spec.append) config.extra_args.emplace_back("--append");
   // Runs of blocks that are here are named by a few bytes then.
   if (spec.delta && config.compression == CompressionKind::kNone && features.compresses) {

@@ -46,9 +46,10 @@ class SyncerImpl final : public Syncer {
       : options_(std::move(options)),
         store_(executor),
         ids_(options_.numeric_ids, options_.user_rules, options_.group_rules),
+        local_only_(replica, options_.filter_rules),
         budget_(replica, options_.cache),
         eager_(events, replica, [this](NodeId file, Done<void> done) { hydrate(file, std::move(done)); }),
-        context_{loop, executor, store_, replica, options_, eager_, ids_, budget_, buffers_},
+        context_{loop, executor, store_, replica, options_, eager_, ids_, budget_, buffers_, local_only_},
         memory_(recall_server(replica)),
         pool_(
             loop, options_, memory_.stored(), [this] { changed(); },
@@ -119,6 +120,7 @@ class SyncerImpl final : public Syncer {
   const SyncerOptions options_;
   Strand store_;
   IdMap ids_;
+  const LocalOnly local_only_;
   CacheBudget budget_;
   BufferPool buffers_{kPooledBytes};
   EagerRefresh eager_;

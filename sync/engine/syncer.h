@@ -18,6 +18,7 @@
 #include "io/loop.h"
 #include "sync/engine/cache_budget.h"
 #include "sync/engine/conflict_policy.h"
+#include "sync/engine/filter_rules.h"
 #include "sync/engine/id_map.h"
 #include "sync/engine/poll_pace.h"
 #include "sync/engine/status.h"
@@ -43,12 +44,13 @@ struct SyncerOptions {
   bool numeric_ids = false;
   IdRules user_rules;
   IdRules group_rules;
-  std::string compress = "none";  // none, zlibx, zstd (or zlibx where the server has no zstd)
-  int compress_level = 0;         // 0: the codec's own
-  std::string checksum;           // "" = negotiate
-  std::vector<std::string> filters;
-  unsigned max_sessions = 8;  // side by side; fewer where the server says "max connections"
-  bool keep_ready = true;     // a connection to a daemon, opened before it is needed
+  std::string compress = "none";     // none, zlibx, zstd (or zlibx where the server has no zstd)
+  int compress_level = 0;            // 0: the codec's own
+  std::string checksum;              // "" = negotiate
+  std::vector<std::string> filters;  // as the source is told them; what they leave out is not pushed
+  FilterRules filter_rules;          // the same
+  unsigned max_sessions = 8;         // side by side; fewer where the server says "max connections"
+  bool keep_ready = true;            // a connection to a daemon, opened before it is needed
   // A tree of more entries is listed in pages. As a whole its list would take some 100 bytes of memory for
   // each, here and at the source, for as long as it is there to fetch from.
   size_t max_whole_tree = 250'000;

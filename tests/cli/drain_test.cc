@@ -231,14 +231,15 @@ TEST_F(DrainTest, ACanceledFlushIsNotHeardOfAgain) {
 
 TEST_F(DrainTest, OnlyPartOfTheTreeIsLookedAt) {
   make_changes(3);
-  const auto left = unsent_changes(*replica, "f1", 10);
+  const auto left = unsent_changes(*replica, LocalOnly(*replica, {}), "f1", 10);
   ASSERT_TRUE(left.ok());
   EXPECT_EQ(left->changes, 1U);
   ASSERT_EQ(left->first.size(), 1U);
   EXPECT_EQ(left->first[0].path, "f1");
-  EXPECT_EQ(unsent_changes(*replica, "", 2)->changes, 3U);
-  EXPECT_EQ(unsent_changes(*replica, "", 2)->first.size(), 2U);
-  EXPECT_THAT(unsent_changes(*replica, "f", 10)->first, IsEmpty()) << "a name is no prefix of another one";
+  EXPECT_EQ(unsent_changes(*replica, LocalOnly(*replica, {}), "", 2)->changes, 3U);
+  EXPECT_EQ(unsent_changes(*replica, LocalOnly(*replica, {}), "", 2)->first.size(), 2U);
+  EXPECT_THAT(unsent_changes(*replica, LocalOnly(*replica, {}), "f", 10)->first, IsEmpty())
+      << "a name is no prefix of another one";
 }
 
 TEST_F(DrainTest, WhoAsksForAnUnmountHearsHowItGoes) {

@@ -31,6 +31,7 @@ std::string good_value(const OptionSpec& spec) {
   if (spec.name == "compress" || spec.name == "compress_choice") return "zstd";
   if (spec.name == "address") return "127.0.0.1";
   if (spec.name == "sockopts") return "SO_SNDBUF=65536";
+  if (spec.argument == "RULE" && spec.name == "filter") return "- 1";
   if (spec.name == "chmod") return "D755,F644";
   if (spec.argument == "MAP") return "0-99:1";
   if (spec.name == "checksum_choice") return "md5";
@@ -151,7 +152,7 @@ TEST(Options, SetWhatTheySay) {
       "password_file=pw,rsh=ssh -p "
       "2,rsync_path=/opt/rsync,port=8873,timeout=5,contimeout=6,request_timeout=7,compress=zlibx,"
       "checksum_choice=xxh3,numeric_ids,noxattrs,noacls,protocol=30,max_sessions=9,store=/s,io=uring,"
-      "log_file=/l,log_level=warning,exclude=*.o,include=a/***,filter=merge /x");
+      "log_file=/l,log_level=warning,exclude=*.o,include=a/***,filter=hide\\,! x/");
   EXPECT_TRUE(options.allow_other && options.auto_unmount && options.suid && options.dev && !options.exec);
   EXPECT_EQ(options.read_write, true);
   EXPECT_EQ(options.fsname, "a:/b");
@@ -176,7 +177,7 @@ TEST(Options, SetWhatTheySay) {
   EXPECT_EQ(options.io, IoChoice::kUring);
   EXPECT_EQ(options.log_file, "/l");
   EXPECT_EQ(options.log_level, LogLevel::kWarn);
-  EXPECT_THAT(options.filters, ElementsAre("- *.o", "+ a/***", "merge /x"));
+  EXPECT_THAT(options.filters, ElementsAre("- *.o", "+ a/***", "hide,! x/"));
 }
 
 TEST(Options, OfWritingSetWhatTheySay) {
