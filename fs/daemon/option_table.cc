@@ -119,13 +119,6 @@ constexpr OptionSpec kSource[] = {
      [](Options& o, Value v) { return store(parse_compression(v), o.compress); }},
     {"compress_level", "NUMBER", "how hard, as rsync --compress-level: zstd -131072 to 22, zlibx 1 to 9",
      [](Options& o, Value v) { return store(parse_compression_level(v), o.compress_level); }},
-    {"skip_compress", "LIST", "refused: neither rsync nor we change a codec's level from file to file",
-     [](Options&, Value) {
-       return Result<void>(
-           Error(Errc::kUsage,
-                 "it has no effect in rsync either, since no codec changes its level from file to "
-                 "file; leave it out, or use compress=none"));
-     }},
     {"checksum_choice", "NAME", "file digests: auto, xxh128, xxh3, xxh64, md5 or md4 (default: auto)",
      [](Options& o, Value v) {
        Result<void> stored =
@@ -164,13 +157,6 @@ constexpr OptionSpec kShown[] = {
      [](Options& o, Value v) { return store(parse_user_rules(v), o.user_rules); }},
     {"groupmap", "MAP", "show groups of the source as others, as rsync --groupmap",
      [](Options& o, Value v) { return store(parse_group_rules(v), o.group_rules); }},
-    {"iconv", "SPEC", "refused: names are shown byte by byte as the source has them",
-     [](Options&, Value) {
-       return Result<void>(
-           Error(Errc::kUsage,
-                 "names are not converted here: they are shown byte by byte as the source has "
-                 "them; leave it out, and convert in a program that shows them"));
-     }},
     {"uid", "USER", "show everything as owned by USER",
      [](Options& o, Value v) { return store(parse_user(v), o.uid); }},
     {"gid", "GROUP", "show everything as of group GROUP",

@@ -103,7 +103,10 @@ class DrainTest : public ::testing::Test {
     loop->stop();
     thread.join();
   }
-  WalkContext context() { return {*replica, *syncer, *offload}; }
+  WalkContext context() {
+    local_only.emplace(*replica, FilterRules());
+    return {*replica, *syncer, *offload, *local_only};
+  }
   void on_loop(std::function<void()> work) {
     std::promise<void> done;
     loop->post([&] {
@@ -132,6 +135,7 @@ class DrainTest : public ::testing::Test {
   support::TempDir dir;
   std::unique_ptr<Loop> loop;
   std::unique_ptr<Replica> replica;
+  std::optional<LocalOnly> local_only;
   std::unique_ptr<PushDouble> syncer;
   std::unique_ptr<Executor> executor;
   std::unique_ptr<Offload> offload;

@@ -197,8 +197,14 @@ TEST_F(Filters, WhatIsMadeByALeftOutNameStaysHere) {
 
 TEST_F(Filters, ADirectoryWithHiddenNamesIsNotRemovedAtTheSource) {
   std::filesystem::remove_all(mount / "d");
-  (void)mount.flush();
+  EXPECT_EQ(mount.flush(), "");
   EXPECT_EQ(support::read_file(mount.tree() / "d/theirs.o"), "theirs");
+  // What was shown is gone there; the directory is shown again, and what is in it is still left out.
+  EXPECT_FALSE(exists(mount.tree() / "d/kept.c"));
+  ASSERT_EQ(mount.take_in(), "");
+  EXPECT_TRUE(exists(mount / "d"));
+  EXPECT_FALSE(exists(mount / "d/theirs.o"));
+  EXPECT_FALSE(exists(mount / "d/kept.c"));
 }
 
 TEST_F(Filters, MovingBetweenBothIsCopying) {
