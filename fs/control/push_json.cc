@@ -50,6 +50,7 @@ Json push_json(const PushStatus& push) {
   return {{"pending_names", push.pending_names},
           {"pending_nodes", push.pending_nodes},
           {"pending_bytes", push.pending_bytes},
+          {"local_only", push.local_only},
           {"oldest_at", push.oldest_s},
           {"pushed_files", push.pushed_files},
           {"pushed_bytes", push.pushed_bytes},
@@ -67,6 +68,7 @@ PushStatus read_push(const Json& json) {
   push.pending_names = number_field(json, "pending_names");
   push.pending_nodes = number_field(json, "pending_nodes");
   push.pending_bytes = number_field(json, "pending_bytes");
+  push.local_only = number_field(json, "local_only");
   push.oldest_s = signed_field(json, "oldest_at");
   push.pushed_files = number_field(json, "pushed_files");
   push.pushed_bytes = number_field(json, "pushed_bytes");

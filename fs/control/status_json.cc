@@ -63,6 +63,7 @@ SyncerStatus read_syncer(const Json& json) {
   syncer.protocol = static_cast<int>(number_field(link, "protocol") & 0xff);
   syncer.checksum = text_field(link, "checksum");
   syncer.compression = text_field(link, "compression");
+  syncer.bytes_per_second = number_field(link, "bytes_per_second");
   const Json& tree = object_field(json, "tree");
   syncer.tree_listed = flag_field(tree, "listed");
   syncer.tree_entries = number_field(tree, "entries");
@@ -124,9 +125,13 @@ std::string status_json(const MountStatus& status) {
   json["phase"] = status.is_draining ? "draining" : "mounted";
   json["writable"] = status.writable;
   json["read_only_reason"] = status.read_only_reason;
-  json["link"] = {{"state", link_state_name(syncer.link)}, {"text", syncer.link_text},
-                  {"last_error", syncer.last_error},       {"protocol", syncer.protocol},
-                  {"checksum", syncer.checksum},           {"compression", syncer.compression}};
+  json["link"] = {{"state", link_state_name(syncer.link)},
+                  {"text", syncer.link_text},
+                  {"last_error", syncer.last_error},
+                  {"protocol", syncer.protocol},
+                  {"checksum", syncer.checksum},
+                  {"compression", syncer.compression},
+                  {"bytes_per_second", syncer.bytes_per_second}};
   json["io"] = {{"engine", status.io_engine},
                 {"reason", status.io_reason},
                 {"wakeups", status.io_wakeups},

@@ -48,7 +48,9 @@ std::string disk_line(const CacheStatus& cache) {
 }
 
 std::string traffic_line(const SyncerStatus& syncer) {
-  return human_bytes(syncer.bytes_in) + " in, " + human_bytes(syncer.bytes_out) + " out; " +
+  const std::string limit =
+      syncer.bytes_per_second == 0 ? "" : "at most " + human_bytes(syncer.bytes_per_second) + "/s each way; ";
+  return limit + human_bytes(syncer.bytes_in) + " in, " + human_bytes(syncer.bytes_out) + " out; " +
          counted(syncer.sessions_opened, "session") + " opened, " + counted(syncer.lists_received, "list") +
          " received; " + counted(syncer.files_fetched, "file") + " fetched (" +
          human_bytes(syncer.bytes_fetched) + "), " + number(syncer.files_failed) + " failed; " +
@@ -83,6 +85,8 @@ void add_push(std::string& out, const MountStatus& status) {
   if (!status.writable && pending_changes(push) == 0) return;
   add_line(out, "changes",
            push_line(push) + (status.writable ? "" : "; this mount is read-only and keeps them"));
+  if (push.local_only > 0)
+    add_line(out, "", counted(push.local_only, "name") + " left out by a filter rule, which stay here");
   if (!push.stopped.empty()) {
     add_line(out, "stopped", push.stopped);
     add_line(out, "", "to go on all the same: rsyncfs resume " + status.mountpoint);

@@ -58,7 +58,7 @@ ControlService::ControlService(Loop& loop, Executor& executor, Replica& replica,
       facts_(std::move(facts)),
       unmount_(std::move(unmount)),
       offload_(loop, executor),
-      context_{replica, syncer, offload_},
+      context_{replica, syncer, offload_, tree.local_only()},
       drain_(loop, context_),
       pins_(loop, context_) {}
 

@@ -23,6 +23,7 @@
 #include "io/base/xxh.h"
 #include "sync/rsync/rolling_sum.h"
 #include "sync/rsync/sum_filter.h"
+#include "sync/transport/bandwidth_limit.h"
 
 namespace rsyncfs {
 namespace {
@@ -47,6 +48,23 @@ bool may_come_back(Errc code) {
     default:
       return false;
   }
+}
+
+// What may lie unread in a socket: what the user says, but no more than the limit of the rate is good for.
+uint32_t unread_bytes(const MountOptions& given) {
+  uint32_t bytes = unread_bytes_at(given.bytes_per_second);
+  for (const SocketOption& option : given.sockopts) {
+    if (option.level != SOL_SOCKET || option.name != SO_RCVBUF || option.value <= 0) continue;
+    const auto wanted = static_cast<uint32_t>(option.value);
+    bytes = bytes == 0 ? wanted : std::min(bytes, wanted);
+  }
+  return bytes;
+}
+
+// They were checked one by one when they were given.
+FilterRules filter_rules_of(const MountOptions& given) {
+  Result<FilterRules> rules = FilterRules::parse(given.filters);
+  return rules ? std::move(*rules) : FilterRules();
 }
 
 }  // namespace
@@ -157,12 +175,20 @@ SyncerOptions Daemon::syncer_options() {
   options.timeout = given.timeout;
   options.connect_timeout = given.connect_timeout;
   options.max_protocol = given.protocol;
+  options.bytes_per_second = given.bytes_per_second;
+  options.tcp = {given.family, given.address, given.sockopts, unread_bytes(given)};
   options.xattrs = given.xattrs;
   options.acls = given.acls;
   options.numeric_ids = given.numeric_ids;
-  options.compress = given.compress;
+  options.user_rules = given.user_rules;
+  options.group_rules = given.group_rules;
+  // As with rsync a level means that something is to be compressed, and zlib's 0 that nothing is.
+  options.compress_level = given.compress_level.value_or(0);
+  options.compress = !given.compress.empty() ? given.compress : given.compress_level ? "zstd" : "none";
+  if (options.compress == "zlibx" && given.compress_level == 0) options.compress = "none";
   options.checksum = given.checksum_choice;
   options.filters = given.filters;
+  options.filter_rules = filter_rules_of(given);
   options.max_sessions = given.max_sessions;
   options.poll = given.poll;
   options.cache = cache_limits();
@@ -212,7 +238,9 @@ Result<void> Daemon::open_control() {
   tree_options.xattrs = given.xattrs;
   tree_options.acls = given.acls;
   tree_options.events = notifier_.get();
-  tree_options.shown = {given.uid, given.gid, given.file_mask.value_or(0), given.directory_mask.value_or(0)};
+  tree_options.shown = {given.uid, given.gid, given.file_mask.value_or(0), given.directory_mask.value_or(0),
+                        given.mode_changes};
+  tree_options.filters = filter_rules_of(given);
   tree_options.fsync_remote = given.fsync_remote;
   tree_ = std::make_unique<Tree>(*replica_, *syncer_, *executor_, tree_options);
   const std::string source_path = plan_.canonical_source;
@@ -321,7 +349,8 @@ FrontOptions Daemon::front_options() const {
   options.profile = given.profile;
   options.rings = given.fuse_uring;
   // An ACL would grant what the user chose not to show.
-  options.posix_acl = given.acls && !given.uid && !given.gid && !given.file_mask && !given.directory_mask;
+  options.posix_acl = given.acls && !given.uid && !given.gid && !given.file_mask && !given.directory_mask &&
+                      given.mode_changes.empty();
   options.debug = plan_.debug;
   options.watched = &watched_;
   // An fsync that waits for the source may take as long as all that is to be sent.

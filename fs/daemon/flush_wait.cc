@@ -48,8 +48,8 @@ void FlushWait::give_up(std::string reason) {
       [self = shared_from_this(), reason = std::move(reason)](const SyncerStatus& status) mutable {
         self->context_.offload.run(
             [self, push = status.push]() -> Result<UnsentChanges> {
-              Result<UnsentChanges> left =
-                  unsent_changes(self->context_.replica, self->scope_.path, kMaxUnsentNamed);
+              Result<UnsentChanges> left = unsent_changes(self->context_.replica, self->context_.local_only,
+                                                          self->scope_.path, kMaxUnsentNamed);
               if (!left) return left;
               for (UnsentChange& change : left->first) {
                 const std::string failure = failure_of(change.path, push);

@@ -12,6 +12,7 @@
 #include "fs/daemon/mountpoint.h"
 #include "fs/daemon/password.h"
 #include "io/base/unique_fd.h"
+#include "sync/transport/connect.h"
 
 namespace rsyncfs {
 namespace {
@@ -39,16 +40,39 @@ Result<Source> definite_source(const std::string& text, const MountOptions& opti
   return source;
 }
 
-// The shell with its port, for host:path sources.
+bool is_ssh(const std::string& shell) {
+  const Result<std::vector<std::string>> words = shell_words(shell);
+  if (!words || words->empty()) return false;
+  const std::string& program = words->front();
+  return program.substr(program.rfind('/') + 1) == "ssh";
+}
+
+// The shell with its port and address family, for host:path sources.
 std::string definite_shell(const MountOptions& options) {
   std::string shell = options.remote_shell.empty() ? variable("RSYNC_RSH") : options.remote_shell;
-  if (options.port == 0) return shell;
+  const bool has_family = options.family != AF_UNSPEC && (shell.empty() || is_ssh(shell));
+  if (options.port == 0 && !has_family) return shell;
   if (shell.empty()) {
     // The transport's own choice when it is told nothing, which has no place for a port.
     shell = "ssh -oBatchMode=yes -oServerAliveInterval=15 -oConnectTimeout=" +
             std::to_string(options.connect_timeout.count());
   }
-  return shell + " -p " + std::to_string(options.port);
+  if (has_family) shell += options.family == AF_INET ? " -4" : " -6";
+  return options.port == 0 ? shell : shell + " -p " + std::to_string(options.port);
+}
+
+// What only means something where we connect by ourselves.
+Result<void> check_socket_options(const MountPlan& plan) {
+  const MountOptions& options = plan.options;
+  const bool has_any = options.address.has_value() || !options.sockopts.empty();
+  if (has_any && plan.source.kind == Source::Kind::kShell) {
+    return Error(Errc::kUsage, std::string("option '") + (options.address ? "address" : "sockopts") +
+                                   "' is for rsync daemons; " + plan.source_text +
+                                   " goes through a remote shell: tell that, as with rsh='ssh -b ADDRESS'");
+  }
+  if (options.address && options.family != AF_UNSPEC && options.address->storage.ss_family != options.family)
+    return Error(Errc::kUsage, "options 'address' and 'ipv4' or 'ipv6' contradict each other; leave out one");
+  return {};
 }
 
 Result<void> find_password(SourceAccess& access, const std::string& text, const MountOptions& options) {
@@ -148,6 +172,7 @@ Result<MountPlan> make_mount_plan(const MountRequest& request, const UserPlaces&
   plan.source = std::move(access->source);
   plan.password = std::move(access->password);
   plan.has_password = access->has_password;
+  if (const Result<void> may = check_socket_options(plan); !may) return may.error();
   const std::string here = working_directory();
   for (std::string* path : {&plan.options.store, &plan.options.log_file, &plan.options.metrics.socket}) {
     const bool is_path = !path->empty() && (path != &plan.options.log_file || *path != kSystemLog);

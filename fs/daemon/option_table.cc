@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+#include <sys/stat.h>
+
 #include <array>
 #include <utility>
 
@@ -37,7 +39,11 @@ Result<void> accept(Options& /*options*/, Value /*value*/) {
 
 Result<void> add_filter(Options& options, std::string_view prefix, Value rule) {
   if (rule.empty()) return Error(Errc::kUsage, "a pattern is needed");
-  options.filters.push_back(std::string(prefix) + std::string(rule));
+  // Of exclude= and include= too: what begins like a rule is one.
+  const bool is_rule = rule.starts_with("- ") || rule.starts_with("+ ") || rule == "!";
+  std::string text = (is_rule ? "" : std::string(prefix)) + std::string(rule);
+  if (const auto parsed = FilterRules::parse(std::span(&text, 1)); !parsed) return parsed.error();
+  options.filters.push_back(std::move(text));
   return {};
 }
 
@@ -77,6 +83,23 @@ constexpr OptionSpec kSource[] = {
      [](Options& o, Value v) { return set_text(o.rsync_path, v); }},
     {"port", "PORT", "port of the daemon or of the remote shell, where the source names none",
      [](Options& o, Value v) { return store(parse_number(v, 1, 65535), o.port); }},
+    {"address", "ADDRESS", "connect to the daemon from this address of ours, as rsync --address",
+     [](Options& o, Value v) { return store(parse_own_address(v), o.address); }},
+    {"ipv4", "", "connect by IPv4 only, as rsync -4 (also ssh)",
+     [](Options& o, Value) {
+       o.family = AF_INET;
+       return Result<void>();
+     }},
+    {"ipv6", "", "connect by IPv6 only, as rsync -6 (also ssh)",
+     [](Options& o, Value) {
+       o.family = AF_INET6;
+       return Result<void>();
+     }},
+    {"sockopts", "OPTIONS", "options of the sockets to the daemon, as rsync --sockopts: SO_SNDBUF=65536 ...",
+     [](Options& o, Value v) { return store(parse_socket_options(v), o.sockopts); }},
+    {"bwlimit", "RATE",
+     "at most so much each way, as rsync --bwlimit: KiB a second, or 1.5m; 0: no limit (default)",
+     [](Options& o, Value v) { return store(parse_bandwidth(v), o.bytes_per_second); }},
     {"timeout", "SECONDS", "fail a request after so long without progress (default: 30)",
      [](Options& o, Value v) { return set_seconds(o.timeout, v); }},
     {"contimeout", "SECONDS", "give one connection attempt so long (default: 10)",
@@ -90,10 +113,12 @@ constexpr OptionSpec kSource[] = {
        o.request_timeout = std::chrono::seconds(*parsed);
        return Result<void>();
      }},
-    {"compress", "CODEC", "compress what the source sends: zstd, zlibx or none (default: none)",
-     [](Options& o, Value v) {
-       return store(parse_word(v, {"zstd", "zlibx", "none"}), o.compress);
-     }},
+    {"compress", "CODEC", "compress contents both ways: auto or zstd, zlibx, none (default: none)",
+     [](Options& o, Value v) { return store(parse_compression(v), o.compress); }},
+    {"compress_choice", "CODEC", "the same, by rsync's name for it",
+     [](Options& o, Value v) { return store(parse_compression(v), o.compress); }},
+    {"compress_level", "NUMBER", "how hard, as rsync --compress-level: zstd -131072 to 22, zlibx 1 to 9",
+     [](Options& o, Value v) { return store(parse_compression_level(v), o.compress_level); }},
     {"checksum_choice", "NAME", "file digests: auto, xxh128, xxh3, xxh64, md5 or md4 (default: auto)",
      [](Options& o, Value v) {
        Result<void> stored =
@@ -122,6 +147,16 @@ constexpr OptionSpec kShown[] = {
     {"noxattrs", "", "do not ask for extended attributes", set<&Options::xattrs, false>},
     {"acls", "", "show POSIX ACLs (default)", set<&Options::acls, true>},
     {"noacls", "", "do not ask for ACLs", set<&Options::acls, false>},
+    {"chmod", "CHANGES", "change the modes that are shown, as rsync --chmod: D755,F644 or go-w; repeatable",
+     [](Options& o, Value v) {
+       const mode_t mask = umask(0);
+       umask(mask);
+       return o.mode_changes.add(v, mask);
+     }},
+    {"usermap", "MAP", "show users of the source as others, as rsync --usermap: 0-99:nobody,joe:ann,*:guest",
+     [](Options& o, Value v) { return store(parse_user_rules(v), o.user_rules); }},
+    {"groupmap", "MAP", "show groups of the source as others, as rsync --groupmap",
+     [](Options& o, Value v) { return store(parse_group_rules(v), o.group_rules); }},
     {"uid", "USER", "show everything as owned by USER",
      [](Options& o, Value v) { return store(parse_user(v), o.uid); }},
     {"gid", "GROUP", "show everything as of group GROUP",

@@ -89,6 +89,49 @@ Result<DiskAmount> parse_disk_amount(std::string_view text, uint64_t least) {
   return DiskAmount{static_cast<uint64_t>(value), 0};
 }
 
+// Source: rsync's options.c, parse_size_arg().
+Result<uint64_t> parse_bandwidth(std::string_view text) {
+  constexpr std::string_view kUnits = "bkmgtp";
+  constexpr double kMost = 1ULL << 50U;
+  constexpr double kLeast = 512;
+  constexpr uint64_t kKiB = 1024;
+  const Error wrong = usage(
+      "KiB a second are needed, or another unit as 1.5m or 100kB (of 1000 bytes); at least 1, or 0 for no "
+      "limit");
+  double value = 0;
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
+  if (error != std::errc() || !(value >= 0)) return wrong;
+  std::string unit;
+  for (const char* c = end; c != text.data() + text.size(); ++c)
+    unit += static_cast<char>(std::tolower(static_cast<unsigned char>(*c)));
+  if (unit.empty()) unit = "k";
+  const size_t power = kUnits.find(unit[0]);
+  const std::string_view rest = std::string_view(unit).substr(1);
+  if (power == std::string_view::npos || (!rest.empty() && rest != "b" && rest != "ib")) return wrong;
+  for (size_t i = 0; i < power; ++i) value *= rest == "b" ? 1000 : 1024;
+  if (value == 0) return 0;
+  if (value < kLeast || value > kMost) return wrong;
+  return (static_cast<uint64_t>(value) + kKiB / 2) / kKiB * kKiB;
+}
+
+Result<std::string> parse_compression(std::string_view text) {
+  if (text == "auto") return std::string("zstd");
+  if (text == "lz4") return usage("lz4 is not built in; zstd takes its place with compress_level=-5, say");
+  if (text == "zlib")
+    return usage("zlib is only there as zlibx, which every rsync since 3.1.1 has; use that");
+  return parse_word(text, {"auto", "zstd", "zlibx", "none"});
+}
+
+Result<int> parse_compression_level(std::string_view text) {
+  constexpr int kLeast = -131'072;
+  constexpr int kMost = 22;
+  int level = 0;
+  if (!parse_whole(text, level, 10) || level < kLeast || level > kMost)
+    return usage("a number from -131072 to 22 (zstd), or from 0 to 9 (zlibx; 0: none), is needed");
+  return level;
+}
+
 Result<std::chrono::milliseconds> parse_duration(std::string_view text, std::chrono::seconds most) {
   constexpr double kMillisecondsPerSecond = 1'000;
   const bool in_ms = text.ends_with("ms");

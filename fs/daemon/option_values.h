@@ -31,6 +31,12 @@ struct DiskAmount {
 // "500M", "1.5G", "20%"; bytes without a unit, K is 1024. Shares are above 0 and up to 100; bytes at least
 // `least`.
 Result<DiskAmount> parse_disk_amount(std::string_view text, uint64_t least);
+// As rsync's --bwlimit: KiB a second without a unit, "1.5m", "100kB" (of 1000); rounded to KiB, at least half
+// of one, or 0 for none. Bytes.
+Result<uint64_t> parse_bandwidth(std::string_view text);
+// auto, zstd, zlibx or none, as rsync's --compress-choice; "zstd" for auto.
+Result<std::string> parse_compression(std::string_view text);
+Result<int> parse_compression_level(std::string_view text);
 // "1500ms", "2s", "0.25"; seconds without a unit. From 0 to `most`.
 Result<std::chrono::milliseconds> parse_duration(std::string_view text, std::chrono::seconds most);
 // "auto", "off", or as a duration.

@@ -22,6 +22,7 @@ bool starts_with_x(std::string_view name) {
 constexpr OptionSpec kForOthers{"x-*", "", "",
                                 [](MountOptions&, std::string_view) { return Result<void>(); }};
 
+// Names that others have, and for which there is a way out. None is a table entry, so that --help has none.
 // libfuse makes of it a mount that everybody may enter, and looks at who asks in each request. What the
 // kernel has in its caches it gives without one. Known all the same, so that it is refused with the way out.
 constexpr OptionSpec kAllowRoot{
@@ -32,12 +33,29 @@ constexpr OptionSpec kAllowRoot{
           "all others in, and the permissions shown are checked; without either only you get in"));
     }};
 
+constexpr OptionSpec kIconv{
+    "iconv", "SPEC", "", [](MountOptions&, std::string_view) {
+      return Result<void>(Error(Errc::kUsage,
+                                "names are not converted here: they are shown byte by byte as the source has "
+                                "them; leave it out, and convert in a program that shows them"));
+    }};
+
+constexpr OptionSpec kSkipCompress{
+    "skip_compress", "LIST", "", [](MountOptions&, std::string_view) {
+      return Result<void>(
+          Error(Errc::kUsage,
+                "it has no effect in rsync either, since no codec changes its level from file to "
+                "file; leave it out, or use compress=none"));
+    }};
+
 }  // namespace
 
 const OptionSpec* find_option(std::string_view name) {
   if (starts_with_x(name)) return &kForOthers;
   const std::string wanted = canonical_name(name);
-  if (wanted == kAllowRoot.name) return &kAllowRoot;
+  for (const OptionSpec* refused : {&kAllowRoot, &kIconv, &kSkipCompress}) {
+    if (wanted == refused->name) return refused;
+  }
   for (const OptionGroup& group : option_groups()) {
     for (const OptionSpec& spec : group.options) {
       if (spec.name == wanted) return &spec;

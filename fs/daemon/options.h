@@ -13,11 +13,15 @@
 #include "fs/daemon/metrics_address.h"
 #include "fs/daemon/option_values.h"
 #include "fs/fuse/open_profile.h"
+#include "fs/tree/mode_changes.h"
 #include "io/base/log.h"
 #include "io/base/result.h"
 #include "io/loop.h"
 #include "sync/engine/conflict_policy.h"
+#include "sync/engine/filter_rules.h"
+#include "sync/engine/id_rules.h"
 #include "sync/engine/poll_pace.h"
+#include "sync/transport/tcp_options.h"
 
 namespace rsyncfs {
 
@@ -53,6 +57,9 @@ struct MountOptions {
   std::optional<uint32_t> gid;
   std::optional<uint32_t> file_mask;       // bits that no file shows
   std::optional<uint32_t> directory_mask;  // bits that no directory shows
+  ModeChanges mode_changes;
+  IdRules user_rules;
+  IdRules group_rules;
 
   // The source and the way to it.
   std::string password_file;  // "-" = standard input
@@ -62,7 +69,12 @@ struct MountOptions {
   std::chrono::seconds timeout{30};
   std::chrono::seconds connect_timeout{10};
   std::optional<std::chrono::seconds> request_timeout;  // of the kernel, for one request; 0 = none
-  std::string compress = "none";
+  uint64_t bytes_per_second = 0;                        // 0 = no limit
+  std::vector<SocketOption> sockopts;
+  std::optional<Address> address;
+  sa_family_t family = AF_UNSPEC;
+  std::string compress;  // "" = not said
+  std::optional<int> compress_level;
   std::string checksum_choice;  // "" = negotiated
   bool numeric_ids = false;
   bool xattrs = true;

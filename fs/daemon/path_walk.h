@@ -8,6 +8,7 @@
 
 #include "fs/daemon/offload.h"
 #include "io/base/result.h"
+#include "sync/engine/local_only.h"
 #include "sync/engine/syncer.h"
 #include "sync/replica/replica.h"
 
@@ -18,6 +19,7 @@ struct WalkContext {
   Replica& replica;
   Syncer& syncer;
   Offload& offload;
+  const LocalOnly& local_only;
 };
 
 // Loop thread only. Symbolic links within the mount are followed, the last one only if so asked.

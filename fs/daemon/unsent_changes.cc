@@ -24,13 +24,13 @@ std::string join(const std::string& directory, const std::string& name) {
 // Collects changes under the paths that they are known by: a new file differs in its name and its node.
 class Collector {
  public:
-  Collector(const Replica& replica, const std::string& path, size_t limit)
-      : replica_(replica), path_(path), limit_(limit) {}
+  Collector(const Replica& replica, const LocalOnly& local_only, const std::string& path, size_t limit)
+      : replica_(replica), local_only_(local_only), path_(path), limit_(limit) {}
 
   Result<void> take_names();
   Result<void> take_nodes();
   // Everything that was asked for is known: the totals come from elsewhere.
-  bool is_full() const { return path_.empty() && found_.first.size() >= limit_; }
+  bool is_full() const { return path_.empty() && !local_only_.any() && found_.first.size() >= limit_; }
   UnsentChanges result() && { return std::move(found_); }
 
  private:
@@ -39,6 +39,7 @@ class Collector {
   void take(const PendingNode& node);
 
   const Replica& replica_;
+  const LocalOnly& local_only_;
   const std::string path_;
   const size_t limit_;
   std::unordered_map<std::string, size_t> seen_;  // path -> its place in found_.first, or limit_
@@ -83,7 +84,9 @@ Result<void> Collector::take_names() {
   for (size_t skip = 0; skip < kMaxUnsentScanned && !is_full(); skip += kPage) {
     const auto page = replica_.pending().names(skip, kPage);
     if (!page) return page.error();
-    for (const PendingName& name : *page) take(name);
+    for (const PendingName& name : *page) {
+      if (!local_only_.has(name)) take(name);
+    }
     if (page->size() < kPage) break;
   }
   return {};
@@ -93,7 +96,9 @@ Result<void> Collector::take_nodes() {
   for (size_t skip = 0; skip < kMaxUnsentScanned && !is_full(); skip += kPage) {
     const auto page = replica_.pending().nodes(skip, kPage);
     if (!page) return page.error();
-    for (const PendingNode& node : *page) take(node);
+    for (const PendingNode& node : *page) {
+      if (!local_only_.has(node.local)) take(node);
+    }
     if (page->size() < kPage) break;
   }
   return {};
@@ -115,12 +120,14 @@ std::vector<std::string> difference_words(uint32_t differences) {
   return words;
 }
 
-Result<UnsentChanges> unsent_changes(const Replica& replica, const std::string& path, size_t limit) {
-  Collector collector(replica, path, limit);
+Result<UnsentChanges> unsent_changes(const Replica& replica, const LocalOnly& local_only,
+                                     const std::string& path, size_t limit) {
+  Collector collector(replica, local_only, path, limit);
   if (const Result<void> names = collector.take_names(); !names) return names.error();
   if (const Result<void> nodes = collector.take_nodes(); !nodes) return nodes.error();
   UnsentChanges found = std::move(collector).result();
-  if (path.empty()) {
+  // Of everything the totals are known, unless some of it stays here.
+  if (path.empty() && !local_only.any()) {
     const PendingSummary all = replica.pending().summary();
     found.changes = std::max<uint64_t>({all.names, all.nodes, found.first.size()});
     found.bytes = all.bytes;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "io/base/result.h"
+#include "sync/engine/local_only.h"
 #include "sync/replica/replica.h"
 
 namespace rsyncfs {
@@ -27,7 +28,8 @@ struct UnsentChanges {
 constexpr size_t kMaxUnsentScanned = 100'000;
 
 // At and below `path` ("" = everywhere), `limit` of them by name. Reads the store: not on the loop.
-Result<UnsentChanges> unsent_changes(const Replica& replica, const std::string& path, size_t limit);
+Result<UnsentChanges> unsent_changes(const Replica& replica, const LocalOnly& local_only,
+                                     const std::string& path, size_t limit);
 
 // "contents", "mode", ... for NodeDifference bits; "new" alone where the source does not have the node.
 std::vector<std::string> difference_words(uint32_t differences);

@@ -11,6 +11,8 @@
 #include <optional>
 #include <string>
 
+#include "fs/tree/mode_changes.h"
+#include "sync/engine/filter_rules.h"
 #include "sync/replica/types.h"
 
 namespace rsyncfs {
@@ -29,8 +31,9 @@ struct Entry {
 struct ShownAttributes {
   std::optional<uint32_t> uid;
   std::optional<uint32_t> gid;
-  uint32_t file_mask = 0;       // permission bits taken from everything but directories and symbolic links
-  uint32_t directory_mask = 0;  // and from directories
+  uint32_t file_mask = 0;         // permission bits taken from everything but directories and symbolic links
+  uint32_t directory_mask = 0;    // and from directories
+  ModeChanges mode_changes = {};  // before those are taken
 };
 
 struct TreeOptions {
@@ -38,6 +41,7 @@ struct TreeOptions {
   // What the source is asked for, and can so be given: without, setting them fails with EOPNOTSUPP.
   bool xattrs = true;
   bool acls = true;
+  FilterRules filters = {};   // what they leave out stays here
   bool fsync_remote = false;  // fsync(2) waits until the source has it
   // Told when a request changed more than its caller can know. Null: nobody is.
   SyncerEvents* events = nullptr;

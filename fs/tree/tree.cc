@@ -57,7 +57,8 @@ uint64_t data_bytes(const AnyContent& content) {
 Tree::Tree(Replica& replica, Syncer& syncer, Executor& executor, TreeOptions options)
     : replica_(replica),
       syncer_(syncer),
-      options_(options),
+      options_(std::move(options)),
+      local_only_(replica, options_.filters),
       executor_(executor),
       forgets_(replica, lookups_, executor),
       chains_(syncer),
@@ -110,7 +111,7 @@ struct stat Tree::stat_of(const Node& node) const {
   struct stat st {};
   const ShownAttributes& shown = options_.shown;
   st.st_ino = node.ino;
-  st.st_mode = node.attr.mode;
+  st.st_mode = shown.mode_changes.apply(node.attr.mode);
   if (S_ISDIR(st.st_mode)) {
     st.st_mode &= ~shown.directory_mask;
   } else if (!S_ISLNK(st.st_mode)) {
@@ -184,7 +185,7 @@ Result<std::string> Tree::state(NodeId id) const {
   if (*conflict) return std::string("conflict");
   const Result<bool> dirty = is_dirty(*node);
   if (!dirty) return dirty.error();
-  if (*dirty) return std::string("dirty");
+  if (*dirty) return std::string(local_only_.has(*node) ? "local" : "dirty");
   const Result<bool> pinned = replica_.cache().is_pinned(id);
   if (!pinned) return pinned.error();
   const std::string whole = *pinned ? "pinned" : "cached";

@@ -31,6 +31,7 @@
 #include "fs/tree/wait_chains.h"
 #include "io/base/result.h"
 #include "io/executor.h"
+#include "sync/engine/local_only.h"
 #include "sync/engine/syncer.h"
 #include "sync/replica/replica.h"
 
@@ -164,8 +165,10 @@ class Tree {
   void drain_forgets() { forgets_.drain(); }
 
   // ---- for commands ----
-  // "remote", "partial", "cached", "pinned", "dirty" or "conflict": what user.rsyncfs.state says.
+  // "remote", "partial", "cached", "pinned", "dirty", "local" or "conflict": what user.rsyncfs.state says.
   Result<std::string> state(NodeId node) const;
+  // Names that stay here.
+  const LocalOnly& local_only() const { return local_only_; }
   // Attributes as the user sees them: ids mapped, blocks estimated, and for a file whose bytes are waited for
   // the size that was known when they were asked for.
   struct stat stat_of(const Node& node) const;
@@ -271,10 +274,12 @@ class Tree {
   uint64_t blocks_of(const Node& node) const;
   Result<bool> is_dirty(const Node& node) const;
   Result<bool> is_conflict(NodeId id) const;
+  Result<void> may_get_name(const Node& node, NodeId parent, std::string_view name) const;
 
   Replica& replica_;
   Syncer& syncer_;
   const TreeOptions options_;
+  const LocalOnly local_only_;
   Executor& executor_;
   AnswerGate gate_;
   std::atomic<uint64_t> changes_{0};

@@ -16,13 +16,15 @@ bool changes_anything(const AttributeChange& change) {
 
 // An id that is made up cannot be changed.
 Result<std::optional<uint32_t>> new_id(const std::optional<uint32_t>& asked,
-                                       const std::optional<uint32_t>& shown,
+                                       const std::optional<uint32_t>& shown, uint32_t shown_now,
                                        const std::optional<uint32_t>& at_source) {
   if (!asked) return std::optional<uint32_t>();
   if (shown) {
     if (*asked != *shown) return Error::os(EPERM, "the owner is set by a mount option");
     return std::optional<uint32_t>();
   }
+  // Several of the source's may be shown as one: it stays the one that it is.
+  if (*asked == shown_now) return std::optional<uint32_t>();
   if (!at_source) return Error::os(EINVAL, "the source has no number for this user or group");
   return at_source;
 }
@@ -46,19 +48,23 @@ uint32_t Tree::lost_by_chown(const Node& file, const Caller& caller) const {
   return lost;
 }
 
-// Bits that are not shown stay as the source has them.
+// Bits that are not shown stay as the source has them, and so does a mode that is only confirmed.
 Result<AttributeChange> Tree::attribute_change(const Node& before, const AttributeRequest& request,
                                                const Caller& caller) const {
   const ShownAttributes& shown = options_.shown;
   const IdMap& ids = syncer_.ids();
   AttributeChange change;
-  if (request.permissions) {
+  const bool confirmed = !shown.mode_changes.empty() && request.permissions &&
+                         (stat_of(before).st_mode & ALLPERMS) == *request.permissions;
+  if (request.permissions && !confirmed) {
     const uint32_t hidden = S_ISDIR(before.attr.mode) ? shown.directory_mask : shown.file_mask;
     change.permissions = ((*request.permissions & ~hidden) | (before.attr.mode & hidden)) & ALLPERMS;
   }
-  const auto uid = new_id(request.uid, shown.uid, request.uid ? ids.source_uid(*request.uid) : std::nullopt);
+  const auto uid = new_id(request.uid, shown.uid, ids.local_uid(before.attr.uid),
+                          request.uid ? ids.source_uid(*request.uid) : std::nullopt);
   if (!uid) return uid.error();
-  const auto gid = new_id(request.gid, shown.gid, request.gid ? ids.source_gid(*request.gid) : std::nullopt);
+  const auto gid = new_id(request.gid, shown.gid, ids.local_gid(before.attr.gid),
+                          request.gid ? ids.source_gid(*request.gid) : std::nullopt);
   if (!gid) return gid.error();
   if ((request.uid || request.gid) && !request.permissions) {
     const uint32_t lost = lost_by_chown(before, caller);

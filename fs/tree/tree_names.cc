@@ -197,6 +197,13 @@ void Tree::make_unnamed(NodeId parent, NewFile file, Done<Entry> done) {
   done(answer_new(replica_.local().create_unnamed(*node), changes_before));
 }
 
+// What stays here, and what the source has, are as on two file systems: mv copies between them, so that what
+// stays here is here as a whole, and what goes to the source goes as any new file.
+Result<void> Tree::may_get_name(const Node& node, NodeId parent, std::string_view name) const {
+  if (local_only_.has(node) == local_only_.has(parent, name, S_ISDIR(node.attr.mode))) return {};
+  return Error::os(EXDEV, "one of the names is left out by a filter rule, and stays here");
+}
+
 RequestId Tree::link(NodeId node, NodeId parent, std::string_view name, Done<Entry> done) {
   using Outcome = std::variant<Result<Entry>, NodeId>;
   return change_names<Entry>(
@@ -204,7 +211,9 @@ RequestId Tree::link(NodeId node, NodeId parent, std::string_view name, Done<Ent
         const Result<Node> directory = changing_directory(parent, name);
         if (!directory) return directory.error();
         if (const NodeId first = unlisted(*directory, known); first != 0) return first;
-        if (const Result<Node> present = present_node(node); !present) return present.error();
+        const Result<Node> present = present_node(node);
+        if (!present) return present.error();
+        if (auto may = may_get_name(*present, parent, name); !may) return may.error();
         const uint64_t changes_before = changes_.load();
         return answer_new(replica_.local().link(node, parent, name), changes_before);
       });
@@ -265,8 +274,17 @@ RequestId Tree::rename(NodeId parent, std::string_view name, NodeId new_parent, 
                                 if (const NodeId first = unlisted(*directory, known); first != 0)
                                   return first;
                               }
+                              const Result<Node> moved = replica_.lookup(parent, name);
+                              if (moved) {
+                                if (auto may = may_get_name(*moved, new_parent, new_name); !may)
+                                  return may.error();
+                              }
                               // A directory that is replaced must be empty, and known to be.
                               const Result<Node> replaced = replica_.lookup(new_parent, new_name);
+                              if (replaced && mode == RenameMode::kExchange) {
+                                if (auto may = may_get_name(*replaced, parent, name); !may)
+                                  return may.error();
+                              }
                               if (replaced && mode == RenameMode::kReplace && S_ISDIR(replaced->attr.mode)) {
                                 if (const NodeId first = unlisted(*replaced, known); first != 0) return first;
                               }

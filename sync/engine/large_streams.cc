@@ -187,12 +187,16 @@ void LargeFiles::adjust_parking(const LargeFilePtr& file) {
     const uint64_t ahead = stream->is_probe() ? 0 : grown;
     if (!file->hydrators.empty()) stream->bring_all();
     uint64_t window = file->hydrators.empty() ? stream->demanded_end() + ahead : UINT64_MAX;
+    bool waited_for = false;
     for (const auto& reader : file->readers) {
       const auto lacking = file->lacks(reader);
-      if (lacking && stream->will_bring(*lacking)) window = std::max(window, reader.end + ahead);
+      if (!lacking || !stream->will_bring(*lacking)) continue;
+      window = std::max(window, reader.end + ahead);
+      waited_for = true;
     }
     const bool asked_for = !file->hydrators.empty() || stream->position() + ahead < window;
     stream->session->attribute(asked_for ? WirePurpose::kRead : WirePurpose::kReadAhead);
+    stream->session->set_urgency(waited_for ? Urgency::kReadMiss : Urgency::kReadAhead);
     const bool needed = stream->position() < window;
     stream->session->set_paused(!needed || file->unstored_bytes > kMaxUnstoredBytes);
     const uint64_t next = stream->position();

@@ -19,18 +19,25 @@ int64_t unix_ms_now() {
 
 class Search {
  public:
-  Search(const Replica& replica, std::optional<NodeId> below, int64_t asked_ms)
-      : replica_(replica), pending_(replica.pending()), below_(below), asked_ms_(asked_ms) {}
+  Search(const Replica& replica, const LocalOnly& local_only, std::optional<NodeId> below, int64_t asked_ms)
+      : replica_(replica),
+        pending_(replica.pending()),
+        local_only_(local_only),
+        below_(below),
+        asked_ms_(asked_ms) {}
 
   Result<std::optional<std::string>> run() {
     auto left = look_at<PendingName>(
         [this](size_t skip) { return pending_.names(skip, kPage); },
-        [this](const PendingName& name) { return is_below(name.parent) || name.local == below_; },
+        [this](const PendingName& name) {
+          return (is_below(name.parent) || name.local == below_) && !local_only_.has(name);
+        },
         [this](const PendingName& name) { return path_at(name.parent, name.name); });
     if (!left || *left) return left;
-    return look_at<PendingNode>([this](size_t skip) { return pending_.nodes(skip, kPage); },
-                                [this](const PendingNode& node) { return is_below(node.local.id); },
-                                [this](const PendingNode& node) { return shown_path_of(node.local.id); });
+    return look_at<PendingNode>(
+        [this](size_t skip) { return pending_.nodes(skip, kPage); },
+        [this](const PendingNode& node) { return is_below(node.local.id) && !local_only_.has(node.local); },
+        [this](const PendingNode& node) { return shown_path_of(node.local.id); });
   }
 
  private:
@@ -81,6 +88,7 @@ class Search {
 
   const Replica& replica_;
   const PendingChanges& pending_;
+  const LocalOnly& local_only_;
   const std::optional<NodeId> below_;
   const int64_t asked_ms_;
   std::unordered_map<NodeId, bool> known_;  // whether it lies below
@@ -88,9 +96,9 @@ class Search {
 
 }  // namespace
 
-Result<std::optional<std::string>> find_left(const Replica& replica, std::optional<NodeId> below,
-                                             int64_t asked_ms) {
-  return Search(replica, below, asked_ms).run();
+Result<std::optional<std::string>> find_left(const Replica& replica, const LocalOnly& local_only,
+                                             std::optional<NodeId> below, int64_t asked_ms) {
+  return Search(replica, local_only, below, asked_ms).run();
 }
 
 }  // namespace rsyncfs

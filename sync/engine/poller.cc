@@ -136,7 +136,9 @@ void Poller::add_pending(std::vector<NodeId>& directories) const {
   };
   if (summary.names > 0) {
     if (const auto names = pending.names(0, kMaxPending)) {
-      for (const PendingName& name : *names) add(name.parent);
+      for (const PendingName& name : *names) {
+        if (!context_.local_only.has(name)) add(name.parent);
+      }
     }
   }
   if (summary.nodes == 0) return;

@@ -81,14 +81,11 @@ PushConnection::PushConnection(Loop& loop, SessionPool& pool, const SyncerOption
 PushConnection::~PushConnection() = default;
 
 void PushConnection::start() {
-  if (stream_) {
-    stream_->start(*this);
-    return flush();
-  }
+  if (stream_) return begin_on_stream();
   const Source& source = options_.source;
   auto done = [this](Result<std::unique_ptr<Stream>> stream) { attached(std::move(stream)); };
   if (source.kind == Source::Kind::kDaemon) {
-    attempt_ = connect_tcp(loop_, pool_.resolver(), options_.connect_timeout, std::move(done));
+    attempt_ = connect_tcp(loop_, pool_.resolver(), options_.tcp, options_.connect_timeout, std::move(done));
     return;
   }
   attempt_ = pool_.shell().connect(shell_arguments(config_), std::move(done));
@@ -102,6 +99,11 @@ void PushConnection::attached(Result<std::unique_ptr<Stream>> stream) {
   }
   stream_ = std::move(*stream);
   touch();
+  begin_on_stream();
+}
+
+void PushConnection::begin_on_stream() {
+  stream_->pace(pool_.bandwidth(), Urgency::kPush);
   stream_->start(*this);
   flush();
 }
@@ -279,6 +281,7 @@ void PushConnection::end(Result<void> why) {
 void PushConnection::tick(Clock::time_point now, std::chrono::milliseconds stall) {
   if (ended_ || !stream_) return;       // connecting has its own limit
   if (established_ && !given_) return;  // the server waits for us
+  if (stream_->held_back()) touch();
   const auto limit = established_ ? stall : std::max(stall, options_.connect_timeout);
   if (now - waiting_since_ < limit) return;
   end(Error(Errc::kTimedOut, "the server stopped answering").with_errno(ETIMEDOUT));

@@ -64,6 +64,7 @@ class PushConnection final : private Stream::Handler, private PushEvents {
   PushConnection(Loop& loop, SessionPool& pool, const SyncerOptions& options, PushConfig config,
                  PushUser& user, std::unique_ptr<Stream> ready);
   void start();
+  void begin_on_stream();
   void attached(Result<std::unique_ptr<Stream>> stream);
   void end(Result<void> why);
   bool try_again(const Result<void>& why);

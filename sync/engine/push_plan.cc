@@ -265,10 +265,14 @@ bool Planner::any_full() const {
 }
 
 Result<void> Planner::scan_names() {
-  for (size_t skip = 0; skip < rules_.max_scanned; skip += kPage) {
+  for (size_t skip = 0; skip < rules_.max_scanned + plan_.local_only.names; skip += kPage) {
     const auto page = pending_.names(skip, kPage);
     if (!page) return page.error();
     for (const PendingName& name : *page) {
+      if (rules_.local_only != nullptr && rules_.local_only->has(name)) {
+        ++plan_.local_only.names;
+        continue;
+      }
       if (auto done = consider_name(name); !done) return done;
     }
     if (page->size() < kPage) return {};
@@ -458,10 +462,16 @@ Result<void> Planner::add_departures() {
 }
 
 Result<void> Planner::scan_nodes() {
-  for (size_t skip = 0; skip < rules_.max_scanned; skip += kPage) {
+  for (size_t skip = 0; skip < rules_.max_scanned + plan_.local_only.nodes; skip += kPage) {
     const auto page = pending_.nodes(skip, kPage);
     if (!page) return page.error();
     for (const PendingNode& node : *page) {
+      if (rules_.local_only != nullptr && rules_.local_only->has(node.local)) {
+        ++plan_.local_only.nodes;
+        if ((node.differences & (kBytesDiffer | kAbsentAtSource)) != 0)
+          plan_.local_only.bytes += node.local.attr.size;
+        continue;
+      }
       if (auto done = consider_node(node); !done) return done;
     }
     if (page->size() < kPage) return {};

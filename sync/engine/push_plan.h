@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "io/base/result.h"
+#include "sync/engine/local_only.h"
 #include "sync/replica/pending.h"
 
 namespace rsyncfs {
@@ -64,6 +65,8 @@ struct PushPlan {
   int64_t next_due_ms = 0;  // Unix time at which something more will be due; 0: never
   size_t held = 0;          // differences passed over because PushLimits say so
   size_t blocked = 0;       // that wait for others
+  // What is passed over because of PushRules::local_only.
+  PendingSummary local_only;
 };
 
 // What may not be touched for now (it failed lately). Asked from plan_push() only.
@@ -91,6 +94,7 @@ struct PushRules {
   // False: nothing can be moved into the root. No daemon takes its module's top as a backup directory.
   bool root_takes_moves = true;
   const PushHold* hold = nullptr;
+  const LocalOnly* local_only = nullptr;
   // A name that nothing has, for what must get out of another's way (spare_names.h).
   std::string spare_name;
 };

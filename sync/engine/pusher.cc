@@ -226,6 +226,7 @@ void Pusher::plan_ahead(Clock::time_point due, PushOutlook::Planned planned) {
   context_.store.post([this, alive = alive_, rules = rules(due_ms), held = HeldNodes(failures_.held(now)),
                        planned = std::move(planned)]() mutable {
     rules.hold = &held;
+    rules.local_only = &context_.local_only;
     auto plan = plan_push(context_.replica.pending(), rules);
     context_.loop.post(
         [this, alive = std::move(alive), plan = std::move(plan), planned = std::move(planned)]() mutable {
@@ -249,6 +250,7 @@ void Pusher::plan() {
                        held = HeldNodes(failures_.held(now)), flushes = std::move(flushes),
                        most = deletions_.room(now)]() mutable {
     rules.hold = &held;
+    rules.local_only = &context_.local_only;
     auto found = find(rules, flushes, most);
     context_.loop.post([this, alive = std::move(alive), found = std::move(found)]() mutable {
       if (*alive) planned(std::move(found));
@@ -269,7 +271,7 @@ Result<Pusher::Found> Pusher::find(const PushRules& rules, const std::vector<Que
     out.removals = *removals;
   }
   for (const Question& flush : flushes) {
-    auto left = find_left(context_.replica, flush.below, flush.asked_ms);
+    auto left = find_left(context_.replica, context_.local_only, flush.below, flush.asked_ms);
     if (!left) return left.error();
     out.left[flush.id] = std::move(*left);
   }
@@ -292,6 +294,7 @@ void Pusher::planned(Result<Found> found) {
     say("planning what to push: " + found.error().message());
     return schedule_in(kFirstPushBackoff);
   }
+  local_only_ = found->plan.local_only;
   // What a list has shown meanwhile is older than what would be done now.
   if (!collisions_.empty()) {
     dirty_ = true;
@@ -540,10 +543,13 @@ void Pusher::fail_everything(const Error& why) {
 PushStatus Pusher::status() const {
   PushStatus out = totals_;
   const PendingSummary pending = context_.replica.pending().summary();
-  out.pending_names = pending.names;
-  out.pending_nodes = pending.nodes;
-  out.pending_bytes = pending.bytes;
-  out.oldest_s = pending.oldest_ms / 1000;
+  const auto others = [](uint64_t all, uint64_t local) { return all - std::min(all, local); };
+  out.local_only = std::max(local_only_.names, local_only_.nodes);
+  out.pending_names = others(pending.names, local_only_.names);
+  out.pending_nodes = others(pending.nodes, local_only_.nodes);
+  const bool any = out.pending_names + out.pending_nodes > 0;
+  out.pending_bytes = any ? others(pending.bytes, local_only_.bytes) : 0;
+  out.oldest_s = any ? pending.oldest_ms / 1000 : 0;
   if (job_) job_->add_transfers(out.sending);
   out.latency = latency_.now();
   out.failing = failures_.texts(kMaxListedFailures);

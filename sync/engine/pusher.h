@@ -165,6 +165,7 @@ class Pusher {
   unsigned idle_runs_ = 0;
   PushStatus totals_;
   LatencyHistogram latency_;
+  PendingSummary local_only_;  // as of the last plan
   std::mt19937 random_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

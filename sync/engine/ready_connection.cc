@@ -24,7 +24,7 @@ ReadyConnection::ReadyConnection(Loop& loop, Resolver& resolver, const SyncerOpt
       over_(std::move(over)),
       login_(
           config_, SessionLimits().max_text_bytes, [](std::string_view) {}, output_) {
-  attempt_ = connect_tcp(loop, resolver, options.connect_timeout,
+  attempt_ = connect_tcp(loop, resolver, options.tcp, options.connect_timeout,
                          [this](Result<std::unique_ptr<Stream>> stream) { attached(std::move(stream)); });
 }
 

@@ -27,7 +27,7 @@ void ReadyStreams::want(size_t count) {
     auto& attempt = attempts_.emplace_back();
     auto made_by = std::make_shared<const ConnectAttempt*>(nullptr);
     attempt = connect_tcp(
-        loop_, resolver_, options_.connect_timeout,
+        loop_, resolver_, options_.tcp, options_.connect_timeout,
         [this, made_by](Result<std::unique_ptr<Stream>> stream) { made(*made_by, std::move(stream)); });
     *made_by = attempt.get();
   }

@@ -47,7 +47,8 @@ PullConfig make_config(const SyncerOptions& options, const ServerFeatures& featu
   config.report_missing = features.report_missing;
   config.hard_links = features.hard_links;
   config.numeric_ids = options.numeric_ids;
-  config.filters = options.filters;
+  // What is about to be replaced or removed there is looked at as a whole.
+  if (!spec.for_push) config.filters = options.filters;
   if (spec.append) config.extra_args.emplace_back("--append");
   // Runs of blocks that are here are named by a few bytes then.
   if (spec.delta && config.compression == CompressionKind::kNone && features.compresses) {
@@ -72,14 +73,22 @@ WirePurpose first_purpose(const SessionSpec& spec) {
   return spec.demanded ? WirePurpose::kRead : WirePurpose::kReady;
 }
 
+Urgency urgency_of(const SessionSpec& spec) {
+  if (spec.for_push) return Urgency::kPush;
+  if (spec.demanded) return Urgency::kReadMiss;
+  return spec.purpose == SessionSpec::Purpose::kStream ? Urgency::kReadAhead : Urgency::kPoll;
+}
+
 }  // namespace
 
-RemoteSession::RemoteSession(Loop& loop, Resolver& resolver, RemoteShell& shell, const SyncerOptions& options,
-                             ServerFeatures features, SessionSpec spec, SessionUser& user, Keeper& keeper,
-                             std::optional<PreparedStream> prepared)
+RemoteSession::RemoteSession(Loop& loop, Resolver& resolver, RemoteShell& shell, BandwidthLimit* bandwidth,
+                             const SyncerOptions& options, ServerFeatures features, SessionSpec spec,
+                             SessionUser& user, Keeper& keeper, std::optional<PreparedStream> prepared)
     : loop_(loop),
       resolver_(resolver),
       shell_(shell),
+      bandwidth_(bandwidth),
+      urgency_(urgency_of(spec)),
       options_(options),
       features_(features),
       spec_(std::move(spec)),
@@ -105,15 +114,25 @@ RemoteSession::~RemoteSession() = default;
 
 void RemoteSession::start() {
   if (!stream_) return connect();
+  begin_on_stream();
+}
+
+void RemoteSession::begin_on_stream() {
+  stream_->pace(bandwidth_, urgency_);
   stream_->start(*this);
   flush();
+}
+
+void RemoteSession::set_urgency(Urgency urgency) {
+  urgency_ = urgency;
+  if (stream_) stream_->set_urgency(urgency);
 }
 
 void RemoteSession::connect() {
   const Source& source = options_.source;
   auto done = [this](Result<std::unique_ptr<Stream>> stream) { attached(std::move(stream)); };
   if (source.kind == Source::Kind::kDaemon) {
-    attempt_ = connect_tcp(loop_, resolver_, options_.connect_timeout, std::move(done),
+    attempt_ = connect_tcp(loop_, resolver_, options_.tcp, options_.connect_timeout, std::move(done),
                            spec_.narrow ? kNarrowBytes : 0);
     return;
   }
@@ -128,8 +147,7 @@ void RemoteSession::attached(Result<std::unique_ptr<Stream>> stream) {
   }
   stream_ = std::move(*stream);
   waiting_since_ = Clock::now();
-  stream_->start(*this);
-  flush();
+  begin_on_stream();
 }
 
 void RemoteSession::flush() {
@@ -409,6 +427,7 @@ void RemoteSession::tick(Clock::time_point now, std::chrono::milliseconds stall)
     return;
   }
   if (!awaiting_) return;
+  if (stream_->held_back()) waiting_since_ = now;
   const bool listing = wire_->state() == PullState::kListing || wire_->state() == PullState::kPaging;
   const bool tree_list = spec_.purpose == SessionSpec::Purpose::kTree && listing;
   auto limit = (tree_list ? stall * kTreeListPatience : stall) + silence_;

@@ -102,9 +102,10 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
     virtual bool refused_for_a_moment(const Error& why) const = 0;
   };
 
-  RemoteSession(Loop& loop, Resolver& resolver, RemoteShell& shell, const SyncerOptions& options,
-                ServerFeatures features, SessionSpec spec, SessionUser& user, Keeper& keeper,
-                std::optional<PreparedStream> prepared);
+  // `bandwidth`, if any, must outlive the session.
+  RemoteSession(Loop& loop, Resolver& resolver, RemoteShell& shell, BandwidthLimit* bandwidth,
+                const SyncerOptions& options, ServerFeatures features, SessionSpec spec, SessionUser& user,
+                Keeper& keeper, std::optional<PreparedStream> prepared);
   ~RemoteSession() override;
   RemoteSession(const RemoteSession&) = delete;
   RemoteSession& operator=(const RemoteSession&) = delete;
@@ -161,6 +162,8 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   void note_delivery(Clock::time_point now) { last_delivery_ = now; }
   Clock::time_point last_delivery() const { return last_delivery_; }
 
+  // What comes from now on is for this; see SyncerOptions::bytes_per_second.
+  void set_urgency(Urgency urgency);
   void set_paused(bool paused);
   bool paused() const { return paused_; }
   // SessionSpec::narrow: so many bytes are wanted of it; 0: all that follows.
@@ -193,6 +196,7 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   void on_xattrs(uint32_t ndx, std::vector<std::pair<std::string, std::string>> values) override;
   void on_message(MessageKind kind, std::string_view text) override;
   void connect();
+  void begin_on_stream();
   void attached(Result<std::unique_ptr<Stream>> stream);
   bool begin_again(const Error& why);
   bool list_is_foreseen(const FileList& list) const;
@@ -205,6 +209,8 @@ class RemoteSession final : private Stream::Handler, private PullEvents {
   Loop& loop_;
   Resolver& resolver_;
   RemoteShell& shell_;
+  BandwidthLimit* const bandwidth_;
+  Urgency urgency_;
   const SyncerOptions& options_;
   const ServerFeatures features_;  // as they were known at first
   const SessionSpec spec_;

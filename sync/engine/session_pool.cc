@@ -51,6 +51,7 @@ SessionPool::SessionPool(Loop& loop, const SyncerOptions& options, const ServerF
       features_(known),
       second_(loop, resolver_, options),
       limit_(std::max(1U, options.max_sessions)) {
+  if (options.bytes_per_second != 0) bandwidth_.emplace(loop, options.bytes_per_second);
   features_.acls = features_.acls && options.acls;
   features_.xattrs = features_.xattrs && options.xattrs;
 }
@@ -68,8 +69,8 @@ std::shared_ptr<RemoteSession> SessionPool::open(SessionSpec spec, SessionUser& 
     return nullptr;
   }
   if (!make_room(spec)) return nullptr;
-  auto session = std::make_shared<RemoteSession>(loop_, resolver_, shell_, options_, features_, spec, user,
-                                                 *this, begin_with(spec));
+  auto session = std::make_shared<RemoteSession>(loop_, resolver_, shell_, bandwidth(), options_, features_,
+                                                 spec, user, *this, begin_with(spec));
   sessions_.push_back(session);
   const bool is_first = past_.all().sessions == 0;
   past_.opened(session->purpose());

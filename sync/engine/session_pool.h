@@ -17,6 +17,7 @@
 #include "sync/engine/ready_streams.h"
 #include "sync/engine/remote_session.h"
 #include "sync/engine/syncer.h"
+#include "sync/transport/bandwidth_limit.h"
 
 namespace rsyncfs {
 
@@ -100,6 +101,8 @@ class SessionPool final : public RemoteSession::Keeper {
   ServerFeatures& features() { return features_; }
   Resolver& resolver() { return resolver_; }
   RemoteShell& shell() { return shell_; }
+  // Of all sessions together; null: none.
+  BandwidthLimit* bandwidth() { return bandwidth_ ? &*bandwidth_ : nullptr; }
   SessionTotals totals() const;
   // The connection that nobody needs yet, if there is one.
   std::optional<SessionStatus> ready_status() const;
@@ -136,6 +139,7 @@ class SessionPool final : public RemoteSession::Keeper {
   const SyncerOptions& options_;
   Resolver resolver_;
   RemoteShell shell_;
+  std::optional<BandwidthLimit> bandwidth_;
   std::function<void()> changed_;
   std::function<void(const Error&)> link_failed_;
   std::function<bool()> yield_;

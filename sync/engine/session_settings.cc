@@ -14,6 +14,7 @@ void apply_settings(const SyncerOptions& options, const ServerFeatures& features
   config.messages_in_band = features.messages_in_band;
   if (options.compress == "zstd") config.compression = CompressionKind::kZstd;
   if (options.compress == "zlibx") config.compression = CompressionKind::kZlibx;
+  config.compress_level = options.compress_level;
   if (options.checksum.empty()) return;
   if (const auto kind = parse_checksum_name(options.checksum)) config.checksum = *kind;
 }

@@ -66,6 +66,7 @@ struct PushStatus {
   uint64_t pending_names = 0;
   uint64_t pending_nodes = 0;
   uint64_t pending_bytes = 0;  // at most; delta transfer may need fewer
+  uint64_t local_only = 0;     // names that stay here, for filter rules leave them out; not among those
   int64_t oldest_s = 0;        // Unix time of the first change that is not pushed; 0 = nothing is pending
   // Totals of this mount.
   uint64_t pushed_files = 0;
@@ -109,6 +110,7 @@ struct SyncerStatus {
   uint64_t directories_in_use = 0;
   uint64_t directories_every_ms = 0;  // 0: off
   uint64_t tree_every_ms = 0;
+  uint64_t bytes_per_second = 0;  // bwlimit=, in each direction; 0: none
   // Totals of this mount.
   uint64_t bytes_in = 0;
   uint64_t bytes_out = 0;

@@ -45,10 +45,11 @@ class SyncerImpl final : public Syncer {
   SyncerImpl(Loop& loop, Executor& executor, Replica& replica, SyncerOptions options, SyncerEvents& events)
       : options_(std::move(options)),
         store_(executor),
-        ids_(options_.numeric_ids),
+        ids_(options_.numeric_ids, options_.user_rules, options_.group_rules),
+        local_only_(replica, options_.filter_rules),
         budget_(replica, options_.cache),
         eager_(events, replica, [this](NodeId file, Done<void> done) { hydrate(file, std::move(done)); }),
-        context_{loop, executor, store_, replica, options_, eager_, ids_, budget_, buffers_},
+        context_{loop, executor, store_, replica, options_, eager_, ids_, budget_, buffers_, local_only_},
         memory_(recall_server(replica)),
         pool_(
             loop, options_, memory_.stored(), [this] { changed(); },
@@ -121,6 +122,7 @@ class SyncerImpl final : public Syncer {
   const SyncerOptions options_;
   Strand store_;
   IdMap ids_;
+  const LocalOnly local_only_;
   CacheBudget budget_;
   BufferPool buffers_{kPooledBytes};
   EagerRefresh eager_;
@@ -562,6 +564,7 @@ SyncerStatus SyncerImpl::make_status() {
   out.tree_listed_at_s = lister_.tree_listed_at_s();
   poller_.describe(out);
   const SessionTotals totals = pool_.totals();
+  out.bytes_per_second = options_.bytes_per_second;
   const WireTotals all = totals.all();
   out.bytes_in = all.bytes_in;
   out.bytes_out = all.bytes_out;

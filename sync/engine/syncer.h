@@ -18,11 +18,13 @@
 #include "io/loop.h"
 #include "sync/engine/cache_budget.h"
 #include "sync/engine/conflict_policy.h"
+#include "sync/engine/filter_rules.h"
 #include "sync/engine/id_map.h"
 #include "sync/engine/poll_pace.h"
 #include "sync/engine/status.h"
 #include "sync/replica/replica.h"
 #include "sync/transport/source.h"
+#include "sync/transport/tcp_options.h"
 
 namespace rsyncfs {
 
@@ -34,15 +36,21 @@ struct SyncerOptions {
   std::string runtime_directory;                      // for ssh to share a connection; "" = it does not
   std::chrono::milliseconds timeout{30'000};          // no progress for this long fails a request
   std::chrono::milliseconds connect_timeout{10'000};  // one connection attempt
+  TcpOptions tcp;
+  uint64_t bytes_per_second = 0;  // in each direction, all sessions together; 0 = no limit
   int max_protocol = 32;
   bool xattrs = true;
   bool acls = true;
   bool numeric_ids = false;
-  std::string compress = "none";  // none, zlibx, zstd
-  std::string checksum;           // "" = negotiate
-  std::vector<std::string> filters;
-  unsigned max_sessions = 8;  // side by side; fewer where the server says "max connections"
-  bool keep_ready = true;     // a connection to a daemon, opened before it is needed
+  IdRules user_rules;
+  IdRules group_rules;
+  std::string compress = "none";     // none, zlibx, zstd (or zlibx where the server has no zstd)
+  int compress_level = 0;            // 0: the codec's own
+  std::string checksum;              // "" = negotiate
+  std::vector<std::string> filters;  // as the source is told them; what they leave out is not pushed
+  FilterRules filter_rules;          // the same
+  unsigned max_sessions = 8;         // side by side; fewer where the server says "max connections"
+  bool keep_ready = true;            // a connection to a daemon, opened before it is needed
   // A tree of more entries is listed in pages. As a whole its list would take some 100 bytes of memory for
   // each, here and at the source, for as long as it is there to fetch from.
   size_t max_whole_tree = 250'000;

@@ -13,6 +13,7 @@
 #include "io/loop.h"
 #include "sync/engine/cache_budget.h"
 #include "sync/engine/file_target.h"
+#include "sync/engine/local_only.h"
 #include "sync/engine/syncer.h"
 
 namespace rsyncfs {
@@ -59,6 +60,7 @@ struct EngineContext {
   IdMap& ids;
   CacheBudget& budget;
   BufferPool& buffers;  // for bytes on their way
+  const LocalOnly& local_only;
 
   // Answers from what the Replica has by now; false (and `done` untouched) when not all of it is there. A
   // request may come after the fetch that it would have joined.

@@ -202,6 +202,9 @@ bool WholeFiles::dispatch(const WholeFilePtr& file) {
   file->bytes->clear();
   file->booked_bytes = target.size;
   ++file->attempts;
+  // Answers come in order: what is ahead of a demanded file is waited for as well.
+  if (file->demanded || found.session->outstanding() == 0)
+    found.session->set_urgency(file->demanded ? Urgency::kReadMiss : Urgency::kReadAhead);
   found.session->request_file(found.ndx, *file, target.size,
                               file->demanded ? WirePurpose::kRead : WirePurpose::kReadAhead);
   return true;

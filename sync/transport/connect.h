@@ -12,6 +12,7 @@
 #include "io/loop.h"
 #include "sync/transport/resolver.h"
 #include "sync/transport/stream.h"
+#include "sync/transport/tcp_options.h"
 
 namespace rsyncfs {
 
@@ -25,10 +26,12 @@ class ConnectAttempt {
 
 // Connects to the first of the host's addresses that answers; one that keeps silent holds the others up for a
 // moment only. TCP_NODELAY; keepalive so that a vanished peer is noticed within about a minute. `resolver`
-// must outlive the attempt. Errors: those of the resolver, kUnreachable (with os_errno()), kTimedOut after
-// `limit` for the whole attempt. `unread_bytes`: as Stream::limit_unread(), from the first byte on.
-std::unique_ptr<ConnectAttempt> connect_tcp(Loop& loop, Resolver& resolver, std::chrono::milliseconds limit,
-                                            StreamDone done, uint32_t unread_bytes = 0);
+// and `options` must outlive the attempt. Errors: those of the resolver, kUnreachable (with os_errno()),
+// kTimedOut after `limit` for the whole attempt. `unread_bytes`: as Stream::limit_unread(), from the first
+// byte on.
+std::unique_ptr<ConnectAttempt> connect_tcp(Loop& loop, Resolver& resolver, const TcpOptions& options,
+                                            std::chrono::milliseconds limit, StreamDone done,
+                                            uint32_t unread_bytes = 0);
 
 // Starts a program with its standard input and output as the stream; its standard error is kept (the last few
 // kB) for Stream::last_words(). The child is ended when the stream is. Errors: kOs (cannot start), through

@@ -89,7 +89,8 @@ Result<Source> parse_url(std::string_view text, std::string_view rest) {
     out.port = static_cast<uint16_t>(port);
   }
   if (slash == std::string_view::npos || !set_module(rest.substr(slash), out)) {
-    return usage(text, "the module is missing");
+    return usage(text, "the module is missing, and whole hosts are not mounted; `rsync " + std::string(text) +
+                           "` lists its modules");
   }
   return check(text, std::move(out));
 }

@@ -4,7 +4,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <limits>
 #include <utility>
 
 #include "io/base/buffer_pool.h"
@@ -16,6 +18,7 @@ namespace {
 constexpr size_t kMaxParts = 256;
 // What a connection that was limited begins with when it is not any more.
 constexpr uint32_t kFreedReceiveBytes = 128 * 1024;
+constexpr size_t kAny = std::numeric_limits<size_t>::max();
 
 // Buffers that no recv is using, for the next one: sessions come and go, and one that is paused needs none.
 constexpr size_t kIdleReceiveBytes = 1 << 20;
@@ -36,9 +39,32 @@ struct Stream::State : std::enable_shared_from_this<Stream::State> {
   State& operator=(const State&) = delete;
 
   void read() {
-    if (handler == nullptr || paused || ended || receiving != 0) return;
+    if (handler == nullptr || paused || ended || receiving != 0 || turn_in != 0) return;
+    if (limit == nullptr) return read_now(kStreamReadBytes);
+    // A turn is for who has something to read.
+    receiving = loop.poll_readable(in, [self = shared_from_this()](const Result<size_t>& polled) {
+      self->receiving = 0;
+      if (self->handler == nullptr || self->ended) return;
+      polled ? self->read_in_turn() : self->received(polled.error());
+    });
+  }
+
+  void read_in_turn() {
+    if (paused) return;
+    if (const auto now = limit->in.take(kStreamReadBytes)) return read_now(*now);
+    turn_in = limit->in.wait(urgency, kStreamReadBytes, [this](size_t bytes) {
+      turn_in = 0;
+      if (paused || ended) return limit->in.give_back(bytes);
+      read_now(bytes);
+    });
+  }
+
+  void read_now(size_t most) {
     if (!buffer.owner) buffer = receive_buffers().get(kStreamReadBytes);
-    receiving = loop.recv(in, buffer.bytes, [self = shared_from_this()](Result<size_t> got) {
+    const auto into = buffer.bytes.first(std::min(most, buffer.bytes.size()));
+    receiving = loop.recv(in, into, [self = shared_from_this(), most](Result<size_t> got) {
+      if (self->limit != nullptr && self->handler != nullptr)
+        self->limit->in.give_back(most - (got ? *got : 0));
       self->received(std::move(got));
     });
   }
@@ -58,19 +84,39 @@ struct Stream::State : std::enable_shared_from_this<Stream::State> {
     last_received = Clock::now();
     handler->on_bytes(buffer.bytes.first(*got));
     read();
-    if (receiving == 0) buffer = {};
+    if (receiving == 0 || limit != nullptr) buffer = {};
   }
 
   void write() {
-    if (sending != 0 || ended) return;
+    if (sending != 0 || ended || turn_out != 0) return;
     if (outgoing.empty()) {
       if (queued.empty()) return;
       std::swap(outgoing, queued);
     }
+    if (limit == nullptr) return write_now(kAny);
+    if (const auto now = limit->out.take(outgoing.size())) return write_now(*now);
+    turn_out = limit->out.wait(urgency, outgoing.size(), [this](size_t bytes) {
+      turn_out = 0;
+      if (ended) return limit->out.give_back(bytes);
+      write_now(bytes);
+    });
+  }
+
+  void write_now(size_t most) {
     std::array<iovec, kMaxParts> parts;
-    const size_t count = outgoing.gather(parts);
-    sending = loop.send(out, std::span(parts).first(count),
-                        [self = shared_from_this()](Result<size_t> sent) { self->sent(std::move(sent)); });
+    size_t count = outgoing.gather(parts);
+    size_t bytes = 0;
+    for (size_t i = 0; i < count && most != kAny; ++i) {
+      parts[i].iov_len = std::min(parts[i].iov_len, most - bytes);
+      bytes += parts[i].iov_len;
+      if (bytes == most) count = i + 1;
+    }
+    sending =
+        loop.send(out, std::span(parts).first(count), [self = shared_from_this(), most](Result<size_t> sent) {
+          if (self->limit != nullptr && self->handler != nullptr)
+            self->limit->out.give_back(most - (sent ? *sent : 0));
+          self->sent(std::move(sent));
+        });
   }
 
   void sent(Result<size_t> count) {
@@ -98,6 +144,15 @@ struct Stream::State : std::enable_shared_from_this<Stream::State> {
         [self = shared_from_this(), tell, why = std::move(why)]() mutable { tell(*self, std::move(why)); });
   }
 
+  void set_unread(uint32_t bytes) const {
+    // Best effort: a pipe has no window.
+    const auto size = static_cast<int>(bytes != 0 ? bytes : kFreedReceiveBytes);
+    (void)::setsockopt(in, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+    if (bytes != 0) return;
+    const int locks = 0;  // the kernel adapts it again (Linux 5.14)
+    (void)::setsockopt(in, SOL_SOCKET, SO_BUF_LOCK, &locks, sizeof locks);
+  }
+
   Loop& loop;
   const int in;
   const int out;
@@ -108,6 +163,11 @@ struct Stream::State : std::enable_shared_from_this<Stream::State> {
   OutputQueue outgoing;       // the loop is sending from here: not to be touched
   OpId receiving = 0;
   OpId sending = 0;
+  BandwidthLimit* limit = nullptr;  // not to be used once there is no handler
+  Urgency urgency = Urgency::kReadMiss;
+  TokenBucket::Ticket turn_in = 0;
+  TokenBucket::Ticket turn_out = 0;
+  uint32_t unread_most = 0;
   bool paused = false;
   bool ended = false;
   uint64_t bytes_in = 0;
@@ -121,6 +181,10 @@ Stream::Stream(Loop& loop, int in, int out, std::unique_ptr<Peer> peer)
 Stream::~Stream() {
   state_->handler = nullptr;
   state_->peer.reset();
+  if (state_->limit != nullptr) {
+    state_->limit->in.cancel(state_->turn_in);
+    state_->limit->out.cancel(state_->turn_out);
+  }
   if (state_->receiving != 0) state_->loop.cancel(state_->receiving);
   if (state_->sending != 0) state_->loop.cancel(state_->sending);
 }
@@ -150,12 +214,27 @@ void Stream::set_paused(bool paused) {
 }
 
 void Stream::limit_unread(uint32_t bytes) {
-  // Best effort: a pipe has no window.
-  const auto size = static_cast<int>(bytes != 0 ? bytes : kFreedReceiveBytes);
-  (void)::setsockopt(state_->in, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
-  if (bytes != 0) return;
-  const int locks = 0;  // the kernel adapts it again (Linux 5.14)
-  (void)::setsockopt(state_->in, SOL_SOCKET, SO_BUF_LOCK, &locks, sizeof locks);
+  const uint32_t most = state_->unread_most;
+  state_->set_unread(bytes == 0 || most == 0 ? std::max(bytes, most) : std::min(bytes, most));
+}
+
+void Stream::keep_unread_below(uint32_t bytes) {
+  state_->unread_most = bytes;
+}
+
+void Stream::pace(BandwidthLimit* limit, Urgency urgency) {
+  state_->limit = limit;
+  state_->urgency = urgency;
+}
+
+void Stream::set_urgency(Urgency urgency) {
+  if (std::exchange(state_->urgency, urgency) == urgency || state_->limit == nullptr) return;
+  state_->limit->in.set_urgency(state_->turn_in, urgency);
+  state_->limit->out.set_urgency(state_->turn_out, urgency);
+}
+
+bool Stream::held_back() const {
+  return state_->turn_in != 0 || state_->turn_out != 0;
 }
 
 size_t Stream::unsent() const {

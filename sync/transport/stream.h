@@ -12,6 +12,7 @@
 #include "io/base/output_queue.h"
 #include "io/base/result.h"
 #include "io/loop.h"
+#include "sync/transport/bandwidth_limit.h"
 
 namespace rsyncfs {
 
@@ -57,8 +58,17 @@ class Stream {
   void set_paused(bool paused);
 
   // About so much the peer may send before it was read, as far as the transport can be told (socket(7),
-  // SO_RCVBUF); 0: as the kernel finds right from now on.
+  // SO_RCVBUF); 0: as much as ever, see keep_unread_below(), from now on.
   void limit_unread(uint32_t bytes);
+  // The most that limit_unread() ever lets be; 0: as the kernel finds right.
+  void keep_unread_below(uint32_t bytes);
+
+  // Before start(): moves no more bytes than `limit`, which must outlive the stream, lets it. Null: as fast
+  // as they come.
+  void pace(BandwidthLimit* limit, Urgency urgency);
+  void set_urgency(Urgency urgency);
+  // Bytes wait for nothing but their turn: if they do not move it is not the peer's fault.
+  bool held_back() const;
 
   size_t unsent() const;
   uint64_t bytes_in() const;

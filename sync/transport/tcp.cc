@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -19,7 +20,10 @@ namespace {
 // An address that does not answer holds up the next one for no longer than this (RFC 8305).
 constexpr std::chrono::milliseconds kNextAddressDelay{250};
 
-void tune(int fd, uint32_t unread_bytes) {
+// Of 64 KiB; so many fit well.
+constexpr uint32_t kLoopbackSegments = 256 * 1024;
+
+void tune(int fd, const TcpOptions& options, uint32_t unread_bytes) {
   const int on = 1;
   const int idle_s = 20;
   const int interval_s = 5;
@@ -30,10 +34,13 @@ void tune(int fd, uint32_t unread_bytes) {
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+  for (const SocketOption& option : options.sockopts)
+    (void)::setsockopt(fd, option.level, option.name, &option.value, sizeof option.value);
   // Before it is connected: what was announced once cannot be taken back.
   const auto buffer = static_cast<int>(unread_bytes);
   if (buffer == 0) return;
   (void)::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
+  if (unread_bytes >= kLoopbackSegments) return;
   // Segments of loopback do not fit into it, and then wait for timers.
   const int segment = 1448;
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
@@ -41,8 +48,15 @@ void tune(int fd, uint32_t unread_bytes) {
 
 // The attempt's state outlives the handle while a connect is under way.
 struct TcpState : std::enable_shared_from_this<TcpState> {
-  TcpState(Loop& l, Resolver& r, std::chrono::milliseconds time, StreamDone d, uint32_t unread)
-      : loop(l), resolver(r), limit(time), done(std::move(d)), unread_bytes(unread) {}
+  TcpState(Loop& l, Resolver& r, const TcpOptions& o, std::chrono::milliseconds time, StreamDone d,
+           uint32_t unread)
+      : loop(l),
+        resolver(r),
+        options(o),
+        limit(time),
+        done(std::move(d)),
+        unread_bytes(unread == 0 || o.unread_bytes == 0 ? std::max(unread, o.unread_bytes)
+                                                        : std::min(unread, o.unread_bytes)) {}
 
   void start() {
     limit_timer = loop.run_after(limit, [self = shared_from_this()] {
@@ -57,7 +71,16 @@ struct TcpState : std::enable_shared_from_this<TcpState> {
 
   void found(const Result<Addresses>& result) {
     if (!result) return finish(result.error());
-    addresses = *result;
+    const sa_family_t family = options.from ? options.from->storage.ss_family : options.family;
+    std::ranges::copy_if(*result, std::back_inserter(addresses), [family](const Address& address) {
+      return family == AF_UNSPEC || address.storage.ss_family == family;
+    });
+    if (addresses.empty() && !result->empty()) {
+      last_error = Error(Errc::kUnreachable, "host '" + resolver.host() + "' has no IPv" +
+                                                 (family == AF_INET ? "4" : "6") + " address, which " +
+                                                 (options.from ? "address=" : "ipv4 or ipv6") + " asks for")
+                       .with_errno(EHOSTUNREACH);
+    }
     // By half of the limit each of them has had its turn.
     const auto turns = static_cast<int64_t>(addresses.size()) * 2 + 1;
     delay = std::min<std::chrono::nanoseconds>(kNextAddressDelay, std::chrono::nanoseconds(limit) / turns);
@@ -72,15 +95,26 @@ struct TcpState : std::enable_shared_from_this<TcpState> {
         last_error = Error::os(errno, "socket");
         continue;
       }
+      if (!bind_to_ours(socket.get())) continue;
       begin_connect(address, std::move(socket));
       return;
     }
     if (under_way.empty()) finish(last_error);
   }
 
+  bool bind_to_ours(int fd) {
+    if (!options.from) return true;
+    const auto* from = reinterpret_cast<const sockaddr*>(&options.from->storage);  // NOLINT
+    if (::bind(fd, from, options.from->length) == 0) return true;
+    last_error = Error(Errc::kUnreachable,
+                       std::string("cannot connect from address= of this machine: ") + std::strerror(errno))
+                     .with_errno(EADDRNOTAVAIL);
+    return false;
+  }
+
   void begin_connect(const Address& address, UniqueFd socket) {
     const int fd = socket.get();
-    tune(fd, unread_bytes);
+    tune(fd, options, unread_bytes);
     under_way[fd] = loop.connect(
         fd, reinterpret_cast<const sockaddr*>(&address.storage), address.length,  // NOLINT
         [self = shared_from_this(), socket = std::move(socket)](const Result<size_t>& result) mutable {
@@ -98,7 +132,9 @@ struct TcpState : std::enable_shared_from_this<TcpState> {
     if (!done) return;
     if (result) {
       const int fd = socket.release();
-      return finish(std::make_unique<Stream>(loop, fd, fd, nullptr));
+      auto stream = std::make_unique<Stream>(loop, fd, fd, nullptr);
+      stream->keep_unread_below(options.unread_bytes);
+      return finish(std::move(stream));
     }
     const int err = result.error().os_errno();
     last_error = Error(Errc::kUnreachable, "cannot connect to " + target() + ": " + std::strerror(err))
@@ -139,6 +175,7 @@ struct TcpState : std::enable_shared_from_this<TcpState> {
 
   Loop& loop;
   Resolver& resolver;
+  const TcpOptions& options;
   const std::chrono::milliseconds limit;
   StreamDone done;
   const uint32_t unread_bytes;
@@ -165,9 +202,10 @@ class TcpAttempt final : public ConnectAttempt {
 
 }  // namespace
 
-std::unique_ptr<ConnectAttempt> connect_tcp(Loop& loop, Resolver& resolver, std::chrono::milliseconds limit,
-                                            StreamDone done, uint32_t unread_bytes) {
-  auto state = std::make_shared<TcpState>(loop, resolver, limit, std::move(done), unread_bytes);
+std::unique_ptr<ConnectAttempt> connect_tcp(Loop& loop, Resolver& resolver, const TcpOptions& options,
+                                            std::chrono::milliseconds limit, StreamDone done,
+                                            uint32_t unread_bytes) {
+  auto state = std::make_shared<TcpState>(loop, resolver, options, limit, std::move(done), unread_bytes);
   state->start();
   return std::make_unique<TcpAttempt>(std::move(state));
 }

@@ -56,9 +56,9 @@ TEST(CommandLine, AMountpointMayBeCalledLikeAVerb) {
 
 TEST(CommandLine, OptionsRepeatAndKeepTheirOrder) {
   const auto request = parse<MountRequest>(
-      {"h::m", "/mnt", "--include=a", "--exclude", "b", "-o", "filter=P c,include=d", "--include=e",
+      {"h::m", "/mnt", "--include=a", "--exclude", "b", "-o", "filter=H c,include=d", "--include=e",
        "--exclude=f", "-o", R"(exclude=[g\,h])", "--ro", "--rw", "-o", "noxattrs", "--xattrs"});
-  EXPECT_THAT(request.options.filters, ElementsAre("+ a", "- b", "P c", "+ d", "+ e", "- f", "- [g,h]"));
+  EXPECT_THAT(request.options.filters, ElementsAre("+ a", "- b", "H c", "+ d", "+ e", "- f", "- [g,h]"));
   EXPECT_EQ(request.options.read_write, true);
   EXPECT_TRUE(request.options.xattrs);
 }

@@ -103,7 +103,10 @@ class DrainTest : public ::testing::Test {
     loop->stop();
     thread.join();
   }
-  WalkContext context() { return {*replica, *syncer, *offload}; }
+  WalkContext context() {
+    local_only.emplace(*replica, FilterRules());
+    return {*replica, *syncer, *offload, *local_only};
+  }
   void on_loop(std::function<void()> work) {
     std::promise<void> done;
     loop->post([&] {
@@ -132,6 +135,7 @@ class DrainTest : public ::testing::Test {
   support::TempDir dir;
   std::unique_ptr<Loop> loop;
   std::unique_ptr<Replica> replica;
+  std::optional<LocalOnly> local_only;
   std::unique_ptr<PushDouble> syncer;
   std::unique_ptr<Executor> executor;
   std::unique_ptr<Offload> offload;
@@ -231,14 +235,15 @@ TEST_F(DrainTest, ACanceledFlushIsNotHeardOfAgain) {
 
 TEST_F(DrainTest, OnlyPartOfTheTreeIsLookedAt) {
   make_changes(3);
-  const auto left = unsent_changes(*replica, "f1", 10);
+  const auto left = unsent_changes(*replica, LocalOnly(*replica, {}), "f1", 10);
   ASSERT_TRUE(left.ok());
   EXPECT_EQ(left->changes, 1U);
   ASSERT_EQ(left->first.size(), 1U);
   EXPECT_EQ(left->first[0].path, "f1");
-  EXPECT_EQ(unsent_changes(*replica, "", 2)->changes, 3U);
-  EXPECT_EQ(unsent_changes(*replica, "", 2)->first.size(), 2U);
-  EXPECT_THAT(unsent_changes(*replica, "f", 10)->first, IsEmpty()) << "a name is no prefix of another one";
+  EXPECT_EQ(unsent_changes(*replica, LocalOnly(*replica, {}), "", 2)->changes, 3U);
+  EXPECT_EQ(unsent_changes(*replica, LocalOnly(*replica, {}), "", 2)->first.size(), 2U);
+  EXPECT_THAT(unsent_changes(*replica, LocalOnly(*replica, {}), "f", 10)->first, IsEmpty())
+      << "a name is no prefix of another one";
 }
 
 TEST_F(DrainTest, WhoAsksForAnUnmountHearsHowItGoes) {

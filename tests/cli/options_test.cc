@@ -2,6 +2,9 @@
 // The option table: every name, its value, its mistakes, and its other spellings.
 #include "fs/daemon/options.h"
 
+#include <sys/socket.h>
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <functional>
 #include <set>
@@ -28,7 +31,12 @@ std::vector<OptionSpec> all_options() {
 
 // A value that each option with an argument takes.
 std::string good_value(const OptionSpec& spec) {
-  if (spec.name == "compress") return "zstd";
+  if (spec.name == "compress" || spec.name == "compress_choice") return "zstd";
+  if (spec.name == "address") return "127.0.0.1";
+  if (spec.name == "sockopts") return "SO_SNDBUF=65536";
+  if (spec.argument == "RULE" && spec.name == "filter") return "- 1";
+  if (spec.name == "chmod") return "go-w";
+  if (spec.argument == "MAP") return "0-99:1";
   if (spec.name == "checksum_choice") return "md5";
   if (spec.name == "protocol") return "31";
   if (spec.name == "io") return "threads";
@@ -147,7 +155,7 @@ TEST(Options, SetWhatTheySay) {
       "password_file=pw,rsh=ssh -p "
       "2,rsync_path=/opt/rsync,port=8873,timeout=5,contimeout=6,request_timeout=7,compress=zlibx,"
       "checksum_choice=xxh3,numeric_ids,noxattrs,noacls,protocol=30,max_sessions=9,store=/s,io=uring,"
-      "log_file=/l,log_level=warning,exclude=*.o,include=a/***,filter=merge /x");
+      "log_file=/l,log_level=warning,exclude=*.o,include=a/***,filter=hide\\,! x/");
   EXPECT_TRUE(options.allow_other && options.auto_unmount && options.suid && options.dev && !options.exec);
   EXPECT_EQ(options.read_write, true);
   EXPECT_EQ(options.fsname, "a:/b");
@@ -172,7 +180,7 @@ TEST(Options, SetWhatTheySay) {
   EXPECT_EQ(options.io, IoChoice::kUring);
   EXPECT_EQ(options.log_file, "/l");
   EXPECT_EQ(options.log_level, LogLevel::kWarn);
-  EXPECT_THAT(options.filters, ElementsAre("- *.o", "+ a/***", "merge /x"));
+  EXPECT_THAT(options.filters, ElementsAre("- *.o", "+ a/***", "hide,! x/"));
 }
 
 TEST(Options, OfWritingSetWhatTheySay) {
@@ -239,7 +247,7 @@ TEST(Options, BadValuesAreNamedWithWhatIsAccepted) {
   EXPECT_THAT(complaint("umask=7777"), HasSubstr("octal"));
   EXPECT_THAT(complaint("uid=no-such-user"), HasSubstr("user"));
   EXPECT_THAT(complaint("uid=4294967295"), HasSubstr("user"));
-  EXPECT_THAT(complaint("compress=lz4"), HasSubstr("zstd, zlibx, none"));
+  EXPECT_THAT(complaint("compress=gzip"), HasSubstr("zstd, zlibx, none"));
   EXPECT_THAT(complaint("protocol=33"), HasSubstr("30"));
   EXPECT_THAT(complaint("io=fast"), HasSubstr("auto, uring, threads"));
   EXPECT_THAT(complaint("exclude="), HasSubstr("pattern"));
@@ -253,6 +261,41 @@ TEST(Options, BadValuesAreNamedWithWhatIsAccepted) {
   EXPECT_THAT(complaint("conflict_rule=*.log:mine"), HasSubstr("copy, local, remote"));
   EXPECT_THAT(complaint("max_delete=many"), HasSubstr("number"));
   EXPECT_THAT(complaint("rsh="), HasSubstr("value"));
+}
+
+TEST(Options, OfRsyncSetWhatTheySay) {
+  const MountOptions options = parsed(
+      "bwlimit=1.5m,address=127.0.0.1,ipv4,sockopts=SO_SNDBUF=65536,chmod=D755\\,F644,chmod=go-w,usermap=0-"
+      "99:7,"
+      "groupmap=*:8,compress_level=-5");
+  EXPECT_EQ(options.bytes_per_second, 3U << 19U);
+  EXPECT_TRUE(options.address.has_value());
+  EXPECT_EQ(options.family, AF_INET);
+  EXPECT_THAT(options.sockopts, ElementsAre(SocketOption{SOL_SOCKET, SO_SNDBUF, 65'536}));
+  EXPECT_EQ(options.mode_changes.apply(S_IFREG | 0777), S_IFREG | 0644U);
+  EXPECT_EQ(options.mode_changes.apply(S_IFDIR | 0700), S_IFDIR | 0755U);
+  EXPECT_EQ(options.user_rules.local(50, ""), 7U);
+  EXPECT_EQ(options.group_rules.local(50, "any"), 8U);
+  EXPECT_EQ(options.compress_level, -5);
+  EXPECT_EQ(parsed("compress_choice=auto").compress, "zstd");
+}
+
+TEST(Options, OfTheRateAreAsRsyncHasThem) {
+  EXPECT_EQ(parsed("bwlimit=0").bytes_per_second, 0U);
+  EXPECT_EQ(parsed("bwlimit=100").bytes_per_second, 102'400U);
+  EXPECT_EQ(parsed("bwlimit=100K").bytes_per_second, 102'400U);
+  EXPECT_EQ(parsed("bwlimit=100KiB").bytes_per_second, 102'400U);
+  EXPECT_EQ(parsed("bwlimit=1024kB").bytes_per_second, 1'024'000U);
+  EXPECT_EQ(parsed("bwlimit=2mb").bytes_per_second, 1'999'872U);  // to the nearest KiB
+  EXPECT_EQ(parsed("bwlimit=600b").bytes_per_second, 1'024U);
+  for (const char* rate : {"", "fast", "-1", "0.4", "100b", "1x", "1kbit", "inf", "1e9p"})
+    EXPECT_THAT(complaint("bwlimit=" + std::string(rate)), HasSubstr("KiB a second")) << rate;
+}
+
+TEST(Options, WithoutAWayHereSayWhy) {
+  EXPECT_THAT(complaint("iconv=utf8,latin1"), HasSubstr("names are not converted here"));
+  EXPECT_THAT(complaint("skip_compress=gz"), HasSubstr("leave it out"));
+  EXPECT_THAT(complaint("filter=merge /x"), HasSubstr("reads rules from files"));
 }
 
 TEST(Options, UnknownNamesComeWithTheNearestOne) {

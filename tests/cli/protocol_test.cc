@@ -152,6 +152,7 @@ MountStatus sample_status() {
   syncer.protocol = 32;
   syncer.checksum = "xxh128";
   syncer.compression = "zstd";
+  syncer.bytes_per_second = 51'200;
   syncer.tree_listed = true;
   syncer.tree_entries = 12;
   syncer.tree_listed_at_s = 1'700'000'001;
@@ -176,6 +177,7 @@ MountStatus sample_status() {
   push.pending_names = 3;
   push.pending_nodes = 2;
   push.pending_bytes = 2048;
+  push.local_only = 27;
   push.oldest_s = 1'700'000'002;
   push.pushed_files = 21;
   push.pushed_bytes = 22;
@@ -232,7 +234,7 @@ constexpr const char* kGoldenStatus =
     R"("state_directory":"/var/lib/rsyncfs/h-m-1","started_at":1700000000,)"
     R"("phase":"mounted","writable":true,"read_only_reason":"",)"
     R"("link":{"state":"down","text":"unreachable: refused, retry in 4 s","last_error":"refused","protocol":32,)"
-    R"("checksum":"xxh128","compression":"zstd"},)"
+    R"("checksum":"xxh128","compression":"zstd","bytes_per_second":51200},)"
     R"("io":{"engine":"threads","reason":"threads: asked for","wakeups":10,"submits":11,)"
     R"("operations":{"recv":3,"send":2},)"
     R"("batch":{"engine":"io_uring","batches":14,"reads":150,"read_bytes":4096,"syncs":1,"removals":70}},)"
@@ -246,7 +248,7 @@ constexpr const char* kGoldenStatus =
     R"("sessions":[{"purpose":"tree","state":"armed","entries":12,"unanswered":1,"bytes_in":100,"bytes_out":50}],)"
     R"("transfers":[{"path":"big\n","done_bytes":25,"total_bytes":100}],)"
     R"("failing":["a\\377: Permission denied"],)"
-    R"("push":{"pending_names":3,"pending_nodes":2,"pending_bytes":2048,"oldest_at":1700000002,"pushed_files":21,)"
+    R"("push":{"pending_names":3,"pending_nodes":2,"pending_bytes":2048,"local_only":27,"oldest_at":1700000002,"pushed_files":21,)"
     R"("pushed_bytes":22,"bytes_saved":23,"deletes":24,"moves":25,)"
     R"("sending":[{"path":"new\\377","done_bytes":1,"total_bytes":4}],)"
     R"("failing":["full: No space left on device, retry in 3 s"],"stopped":"24 deletions at once","conflicts":26},)"

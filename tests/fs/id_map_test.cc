@@ -35,5 +35,41 @@ TEST(IdMap, NumbersStayNumbers) {
   EXPECT_EQ(ids.source_uid(54321), 54321U);
 }
 
+IdMap ruled(const std::string& rules) {
+  Result<IdRules> parsed = parse_user_rules(rules);
+  EXPECT_TRUE(parsed.ok()) << rules;
+  return IdMap(false, parsed ? std::move(*parsed) : IdRules());
+}
+
+TEST(IdMap, TheFirstRuleThatMatchesDecides) {
+  IdMap ids = ruled("100-199:7,ann:8,a*:9,:10,*:11");
+  ids.learn({{150, "ann"}, {200, "ann"}, {201, "abe"}, {202, "joe"}}, {});
+  EXPECT_EQ(ids.local_uid(150), 7U);
+  EXPECT_EQ(ids.local_uid(200), 8U);
+  EXPECT_EQ(ids.local_uid(201), 9U);
+  EXPECT_EQ(ids.local_uid(300), 10U);
+  EXPECT_EQ(ids.local_uid(202), 11U);
+}
+
+TEST(IdMap, WhoIsShownForOneAloneIsThatOne) {
+  IdMap ids = ruled("54321:700,ann:701,55000-55999:702,54323:703,54324:703,800:801");
+  ids.learn({{54'322, "ann"}}, {});
+  EXPECT_EQ(ids.source_uid(700), 54'321U);
+  EXPECT_EQ(ids.source_uid(701), 54'322U);
+  // Of several it is the one that it would be without rules.
+  EXPECT_EQ(ids.source_uid(702), 702U);
+  EXPECT_EQ(ids.source_uid(703), 703U);
+  EXPECT_EQ(ids.source_uid(5), 5U);
+  // 800 of the source is shown as somebody else.
+  EXPECT_FALSE(ids.source_uid(800).has_value());
+  EXPECT_EQ(ids.source_uid(801), 800U);
+}
+
+TEST(IdMap, WrongRulesAreNamed) {
+  for (const std::string rules :
+       {"", "ann", "ann:", ":", "1-:5", "5-1:5", "1x:5", "ann:nobody by this name", "1:2,", "1:4294967295"})
+    EXPECT_FALSE(parse_user_rules(rules).ok()) << rules;
+}
+
 }  // namespace
 }  // namespace rsyncfs

@@ -2,6 +2,7 @@
 // Connections to hosts with several addresses, of which some refuse and some say nothing.
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
@@ -74,7 +75,7 @@ class ConnectTest : public TransportTest {
     on_loop([&] {
       resolver.emplace(loop(), "several.example", 873,
                        [addresses](const std::string&, uint16_t) { return Result<Addresses>(addresses); });
-      attempt = connect_tcp(loop(), *resolver, limit, arrival.done());
+      attempt = connect_tcp(loop(), *resolver, options, limit, arrival.done());
     });
   }
   bool arrives() {
@@ -95,6 +96,7 @@ class ConnectTest : public TransportTest {
   }
 
   std::optional<Resolver> resolver;
+  TcpOptions options;
   Clock::time_point begun{};
 };
 
@@ -156,7 +158,7 @@ TEST_P(ConnectTest, ANameServerThatDoesNotAnswerIsToldFromAHostThatDoesNot) {
       gate->get_future().wait();
       return Result<Addresses>(Addresses{});
     });
-    attempt = connect_tcp(loop(), *resolver, milliseconds(1000), arrival.done());
+    attempt = connect_tcp(loop(), *resolver, options, milliseconds(1000), arrival.done());
   });
   ASSERT_TRUE(arrives());
   EXPECT_EQ(arrival.error().code(), Errc::kTimedOut);
@@ -181,10 +183,11 @@ TEST_P(ConnectTest, TheAttemptMayBeDestroyedWhenItArrives) {
     resolver.emplace(loop(), "one.example", 873, [&](const std::string&, uint16_t) {
       return Result<Addresses>(Addresses{server.address()});
     });
-    attempt = connect_tcp(loop(), *resolver, seconds(60), [this](Result<std::unique_ptr<Stream>> result) {
-      attempt.reset();
-      arrival.done()(std::move(result));
-    });
+    attempt =
+        connect_tcp(loop(), *resolver, options, seconds(60), [this](Result<std::unique_ptr<Stream>> result) {
+          attempt.reset();
+          arrival.done()(std::move(result));
+        });
   });
   ASSERT_TRUE(arrives());
   EXPECT_TRUE(arrival.ok()) << arrival.error().message();
@@ -221,6 +224,69 @@ TEST_P(ConnectTest, SmallWritesGoAtOnceAndADeadPeerIsNoticed) {
   EXPECT_LE(option(IPPROTO_TCP, TCP_KEEPIDLE) +
                 option(IPPROTO_TCP, TCP_KEEPINTVL) * option(IPPROTO_TCP, TCP_KEEPCNT),
             60);
+}
+
+// The address that the server sees.
+std::string peer_of(const LoopbackPort& server) {
+  sockaddr_in peer{};
+  socklen_t length = sizeof peer;
+  const UniqueFd fd(
+      ::accept4(server.fd(), reinterpret_cast<sockaddr*>(&peer), &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  std::array<char, INET_ADDRSTRLEN> text{};
+  return fd && ::inet_ntop(AF_INET, &peer.sin_addr, text.data(), text.size()) != nullptr ? text.data() : "";
+}
+
+TEST_P(ConnectTest, ItComesFromTheAddressThatIsAskedFor) {
+  Server server("127.0.0.3");
+  options.from = *parse_own_address("127.0.0.77");
+  connect({server.address()}, seconds(60));
+  ASSERT_TRUE(arrives());
+  ASSERT_TRUE(arrival.ok()) << arrival.error().message();
+  EXPECT_EQ(peer_of(server), "127.0.0.77");
+}
+
+TEST_P(ConnectTest, AddressesOfTheOtherFamilyAreLeftOut) {
+  Server server("127.0.0.3");
+  options.family = AF_INET6;
+  connect({server.address()}, seconds(60));
+  ASSERT_TRUE(arrives());
+  EXPECT_EQ(arrival.error().code(), Errc::kUnreachable);
+  EXPECT_THAT(arrival.error().message(), HasSubstr("has no IPv6 address"));
+}
+
+int option_of(int fd, int level, int name) {
+  int value = -1;
+  socklen_t length = sizeof value;
+  (void)::getsockopt(fd, level, name, &value, &length);
+  return value;
+}
+
+TEST_P(ConnectTest, SocketOptionsAreSetAfterOurOwn) {
+  Server server("127.0.0.3");
+  options.sockopts = *parse_socket_options("SO_SNDBUF=40000, TCP_NODELAY=0\tIPTOS_THROUGHPUT SO_KEEPALIVE=0");
+  connect({server.address()}, seconds(60));
+  ASSERT_TRUE(arrives());
+  const int fd = connected_to(server);
+  ASSERT_GE(fd, 0);
+  EXPECT_EQ(option_of(fd, SOL_SOCKET, SO_SNDBUF), 80'000);  // the kernel doubles it
+  EXPECT_EQ(option_of(fd, IPPROTO_TCP, TCP_NODELAY), 0);
+  EXPECT_EQ(option_of(fd, IPPROTO_IP, IP_TOS), IPTOS_THROUGHPUT);
+  EXPECT_EQ(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 0);
+}
+
+TEST_P(ConnectTest, WhatIsUnreadStaysBelowItsLimit) {
+  Server server("127.0.0.3");
+  options.unread_bytes = 50'000;
+  connect({server.address()}, seconds(60));
+  ASSERT_TRUE(arrives());
+  attach();
+  const int fd = connected_to(server);
+  ASSERT_GE(fd, 0);
+  EXPECT_EQ(option_of(fd, SOL_SOCKET, SO_RCVBUF), 100'000);
+  on_loop([this] { stream->limit_unread(20'000); });
+  EXPECT_EQ(option_of(fd, SOL_SOCKET, SO_RCVBUF), 40'000);
+  on_loop([this] { stream->limit_unread(0); });
+  EXPECT_EQ(option_of(fd, SOL_SOCKET, SO_RCVBUF), 100'000);
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, ConnectTest, kEngines, engine_name);
