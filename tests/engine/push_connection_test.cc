@@ -60,7 +60,7 @@ class StaleStreamTest : public ::testing::Test, protected PushUser {
   }
   // A stream to the listener; the greeting is said, and then it is closed.
   void make_stale_stream() {
-    const auto attempt = connect_tcp(*loop_, pool_->resolver(), milliseconds(2000),
+    const auto attempt = connect_tcp(*loop_, pool_->resolver(), TcpOptions(), milliseconds(2000),
                                      [this](Result<std::unique_ptr<Stream>> stream) {
                                        if (stream) stream_ = std::move(*stream);
                                        loop_->stop();

@@ -173,6 +173,23 @@ std::map<std::string, Use> OptionTour::uses() {
         [this](Mount&) {
           EXPECT_TRUE(wait_until([&] { return std::filesystem::exists(extra_ / "metrics"); }, seconds(10)));
         }}},
+      {"metrics_mode", {"0640", {}, {"metrics=" + (extra_ / "metrics")}}},
+      {"bwlimit", {"10m", status_has("10485760")}},
+      {"chmod",
+       {"D0711,F0604",
+        [](Mount& m) {
+          expect_mode(m / "file", 0604);
+          expect_mode(m / "dir", 0711);
+        }}},
+      {"usermap", {"*:12345", [](Mount& m) { EXPECT_EQ(stat_of(m / "file").st_uid, 12345U); }}},
+      {"groupmap", {"*:12345", [](Mount& m) { EXPECT_EQ(stat_of(m / "file").st_gid, 12345U); }}},
+      {"compress_choice", {"zstd", status_has("zstd")}},
+      {"compress_level", {"3", {}, {"compress=zstd"}}},
+      {"address", {"127.0.0.1", [](Mount& m) { EXPECT_TRUE(read_whole(m / "file").ok); }}},
+      {"sockopts",
+       {"TCP_NODELAY,SO_RCVBUF=262144", [](Mount& m) { EXPECT_TRUE(read_whole(m / "file").ok); }}},
+      {"ipv4", {"", [](Mount& m) { EXPECT_TRUE(read_whole(m / "file").ok); }}},
+      {"ipv6", {"", {}, {"rsh=" + shell}, "shell"}},
       {"io", {"threads", status_has("\"threads\"")}},
       {"log_file", {extra_ / "log", [this](Mount&) { EXPECT_NE(support::read_file(extra_ / "log"), ""); }}},
       {"log_level", {"debug"}},
