@@ -302,7 +302,7 @@ TEST(Options, UnknownNamesComeWithTheNearestOne) {
   EXPECT_THAT(complaint("timeuot=3"), HasSubstr("'timeout'"));
   EXPECT_THAT(complaint("allow-othr"), HasSubstr("'allow_other'"));
   EXPECT_THAT(complaint("passwordfile=x"), HasSubstr("'password_file'"));
-  EXPECT_EQ(complaint("quux=1"), "unknown option 'quux'");
+  EXPECT_EQ(complaint("quux=1"), "unknown option 'quux'; `rsyncfs --help` lists them");
   EXPECT_EQ(complaint(std::string(100'000, 'a')).find("mean"), std::string::npos);
 }
 

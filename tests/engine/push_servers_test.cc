@@ -225,6 +225,7 @@ TEST_F(PushServersTest, WhereATreeDoesNotGoAtOnce) {
     SCOPED_TRACE(refused);
     rig_.reset();
     support::remove_tree(store_ / "s");
+    support::remove_tree(served("u"));
     for (const char* directory : {"t/a/b", "u/a"}) fs::create_directories(served(directory));
     for (const char* name : {"t/f", "t/a/f", "t/a/b/f", "u/a/f", "u/g"}) write_file(served(name), name);
     start_limited({{"refuse options", refused}});

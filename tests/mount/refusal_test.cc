@@ -164,7 +164,7 @@ const Mistake kMistakes[] = {
      [](ServedTree&, MountOptions& o) { o.options.push_back("protocol=29"); }},
     {"NotANumber", 2, "timeout", "a number from",
      [](ServedTree&, MountOptions& o) { o.options.push_back("timeout=soon"); }},
-    {"UnknownCodec", 2, "compress.*zstd", "one of zstd",
+    {"UnknownCodec", 2, "compress.*zstd", "one of auto, zstd",
      [](ServedTree&, MountOptions& o) { o.options.push_back("compress=rar"); }},
     {"BadConflictPolicy", 2, "conflict.*mine", "copy, local, remote",
      [](ServedTree&, MountOptions& o) { o.options.push_back("conflict=mine"); }},
