@@ -16,7 +16,7 @@ check "there are options" test "$(wc -w <<<"$options")" -gt 50
 echo "# manual pages"
 page=$(sed 's/\\f.//g; s/\\-/-/g; s/\\e/\\/g' "$build/packaging/rsyncfs.1")
 for option in $options; do has "the page has $option" "$page" "$option"; done
-for verb in umount status info fetch free pin unpin flush refresh verify conflicts resume; do
+for verb in umount status info fetch free pin unpin flush refresh verify conflicts resume doctor; do
   has "the page has $verb" "$page" "rsyncfs $verb"
   check "$verb has a --help" "$program" "$verb" --help
 done
