@@ -114,14 +114,19 @@ void add_reads(MetricsPage& page, const MountStatus& status) {
   gauge(page, "rsyncfs_waiting_requests", "Requests that wait for the source now.", syncer.waiting_requests);
 }
 
+// 0: never. What a document says may be anything.
+uint64_t seconds_since(int64_t then_s, int64_t now_s) {
+  if (then_s <= 0 || then_s >= now_s) return 0;
+  return static_cast<uint64_t>(now_s - then_s);
+}
+
 void add_push(MetricsPage& page, const PushStatus& push, int64_t now_s) {
   gauge(page, "rsyncfs_unsent_names", "Names that lead elsewhere than at the source.", push.pending_names);
   gauge(page, "rsyncfs_unsent_nodes", "Inodes of which the source has not all.", push.pending_nodes);
   gauge(page, "rsyncfs_unsent_bytes", "Bytes that the source does not have, at most.", push.pending_bytes);
   page.begin("rsyncfs_unsent_oldest_seconds", Type::kGauge,
              "Age of the oldest change that the source does not have; 0: it has all.");
-  page.sample(push.oldest_s == 0 ? uint64_t{0}
-                                 : static_cast<uint64_t>(std::max<int64_t>(0, now_s - push.oldest_s)));
+  page.sample(seconds_since(push.oldest_s, now_s));
   gauge(page, "rsyncfs_push_stopped", "1 while sending is stopped until rsyncfs resume.",
         flag(!push.stopped.empty()));
   gauge(page, "rsyncfs_push_failing_paths", "Paths that the source did not take and that are tried again.",
