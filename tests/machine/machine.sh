@@ -40,7 +40,7 @@ enter_machine() {
       RSYNCFS_MACHINE=$root unshare --mount --propagation private --pid --fork --kill-child "$script" "$build" || status=$?
       rmdir "$root" || status=1
       exit "$status" ;;
-    /*) make_machine "$RSYNCFS_MACHINE" "$(cd "$(dirname "$script")/../.." && pwd)" "$build" || { echo "no machine"; exit 1; } ;;
+    /*) make_machine "$RSYNCFS_MACHINE" "$(cd "$(dirname "$script")/../.." && pwd)" "$build" || skip "a machine cannot be made here (overlay, pivot_root)" ;;
   esac
   upper=/mnt
 }
