@@ -16,6 +16,7 @@
 #include "fs/control/client.h"
 #include "fs/control/mount_claim.h"
 #include "fs/control/mount_table.h"
+#include "fs/daemon/source_options.h"
 #include "fs/daemon/version.h"
 #include "fs/daemon/way_out.h"
 #include "io/base/log.h"
@@ -48,23 +49,6 @@ bool may_come_back(Errc code) {
     default:
       return false;
   }
-}
-
-// What may lie unread in a socket: what the user says, but no more than the limit of the rate is good for.
-uint32_t unread_bytes(const MountOptions& given) {
-  uint32_t bytes = unread_bytes_at(given.bytes_per_second);
-  for (const SocketOption& option : given.sockopts) {
-    if (option.level != SOL_SOCKET || option.name != SO_RCVBUF || option.value <= 0) continue;
-    const auto wanted = static_cast<uint32_t>(option.value);
-    bytes = bytes == 0 ? wanted : std::min(bytes, wanted);
-  }
-  return bytes;
-}
-
-// They were checked one by one when they were given.
-FilterRules filter_rules_of(const MountOptions& given) {
-  Result<FilterRules> rules = FilterRules::parse(given.filters);
-  return rules ? std::move(*rules) : FilterRules();
 }
 
 }  // namespace
@@ -166,35 +150,14 @@ CacheLimits Daemon::cache_limits() {
 
 SyncerOptions Daemon::syncer_options() {
   const MountOptions& given = plan_.options;
-  SyncerOptions options;
+  SyncerOptions options = source_options(given);
   options.source = plan_.source;
   options.password = plan_.password;
-  options.remote_shell = given.remote_shell;
-  options.rsync_path = given.rsync_path;
   options.runtime_directory = plan_.runtime_directory;
-  options.timeout = given.timeout;
-  options.connect_timeout = given.connect_timeout;
-  options.max_protocol = given.protocol;
-  options.bytes_per_second = given.bytes_per_second;
-  options.tcp = {given.family, given.address, given.sockopts, unread_bytes(given)};
-  options.xattrs = given.xattrs;
-  options.acls = given.acls;
-  options.numeric_ids = given.numeric_ids;
-  options.user_rules = given.user_rules;
-  options.group_rules = given.group_rules;
-  // As with rsync a level means that something is to be compressed, and zlib's 0 that nothing is.
-  options.compress_level = given.compress_level.value_or(0);
-  options.compress = !given.compress.empty() ? given.compress : given.compress_level ? "zstd" : "none";
-  if (options.compress == "zlibx" && given.compress_level == 0) options.compress = "none";
-  options.checksum = given.checksum_choice;
-  options.filters = given.filters;
-  options.filter_rules = filter_rules_of(given);
-  options.max_sessions = given.max_sessions;
   options.poll = given.poll;
   options.cache = cache_limits();
   options.read_only = !plan_.writable;
   options.writeback_delay = given.writeback_delay;
-  options.fsync_remote = given.fsync_remote;
   options.conflict = given.conflict;
   options.conflict_rules = given.conflict_rules;
   options.max_delete = given.max_delete;

@@ -18,6 +18,7 @@
 #include <thread>
 #include <utility>
 
+#include "fs/daemon/source_options.h"
 #include "io/base/unique_fd.h"
 #include "io/executor.h"
 #include "io/loop.h"
@@ -92,26 +93,13 @@ std::chrono::milliseconds connect_time(const Source& source) {
 }
 
 SyncerOptions syncer_options(const SurveyRequest& request) {
-  const MountOptions& given = request.options;
-  SyncerOptions options;
+  SyncerOptions options = source_options(request.options);
   options.source = request.source;
   options.password = request.password;
   options.remote_shell = request.remote_shell;
-  options.rsync_path = given.rsync_path;
-  options.timeout = given.timeout;
-  options.connect_timeout = given.connect_timeout;
-  options.max_protocol = given.protocol;
-  options.xattrs = given.xattrs;
-  options.acls = given.acls;
-  options.numeric_ids = given.numeric_ids;
-  options.compress = given.compress;
-  options.checksum = given.checksum_choice;
-  options.filters = given.filters;
-  options.max_sessions = given.max_sessions;
   options.poll.mode = PollOptions::Mode::kOff;
   options.read_only = !request.may_write;
   options.writeback_delay = std::chrono::milliseconds(0);
-  options.fsync_remote = given.fsync_remote;
   return options;
 }
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # A fresh Debian 12, of its required packages only, gets the deb and an fstab line, and works. Needs debootstrap and a mirror
 # (the first of this machine's sources, or RSYNCFS_MIRROR=).
-# shellcheck source=machine.sh disable=SC2154
+# shellcheck source=machine.sh disable=SC2154,SC2016
 source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 command -v debootstrap >/dev/null || skip "debootstrap is not here"
 enter_machine "$0" "$@"

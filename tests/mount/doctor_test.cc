@@ -94,6 +94,18 @@ TEST_F(Doctor, DoesNotWriteWhereRoIsAskedFor) {
   EXPECT_THAT(server.log(), Not(HasSubstr("rsyncfs-doctor")));
 }
 
+// The server sees which address asks: a mount with that option would come from there.
+TEST_F(Doctor, SpeaksToTheSourceAsAMountWithTheseOptionsWould) {
+  DaemonOptions options = serving();
+  options.modules[0].parameters = {{"hosts allow", "127.0.0.2"}, {"hosts deny", "*"}};
+  RsyncDaemon server(options);
+  const CommandResult refused = doctor({server.url(), "-o", "address=127.0.0.1"});
+  EXPECT_EQ(refused.exit_code, 1) << refused.out;
+  const CommandResult run = doctor({server.url(), "-o", "address=127.0.0.2"});
+  EXPECT_EQ(run.exit_code, 0) << run.out << run.err;
+  EXPECT_FINDING(run, "ok", "source: .*can be reached and listed");
+}
+
 TEST_F(Doctor, TellsOfAReadOnlyModule) {
   RsyncDaemon server(serving(/*read_only=*/true));
   const CommandResult run = doctor({server.url()});
